@@ -1,0 +1,37 @@
+#include "file.h"
+
+#include "buf.h"
+#include "cleanup.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { FILE_READ_CHUNK = 4096 };
+
+/* Read by chunks rather than by st_size: a ConfigMap may be swapped and a FIFO has no size. */
+int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err)
+{
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_errno(err, errno, "%s", path);
+    CLEANUP(buf_done) struct buf bytes;
+    buf_init(&bytes, max_bytes + FILE_READ_CHUNK);
+    for (;;) {
+        if (buf_reserve(&bytes, FILE_READ_CHUNK) < 0)
+            return err_set(err, ENOMEM, "%s: no memory to read it", path);
+        ssize_t n = read(fd, bytes.data + bytes.len, FILE_READ_CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, errno, "%s", path);
+        if (n == 0)
+            break;
+        bytes.len += (size_t)n;
+        if (bytes.len > max_bytes)
+            return err_set(err, EFBIG, "%s: larger than %zu bytes", path, max_bytes);
+    }
+    bytes.data[bytes.len] = '\0';
+    *ret_len = bytes.len;
+    *ret = buf_take(&bytes);
+    return 0;
+}

@@ -1,0 +1,666 @@
+#include "settings.h"
+
+#include "cleanup.h"
+#include "conf.h"
+#include "labels.h"
+#include "parse.h"
+#include "quantity.h"
+#include "spool.h"
+#include "targets.h"
+#include "types.h"
+#include "url.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POD SETTING_ANNOTATION
+#define AGENT SETTING_AGENT
+#define HOOK SETTING_WEBHOOK
+
+enum {
+    MS = 1,
+    SECOND = 1000 * MS,
+    MINUTE = 60 * SECOND,
+    HOUR = 60 * MINUTE,
+    NAME_MAX_BYTES = 253, /* the longest Kubernetes object name */
+    FILE_MAX_BYTES = 4095,
+};
+
+#define LEVELS "debug|info|warn|error"
+#define FORMATS "logfmt|json"
+
+/* clang-format off */
+const struct setting settings_table[SETTING_COUNT] = {
+    [SETTING_ENABLE] = {"enable", SETTING_TYPE_BOOL, POD, NULL, NULL,
+        .help = "true: profile this pod; false: do not, also in a namespace labelled profefe.com/inject=all"},
+    [SETTING_PORT] = {"port", SETTING_TYPE_PORT, POD | HOOK, "defaults", NULL,
+        .help = "port of the pprof server, a number or a container-port name; several: api=6060,worker=7070 "
+                "(default: the container port named pprof, else 6060)"},
+    [SETTING_PATH] = {"path", SETTING_TYPE_PATH, POD | HOOK, "defaults", NULL, .max = 256,
+        .dflt = "/debug/pprof", .help = "path of the pprof server"},
+    [SETTING_SCHEME] = {"scheme", SETTING_TYPE_CHOICE, POD | HOOK, "defaults", NULL, .choices = "http|https",
+        .dflt = "http", .help = "https is not verified: it never leaves loopback"},
+    [SETTING_SERVICE] = {"service", SETTING_TYPE_TEXT, POD | AGENT, NULL, "PROFEFE_AGENT_SERVICE",
+        .min = 1, .max = NAME_MAX_BYTES,
+        .help = "service name in profefe (default in a pod: label app.kubernetes.io/name, else app, else the owner)"},
+    [SETTING_TYPES] = {"types", SETTING_TYPE_TYPES, POD | AGENT | HOOK, "defaults", "PROFEFE_AGENT_TYPES",
+        .dflt = "cpu,heap,goroutine,block,mutex", .live = true,
+        .help = "profile types, each TYPE[:EVERY][=SECONDS], e.g. cpu:60s=10s,heap:5m"},
+    [SETTING_INTERVAL] = {"interval", SETTING_TYPE_DURATION, POD | AGENT | HOOK, "defaults",
+        "PROFEFE_AGENT_INTERVAL", .min = TYPE_EVERY_MIN_MS, .max = TYPE_EVERY_MAX_MS, .dflt = "60s", .live = true,
+        .help = "EVERY of cpu; the other types default to five times as much"},
+    [SETTING_CPU_SECONDS] = {"cpu-seconds", SETTING_TYPE_WHOLE, POD | AGENT | HOOK, "defaults",
+        "PROFEFE_AGENT_CPU_SECONDS", .min = 1, .max = TYPE_SECONDS_MAX_MS / SECOND, .dflt = "10", .live = true,
+        .help = "SECONDS of a CPU profile; at most half of the pod's grace period"},
+    [SETTING_LABELS] = {"labels", SETTING_TYPE_LABELS, POD | AGENT | HOOK, "defaults", "PROFEFE_AGENT_LABELS",
+        .help = "labels for every profile: team=shop,tier=web"},
+    [SETTING_POD_LABELS] = {"pod-labels", SETTING_TYPE_NAMES, POD | HOOK, "defaults", NULL,
+        .help = "names of pod labels that go with every profile, read at admission"},
+    [SETTING_COLLECTOR] = {"collector", SETTING_TYPE_URL, POD | AGENT | HOOK, "inject", "PROFEFE_AGENT_COLLECTOR",
+        .help = "base URL of profefe, e.g. http://profefe.profefe-system.svc.cluster.local.:10100"},
+    [SETTING_MODE] = {"mode", SETTING_TYPE_CHOICE, POD | HOOK, "defaults", NULL, .choices = "native|container",
+        .dflt = "native", .help = "native: init container with restartPolicy Always; container: a plain one, last"},
+    [SETTING_IMAGE] = {"image", SETTING_TYPE_IMAGE, POD | HOOK, "inject", NULL,
+        .help = "agent image; a pod may set it only to what image-prefixes permits"},
+    [SETTING_IMAGE_PULL_POLICY] = {"image-pull-policy", SETTING_TYPE_CHOICE, POD | HOOK, "inject", NULL,
+        .choices = "Always|IfNotPresent|Never", .help = "pull policy of the agent image (default: Kubernetes' own)"},
+    [SETTING_LOG_LEVEL] = {"log-level", SETTING_TYPE_CHOICE, POD | AGENT | HOOK, "inject", "PROFEFE_AGENT_LOG_LEVEL",
+        .choices = LEVELS, .dflt = "info", .help = "the agent's log level"},
+    [SETTING_STATUS] = {"status", SETTING_TYPE_TEXT, POD | SETTING_WRITTEN, NULL, NULL, .max = 512,
+        .help = "written by the webhook: injected VERSION, or skipped: REASON, with the first warning"},
+    [SETTING_LOG_FORMAT] = {"log-format", SETTING_TYPE_CHOICE, AGENT | HOOK, "inject", "PROFEFE_AGENT_LOG_FORMAT",
+        .choices = FORMATS, .dflt = "logfmt", .help = "the agent's log format"},
+
+    [SETTING_STOP_DEADLINE] = {"stop-deadline", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_STOP_DEADLINE",
+        .min = 0, .max = 5 * MINUTE, .dflt = "5s",
+        .help = "time to send what is spooled after SIGTERM; never more than the grace period less 1s"},
+    [SETTING_TARGETS] = {"targets", SETTING_TYPE_TARGETS, AGENT, NULL, "PROFEFE_AGENT_TARGETS",
+        .help = "pprof servers, each [NAME=]URL, e.g. http://127.0.0.1:6060/debug/pprof"},
+    [SETTING_LISTEN] = {"listen", SETTING_TYPE_LISTEN, AGENT, NULL, "PROFEFE_AGENT_LISTEN", .dflt = ":10101",
+        .help = "address of /healthz, /metrics and /status; none: no server"},
+    [SETTING_SIDECAR] = {"sidecar", SETTING_TYPE_BOOL, AGENT, NULL, "PROFEFE_AGENT_SIDECAR", .dflt = "false",
+        .help = "never exit before SIGTERM, whatever the settings say (set by the webhook)"},
+    [SETTING_GRACE] = {"grace", SETTING_TYPE_WHOLE, AGENT, NULL, "PROFEFE_AGENT_GRACE", .min = 0, .max = INT32_MAX,
+        .help = "the pod's terminationGracePeriodSeconds (set by the webhook)"},
+    [SETTING_CONTAINER] = {"container", SETTING_TYPE_TEXT, AGENT, NULL, "PROFEFE_AGENT_CONTAINER",
+        .min = 1, .max = TARGET_NAME_MAX, .help = "name of the profiled container, a label (set by the webhook)"},
+    [SETTING_POD_NAME] = {"pod-name", SETTING_TYPE_TEXT, AGENT, NULL, "POD_NAME", .min = 1, .max = NAME_MAX_BYTES,
+        .help = "label pod and instance_id (default: the host name)"},
+    [SETTING_POD_NAMESPACE] = {"pod-namespace", SETTING_TYPE_TEXT, AGENT, NULL, "POD_NAMESPACE",
+        .min = 1, .max = NAME_MAX_BYTES, .help = "label namespace"},
+    [SETTING_POD_UID] = {"pod-uid", SETTING_TYPE_TEXT, AGENT, NULL, "POD_UID", .min = 1, .max = NAME_MAX_BYTES,
+        .help = "spreads a fleet's profiles over the interval (default: the pod name)"},
+    [SETTING_NODE_NAME] = {"node-name", SETTING_TYPE_TEXT, AGENT, NULL, "NODE_NAME", .min = 1, .max = NAME_MAX_BYTES,
+        .help = "label node"},
+    [SETTING_POD_IP] = {"pod-ip", SETTING_TYPE_TEXT, AGENT, NULL, "POD_IP", .min = 1, .max = 64,
+        .help = "shown in /status"},
+    [SETTING_FIRST_WITHIN] = {"first-within", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_FIRST_WITHIN",
+        .min = 1 * SECOND, .max = 1 * HOUR, .dflt = "20s",
+        .help = "the first CPU profile begins at most so long after start; heap and goroutine within half of it"},
+    [SETTING_SPOOL_BYTES] = {"spool-bytes", SETTING_TYPE_WHOLE, AGENT, NULL, "PROFEFE_AGENT_SPOOL_BYTES",
+        .min = SPOOL_BUDGET_MIN, .max = SPOOL_BUDGET_MAX, .dflt = "8388608",
+        .help = "memory for profiles that wait, are taken or are sent; never above half of the memory limit"},
+    [SETTING_RETRY_MIN] = {"retry-min", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_RETRY_MIN",
+        .min = 10 * MS, .max = 1 * HOUR, .dflt = "1s", .help = "first ceiling of the wait between two tries"},
+    [SETTING_RETRY_MAX] = {"retry-max", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_RETRY_MAX",
+        .min = 10 * MS, .max = 1 * HOUR, .dflt = "2m", .help = "highest ceiling of the wait between two tries"},
+    [SETTING_CONNECT_TIMEOUT] = {"connect-timeout", SETTING_TYPE_DURATION, AGENT, NULL,
+        "PROFEFE_AGENT_CONNECT_TIMEOUT", .min = 10 * MS, .max = 5 * MINUTE, .dflt = "5s",
+        .help = "to resolve, connect and shake hands"},
+    [SETTING_PUSH_TIMEOUT] = {"push-timeout", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_PUSH_TIMEOUT",
+        .min = 100 * MS, .max = 1 * HOUR, .dflt = "30s", .help = "for one push, plus a second for every 50 KB"},
+
+    [SETTING_SERVER_LISTEN] = {"listen", SETTING_TYPE_LISTEN, HOOK, "server", "PROFEFE_WEBHOOK_LISTEN",
+        .dflt = ":8443", .help = "address of /mutate and /mutate/all, with TLS"},
+    [SETTING_SERVER_ADMIN_LISTEN] = {"admin-listen", SETTING_TYPE_LISTEN, HOOK, "server",
+        "PROFEFE_WEBHOOK_ADMIN_LISTEN", .dflt = ":8080", .help = "address of /healthz, /readyz and /metrics, plain"},
+    [SETTING_SERVER_CERT] = {"cert", SETTING_TYPE_TEXT, HOOK, "server", "PROFEFE_WEBHOOK_CERT",
+        .min = 1, .max = FILE_MAX_BYTES, .dflt = "/etc/profefe-webhook/tls/tls.crt", .help = "certificate chain, PEM"},
+    [SETTING_SERVER_KEY] = {"key", SETTING_TYPE_TEXT, HOOK, "server", "PROFEFE_WEBHOOK_KEY",
+        .min = 1, .max = FILE_MAX_BYTES, .dflt = "/etc/profefe-webhook/tls/tls.key", .help = "its private key, PEM"},
+    [SETTING_SERVER_DRAIN] = {"drain", SETTING_TYPE_DURATION, HOOK, "server", "PROFEFE_WEBHOOK_DRAIN",
+        .min = 0, .max = 5 * MINUTE, .dflt = "5s",
+        .help = "after SIGTERM go on answering so long, not ready, until the Service has forgotten this pod"},
+    [SETTING_SERVER_LOG_LEVEL] = {"log-level", SETTING_TYPE_CHOICE, HOOK, "server", "PROFEFE_WEBHOOK_LOG_LEVEL",
+        .choices = LEVELS, .dflt = "info", .help = "the webhook's log level"},
+    [SETTING_SERVER_LOG_FORMAT] = {"log-format", SETTING_TYPE_CHOICE, HOOK, "server", "PROFEFE_WEBHOOK_LOG_FORMAT",
+        .choices = FORMATS, .dflt = "logfmt", .help = "the webhook's log format"},
+
+    [SETTING_IMAGE_PREFIXES] = {"image-prefixes", SETTING_TYPE_NAMES, HOOK, "inject", NULL,
+        .help = "image names that pods may ask for begin with one of these (default: none may)"},
+    [SETTING_CPU_REQUEST] = {"cpu-request", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "5m",
+        .help = "quantity, or none to leave it to a LimitRange"},
+    [SETTING_CPU_LIMIT] = {"cpu-limit", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "none",
+        .help = "quantity or none; under 50m the start of the pod gets slow"},
+    [SETTING_MEMORY_REQUEST] = {"memory-request", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "32Mi",
+        .help = "quantity or none"},
+    [SETTING_MEMORY_LIMIT] = {"memory-limit", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "32Mi",
+        .help = "quantity or none"},
+};
+/* clang-format on */
+
+static bool has_name(const struct setting *setting, struct span name, unsigned uses)
+{
+    return (setting->uses & uses) != 0 && text_equal(name, setting->name);
+}
+
+int settings_find(struct span name, unsigned uses)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        if (has_name(&settings_table[id], name, uses))
+            return id;
+    }
+    return -1;
+}
+
+const char *settings_near_miss(struct span name, unsigned uses)
+{
+    const char *best = NULL;
+    unsigned best_distance = name.len <= 4 ? 2 : 3; /* a slip or two, not another word */
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        const struct setting *setting = &settings_table[id];
+        unsigned distance = text_distance(name, setting->name);
+        if ((setting->uses & uses) == 0 || distance >= best_distance)
+            continue;
+        best = setting->name;
+        best_distance = distance;
+    }
+    return best;
+}
+
+/* ---- checks by type ---- */
+
+typedef int check_fn(const struct setting *setting, struct span text, struct err *err);
+
+static int check_bool(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    bool value;
+    return parse_bool(text, &value, err);
+}
+
+static int check_text(const struct setting *setting, struct span text, struct err *err)
+{
+    struct text_quoted q;
+    for (size_t i = 0; i < text.len;) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        size_t n = text_utf8_len(text.ptr + i, text.len - i);
+        if (n == 0 || c < 0x20 || c == 0x7F)
+            return err_set(err, EINVAL, "expected UTF-8 text without control characters, got %s",
+                           text_quote_n(&q, text.ptr, text.len));
+        i += n;
+    }
+    if ((int64_t)text.len < setting->min || (int64_t)text.len > setting->max)
+        return err_set(err, EINVAL, "expected %lld to %lld bytes, got %zu", (long long)setting->min,
+                       (long long)setting->max, text.len);
+    return 0;
+}
+
+static int check_whole(const struct setting *setting, struct span text, struct err *err)
+{
+    uint64_t value;
+    return parse_u64(text, (uint64_t)setting->min, (uint64_t)setting->max, &value, err);
+}
+
+static int check_duration(const struct setting *setting, struct span text, struct err *err)
+{
+    int64_t value;
+    return parse_duration_ms(text, setting->min, setting->max, &value, err);
+}
+
+static int check_choice(const struct setting *setting, struct span text, struct err *err)
+{
+    const char *choice = setting->choices;
+    while (*choice != '\0') {
+        size_t len = strcspn(choice, "|");
+        if (text.len == len && memcmp(choice, text.ptr, len) == 0)
+            return 0;
+        choice += len + (choice[len] == '|' ? 1 : 0);
+    }
+    struct text_quoted q;
+    return err_set(err, EINVAL, "expected %s, got %s", setting->choices, text_quote_n(&q, text.ptr, text.len));
+}
+
+/* A DNS label (RFC 1123), which container and container-port names are. */
+static bool is_dns_label(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!word && (c != '-' || i == 0 || i == s.len - 1))
+            return false;
+    }
+    return s.len > 0 && s.len <= TARGET_NAME_MAX;
+}
+
+static bool is_number(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '9')
+            return false;
+    }
+    return s.len > 0;
+}
+
+static int check_one_port(struct span item, struct err *err)
+{
+    struct text_quoted q;
+    struct span port = item;
+    uint64_t number;
+    const char *eq = memchr(item.ptr, '=', item.len);
+    if (eq != NULL) {
+        struct span name = text_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
+        port = text_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
+        if (!is_dns_label(name))
+            return err_set(err, EINVAL, "expected NAME=PORT with NAME of a-z, 0-9 and -, got %s",
+                           text_quote_n(&q, item.ptr, item.len));
+    }
+    bool ok = is_number(port) ? parse_u64(port, 1, 65535, &number, NULL) == 0 : is_dns_label(port);
+    if (!ok)
+        return err_set(err, EINVAL, "expected a port from 1 to 65535 or the name of a container port, got %s",
+                       text_quote_n(&q, port.ptr, port.len));
+    return 0;
+}
+
+static int check_port(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    unsigned count = 0, named = 0;
+    struct span rest = text, item;
+    while (text_next_item(&rest, &item)) {
+        int rc = check_one_port(item, err);
+        if (rc < 0)
+            return rc;
+        count++;
+        named += memchr(item.ptr, '=', item.len) != NULL ? 1 : 0;
+    }
+    if (count == 0 || count > TARGETS_MAX)
+        return err_set(err, EINVAL, "expected 1 to %d ports, got %u", TARGETS_MAX, count);
+    if (count > 1 && named != count)
+        return err_set(err, EINVAL, "expected a name for each of several ports, such as api=6060,worker=7070");
+    return 0;
+}
+
+static int check_path(const struct setting *setting, struct span text, struct err *err)
+{
+    if ((int64_t)text.len > setting->max)
+        return err_set(err, EINVAL, "expected a path of at most %lld bytes, got %zu", (long long)setting->max, text.len);
+    return url_check_path(text, err);
+}
+
+static int check_url(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct url url;
+    return url_parse(text, &url, err);
+}
+
+static int check_types(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    const struct types_defaults any = {.interval_ms = MINUTE, .cpu_seconds_ms = SECOND, .grace_ms = -1};
+    struct profile_types types;
+    return types_parse(text, &any, &types, NULL, err);
+}
+
+static int check_labels(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct labels *labels = calloc(1, sizeof(*labels));
+    if (labels == NULL)
+        return err_set(err, ENOMEM, "no memory");
+    int rc = labels_add_list(labels, text, NULL, err);
+    free(labels);
+    return rc;
+}
+
+static int check_names(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct text_quoted q;
+    struct span rest = text, item;
+    while (text_next_item(&rest, &item)) {
+        for (size_t i = 0; i < item.len; i++) {
+            if (item.ptr[i] <= ' ' || item.ptr[i] >= 0x7F)
+                return err_set(err, EINVAL, "expected words separated by commas, got %s",
+                               text_quote_n(&q, item.ptr, item.len));
+        }
+    }
+    return 0;
+}
+
+static int check_targets(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct targets *targets = calloc(1, sizeof(*targets));
+    if (targets == NULL)
+        return err_set(err, ENOMEM, "no memory");
+    int rc = targets_parse(text, targets, err);
+    free(targets);
+    return rc;
+}
+
+static int check_listen(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct text_quoted q;
+    uint64_t port;
+    const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
+    if (text_equal(text, "none"))
+        return 0;
+    if (colon != NULL) {
+        struct span number = {colon + 1, text.len - (size_t)(colon - text.ptr) - 1};
+        if (parse_u64(number, 0, 65535, &port, NULL) == 0)
+            return 0;
+    }
+    return err_set(err, EINVAL, "expected [HOST]:PORT, got %s", text_quote_n(&q, text.ptr, text.len));
+}
+
+static int check_quantity(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct quantity quantity;
+    return text_equal(text, "none") ? 0 : quantity_parse(text, &quantity, err);
+}
+
+/* Only what keeps a wrong name from blocking a native pod for ever (seen: "bad image!" passes the API server):
+ * the characters of distribution/reference, no empty part, lower-case path. The registry decides the rest. */
+static int check_image(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct text_quoted q;
+    bool ok = text.len > 0 && text.len <= 512;
+    char last = '/';
+    for (size_t i = 0; ok && i < text.len; i++) {
+        char c = text.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+        bool separator = c != '\0' && strchr("._-/:@", c) != NULL;
+        bool doubled = separator && strchr("/:@", last) != NULL;
+        ok = (word || separator) && !doubled;
+        last = c;
+    }
+    if (!ok || strchr("._-/:@", last) != NULL)
+        return err_set(err, EINVAL, "expected an image such as registry.example.com/profefe-agent:1.0, got %s",
+                       text_quote_n(&q, text.ptr, text.len));
+    return 0;
+}
+
+static check_fn *const checks[] = {
+    [SETTING_TYPE_BOOL] = check_bool,       [SETTING_TYPE_TEXT] = check_text,
+    [SETTING_TYPE_WHOLE] = check_whole,     [SETTING_TYPE_DURATION] = check_duration,
+    [SETTING_TYPE_CHOICE] = check_choice,   [SETTING_TYPE_PORT] = check_port,
+    [SETTING_TYPE_PATH] = check_path,       [SETTING_TYPE_URL] = check_url,
+    [SETTING_TYPE_TYPES] = check_types,     [SETTING_TYPE_LABELS] = check_labels,
+    [SETTING_TYPE_NAMES] = check_names,     [SETTING_TYPE_TARGETS] = check_targets,
+    [SETTING_TYPE_LISTEN] = check_listen,   [SETTING_TYPE_QUANTITY] = check_quantity,
+    [SETTING_TYPE_IMAGE] = check_image,
+};
+
+int settings_check(enum setting_id id, struct span text, struct err *err)
+{
+    struct text_quoted q;
+    const struct setting *setting = &settings_table[id];
+    if (text.len > SETTINGS_VALUE_MAX)
+        return err_set(err, EINVAL, "expected at most %d bytes, got %zu", SETTINGS_VALUE_MAX, text.len);
+    if (memchr(text.ptr, '\0', text.len) != NULL)
+        return err_set(err, EINVAL, "expected text, got %s", text_quote_n(&q, text.ptr, text.len));
+    return checks[setting->type](setting, text, err);
+}
+
+/* ---- values ---- */
+
+void settings_init(struct settings *settings)
+{
+    *settings = (struct settings){0};
+}
+
+void settings_done(struct settings *settings)
+{
+    for (int id = 0; id < SETTING_COUNT; id++)
+        free(settings->values[id].text);
+    settings_init(settings);
+}
+
+int settings_set(struct settings *settings, enum setting_id id, struct span text, enum setting_origin origin,
+                 struct err *err)
+{
+    text = text_trim(text);
+    int rc = settings_check(id, text, err);
+    if (rc < 0)
+        return rc;
+    struct settings_value *value = &settings->values[id];
+    if (value->text != NULL && value->origin > origin)
+        return 0;
+    char *copy = strndup(text.ptr, text.len);
+    if (copy == NULL)
+        return err_set(err, ENOMEM, "no memory for a setting");
+    free(value->text);
+    value->text = copy;
+    value->origin = origin;
+    return 0;
+}
+
+const char *settings_get(const struct settings *settings, enum setting_id id)
+{
+    return settings->values[id].text != NULL ? settings->values[id].text : settings_table[id].dflt;
+}
+
+bool settings_is_set(const struct settings *settings, enum setting_id id)
+{
+    return settings->values[id].text != NULL;
+}
+
+static struct span get_span(const struct settings *settings, enum setting_id id)
+{
+    const char *text = settings_get(settings, id);
+    assert(text != NULL);
+    return (struct span){text, strlen(text)};
+}
+
+/* The values were checked when they were set, and a test checks the defaults: parsing cannot fail here. */
+
+bool settings_get_bool(const struct settings *settings, enum setting_id id)
+{
+    bool value = false;
+    int rc = parse_bool(get_span(settings, id), &value, NULL);
+    assert(rc == 0);
+    (void)rc;
+    return value;
+}
+
+int64_t settings_get_ms(const struct settings *settings, enum setting_id id)
+{
+    const struct setting *setting = &settings_table[id];
+    int64_t value = 0;
+    int rc = parse_duration_ms(get_span(settings, id), setting->min, setting->max, &value, NULL);
+    assert(rc == 0);
+    (void)rc;
+    return value;
+}
+
+uint64_t settings_get_whole(const struct settings *settings, enum setting_id id)
+{
+    const struct setting *setting = &settings_table[id];
+    uint64_t value = 0;
+    int rc = parse_u64(get_span(settings, id), (uint64_t)setting->min, (uint64_t)setting->max, &value, NULL);
+    assert(rc == 0);
+    (void)rc;
+    return value;
+}
+
+/* ---- origins ---- */
+
+static const char *env_value(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+    for (; *env != NULL; env++) {
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return *env + len + 1;
+    }
+    return NULL;
+}
+
+unsigned settings_read_env(struct settings *settings, unsigned use, char *const *env, settings_bad *bad, void *ctx)
+{
+    unsigned count = 0;
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        const struct setting *setting = &settings_table[id];
+        const char *value = setting->env != NULL && (setting->uses & use) != 0 ? env_value(env, setting->env) : NULL;
+        struct err err;
+        if (value == NULL || value[0] == '\0')
+            continue;
+        int rc = settings_set(settings, (enum setting_id)id, (struct span){value, strlen(value)}, SETTING_FROM_ENV, &err);
+        if (rc == 0)
+            continue;
+        err_wrap(&err, rc, "%s", setting->env);
+        bad(ctx, &err);
+        count++;
+    }
+    return count;
+}
+
+struct ini_reading {
+    struct settings *settings;
+    unsigned use;
+    int last_id; /* the key that an indented line goes on with */
+};
+
+static const char *section_of(const struct setting *setting, unsigned use)
+{
+    return use == SETTING_AGENT ? "agent" : setting->section;
+}
+
+static int find_ini_key(unsigned use, const char *section, const char *key)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        const struct setting *setting = &settings_table[id];
+        if ((setting->uses & use) != 0 && strcmp(section_of(setting, use), section) == 0 &&
+            strcmp(setting->name, key) == 0)
+            return id;
+    }
+    return -1;
+}
+
+static int unknown_key(unsigned use, const char *section, const char *key, struct err *err)
+{
+    struct text_quoted qs, qk;
+    const char *near = settings_near_miss((struct span){key, strlen(key)}, use);
+    text_quote(&qs, section);
+    text_quote(&qk, key);
+    if (near != NULL)
+        return err_set(err, EINVAL, "unknown key %s in section [%s], did you mean %s?", qk.text, section, near);
+    return err_set(err, EINVAL, "unknown key %s in section %s", qk.text, qs.text);
+}
+
+/* A line that goes on with a list: the value so far, a comma, the new part. */
+static int append_value(struct settings *settings, int id, const char *more, struct err *err)
+{
+    CLEANUP(buf_done) struct buf joined;
+    buf_init(&joined, SETTINGS_VALUE_MAX);
+    const char *before = settings->values[id].text;
+    size_t len = before != NULL ? strlen(before) : 0;
+    buf_append(&joined, before, len);
+    if (len > 0 && before[len - 1] != ',')
+        buf_putc(&joined, ',');
+    buf_puts(&joined, more);
+    if (buf_error(&joined) != 0)
+        return err_set(err, EINVAL, "expected at most %d bytes", SETTINGS_VALUE_MAX);
+    return settings_set(settings, (enum setting_id)id, (struct span){buf_text(&joined), joined.len}, SETTING_FROM_INI, err);
+}
+
+static bool is_list(enum setting_type type)
+{
+    return type == SETTING_TYPE_TYPES || type == SETTING_TYPE_LABELS || type == SETTING_TYPE_NAMES ||
+           type == SETTING_TYPE_TARGETS || type == SETTING_TYPE_PORT;
+}
+
+static int take_ini_key(void *ctx, const char *section, const char *key, const char *value, struct err *err)
+{
+    struct ini_reading *r = ctx;
+    int id = find_ini_key(r->use, section, key);
+    if (id < 0)
+        return unknown_key(r->use, section, key, err);
+    bool goes_on = r->last_id == id && settings_is_set(r->settings, (enum setting_id)id);
+    int rc;
+    if (goes_on && !is_list(settings_table[id].type))
+        rc = err_set(err, EINVAL, "given twice");
+    else if (goes_on)
+        rc = append_value(r->settings, id, value, err);
+    else
+        rc = settings_set(r->settings, (enum setting_id)id, (struct span){value, strlen(value)}, SETTING_FROM_INI, err);
+    r->last_id = id;
+    return rc < 0 ? err_wrap(err, rc, "[%s] %s", section, key) : 0;
+}
+
+int settings_read_ini(struct settings *settings, const char *path, unsigned use, struct err *err)
+{
+    struct ini_reading r = {.settings = settings, .use = use, .last_id = -1};
+    return conf_read_file(path, take_ini_key, &r, err);
+}
+
+static bool has_flag(const struct setting *setting, unsigned use)
+{
+    return (setting->uses & use) != 0 && (use != SETTING_WEBHOOK || strcmp(setting->section, "server") == 0);
+}
+
+/* "--target" is the repeatable form of "targets". */
+static int find_flag(struct span name, unsigned use)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        const struct setting *setting = &settings_table[id];
+        bool singular = id == SETTING_TARGETS && text_equal(name, "target");
+        if (has_flag(setting, use) && (singular || text_equal(name, setting->name)))
+            return id;
+    }
+    return -1;
+}
+
+static int set_flag(struct settings *settings, int id, const char *value, struct err *err)
+{
+    const struct settings_value *before = &settings->values[id];
+    if (id != SETTING_TARGETS || before->text == NULL || before->origin != SETTING_FROM_FLAG)
+        return settings_set(settings, (enum setting_id)id, (struct span){value, strlen(value)}, SETTING_FROM_FLAG, err);
+    CLEANUP(buf_done) struct buf joined;
+    buf_init(&joined, SETTINGS_VALUE_MAX);
+    buf_printf(&joined, "%s,%s", before->text, value);
+    if (buf_error(&joined) != 0)
+        return err_set(err, EINVAL, "expected at most %d bytes", SETTINGS_VALUE_MAX);
+    return settings_set(settings, (enum setting_id)id, (struct span){buf_text(&joined), joined.len}, SETTING_FROM_FLAG, err);
+}
+
+int settings_read_flag(struct settings *settings, unsigned use, int argc, char *const *argv, int *index,
+                       struct err *err)
+{
+    const char *arg = argv[*index];
+    if (!text_has_prefix(arg, "--"))
+        return 0;
+    size_t len = strcspn(arg + 2, "=");
+    int id = find_flag((struct span){arg + 2, len}, use);
+    if (id < 0)
+        return 0;
+    const char *value = arg[2 + len] == '=' ? arg + 2 + len + 1 : NULL;
+    if (value == NULL) {
+        if (*index + 1 >= argc)
+            return err_set(err, EINVAL, "%s: expected a value after it", arg);
+        value = argv[++*index];
+    }
+    int rc = set_flag(settings, id, value, err);
+    return rc < 0 ? err_wrap(err, rc, "--%.*s", (int)len, arg + 2) : 1;
+}
+
+int settings_write_help(struct buf *out, unsigned use)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        const struct setting *setting = &settings_table[id];
+        if (!has_flag(setting, use))
+            continue;
+        buf_printf(out, "  --%s VALUE\n      %s", id == SETTING_TARGETS ? "target" : setting->name, setting->help);
+        if (setting->choices != NULL)
+            buf_printf(out, " (%s)", setting->choices);
+        if (setting->dflt != NULL)
+            buf_printf(out, " (default %s)", setting->dflt);
+        buf_printf(out, "\n      env %s, INI [%s] %s\n", setting->env, section_of(setting, use), setting->name);
+    }
+    return buf_error(out);
+}

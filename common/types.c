@@ -1,0 +1,217 @@
+#include "types.h"
+
+#include "parse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct profile_kind_info profile_kinds[PROFILE_KIND_COUNT] = {
+    [PROFILE_CPU] = {"cpu", "profile", "cpu", .timed = true, .built = true},
+    [PROFILE_HEAP] = {"heap", "heap", "heap", .built = true},
+    [PROFILE_GOROUTINE] = {"goroutine", "goroutine", "goroutine", .built = true},
+    [PROFILE_BLOCK] = {"block", "block", "block", .built = true},
+    [PROFILE_MUTEX] = {"mutex", "mutex", "mutex", .built = true},
+    [PROFILE_THREADCREATE] = {"threadcreate", "threadcreate", "threadcreate", .built = true},
+    [PROFILE_ALLOCS] = {"allocs", "allocs", "other"},
+    [PROFILE_TRACE] = {"trace", "trace", "trace", .timed = true, .fractions = true},
+    [PROFILE_OTHER] = {"other", NULL, "other", .timed = true, .fractions = true},
+};
+
+enum {
+    TRACE_DEFAULT_MS = 1000,
+    CPU_MIN_MS = 1000,       /* Go reads whole seconds; anything else becomes 30 of them */
+    CPU_EVERY_MIN_MS = 2000, /* a profile of one second must end before the next */
+};
+
+/* One item, cut into its parts; absent parts have a NULL ptr. */
+struct item {
+    struct span all, type, every, seconds;
+};
+
+static struct item split_item(struct span text)
+{
+    struct item item = {.all = text, .type = text};
+    const char *eq = memchr(text.ptr, '=', text.len);
+    if (eq != NULL) {
+        item.seconds = text_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
+        item.type.len = (size_t)(eq - text.ptr);
+    }
+    const char *colon = memchr(item.type.ptr, ':', item.type.len);
+    if (colon != NULL) {
+        item.every = text_trim((struct span){colon + 1, item.type.len - (size_t)(colon - item.type.ptr) - 1});
+        item.type.len = (size_t)(colon - item.type.ptr);
+    }
+    item.type = text_trim(item.type);
+    return item;
+}
+
+static int unknown_type(struct span name, struct err *err)
+{
+    struct text_quoted q;
+    text_quote_n(&q, name.ptr, name.len);
+    for (unsigned k = 0; k < PROFILE_OTHER; k++) {
+        if (text_distance(name, profile_kinds[k].name) <= 2)
+            return err_set(err, EINVAL, "unknown profile type %s, did you mean %s?", q.text, profile_kinds[k].name);
+    }
+    return err_set(err, EINVAL,
+                   "unknown profile type %s, expected cpu, heap, goroutine, block, mutex, threadcreate, "
+                   "allocs, trace or other/NAME",
+                   q.text);
+}
+
+/* NAME of other/NAME is a path below the pprof base, also a label value: kept to plain words. */
+static bool is_other_name(struct span name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!word && strchr("-_./", c) == NULL)
+            return false;
+    }
+    return name.len > 0 && name.ptr[0] != '/' && name.ptr[0] != '.';
+}
+
+static int find_kind(struct span name, struct profile_type *type, struct err *err)
+{
+    static const char other[] = "other/";
+    const size_t prefix = sizeof(other) - 1;
+    bool is_other = name.len > prefix && memcmp(name.ptr, other, prefix) == 0;
+    if (name.len > TYPE_NAME_MAX || memchr(name.ptr, '\0', name.len) != NULL)
+        return unknown_type(name, err);
+    if (is_other) {
+        if (!is_other_name((struct span){name.ptr + prefix, name.len - prefix}))
+            return unknown_type(name, err);
+        type->kind = PROFILE_OTHER;
+    } else {
+        unsigned k = 0;
+        while (k < PROFILE_OTHER && !text_equal(name, profile_kinds[k].name))
+            k++;
+        if (k == PROFILE_OTHER)
+            return unknown_type(name, err);
+        type->kind = (enum profile_kind)k;
+    }
+    memcpy(type->name, name.ptr, name.len);
+    type->name[name.len] = '\0';
+    return 0;
+}
+
+static int set_every(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
+                     struct warnings *warnings, struct err *err)
+{
+    type->every_ms = defaults->interval_ms;
+    if (type->kind != PROFILE_CPU)
+        type->every_ms *= TYPE_OTHERS_FACTOR;
+    if (type->every_ms > TYPE_EVERY_MAX_MS)
+        type->every_ms = TYPE_EVERY_MAX_MS;
+    if (item->every.ptr != NULL) {
+        int rc = parse_duration_ms(item->every, TYPE_EVERY_MIN_MS, TYPE_EVERY_MAX_MS, &type->every_ms, err);
+        if (rc < 0)
+            return err_wrap(err, rc, "EVERY of %s", type->name);
+    }
+    if (type->kind == PROFILE_CPU && type->every_ms < CPU_EVERY_MIN_MS) {
+        warnings_add(warnings, "types: a CPU profile takes whole seconds, so cpu is taken every 2s instead of %llds",
+                     (long long)(type->every_ms / 1000));
+        type->every_ms = CPU_EVERY_MIN_MS;
+    }
+    return 0;
+}
+
+/* Lowers the seconds under `limit_ms`, whole ones where the kind wants that. */
+static void cap_seconds(struct profile_type *type, int64_t limit_ms, const char *why, struct warnings *warnings)
+{
+    int64_t low = profile_kinds[type->kind].fractions ? TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
+    int64_t capped = profile_kinds[type->kind].fractions ? limit_ms : limit_ms / 1000 * 1000;
+    if (capped < low)
+        capped = low;
+    if (type->seconds_ms <= capped)
+        return;
+    struct parse_duration_text from, to;
+    warnings_add(warnings, "types: %s takes %s instead of %s, since %s", type->name,
+                 parse_format_duration(&to, capped), parse_format_duration(&from, type->seconds_ms), why);
+    type->seconds_ms = capped;
+}
+
+static int set_seconds(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
+                       struct warnings *warnings, struct err *err)
+{
+    const struct profile_kind_info *info = &profile_kinds[type->kind];
+    bool given = item->seconds.ptr != NULL;
+    if (!info->timed) {
+        if (given)
+            warnings_add(warnings,
+                         "types: =SECONDS on %s is ignored: it would make Go send a delta profile without inuse values",
+                         type->name);
+        return 0;
+    }
+    type->seconds_ms = type->kind == PROFILE_CPU     ? defaults->cpu_seconds_ms
+                       : type->kind == PROFILE_TRACE ? TRACE_DEFAULT_MS
+                                                     : 0;
+    if (given) {
+        int64_t low = info->fractions ? TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
+        int rc = parse_seconds_ms(item->seconds, info->fractions, low, TYPE_SECONDS_MAX_MS, &type->seconds_ms, err);
+        if (rc < 0)
+            return err_wrap(err, rc, "SECONDS of %s", type->name);
+    }
+    if (given && item->every.ptr != NULL && type->seconds_ms >= type->every_ms) {
+        struct text_quoted q;
+        return err_set(err, EINVAL, "expected SECONDS less than EVERY, got %s",
+                       text_quote_n(&q, item->all.ptr, item->all.len));
+    }
+    if (type->seconds_ms >= type->every_ms)
+        cap_seconds(type, type->every_ms / 2, "it must end before the next one begins", warnings);
+    if (defaults->grace_ms >= 0)
+        cap_seconds(type, defaults->grace_ms / 2,
+                    "a profile in flight holds up the app's shutdown: at most half of the grace period",
+                    warnings);
+    return 0;
+}
+
+static bool has_type(const struct profile_types *types, const char *name)
+{
+    for (unsigned i = 0; i < types->count; i++) {
+        if (strcmp(types->items[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int parse_item(struct span text, const struct types_defaults *defaults, struct profile_type *ret,
+                      struct warnings *warnings, struct err *err)
+{
+    struct item item = split_item(text);
+    struct profile_type type = {0};
+    int rc = find_kind(item.type, &type, err);
+    if (rc == 0)
+        rc = set_every(&item, defaults, &type, warnings, err);
+    if (rc == 0)
+        rc = set_seconds(&item, defaults, &type, warnings, err);
+    if (rc == 0)
+        *ret = type;
+    return rc;
+}
+
+int types_parse(struct span text, const struct types_defaults *defaults, struct profile_types *ret,
+                struct warnings *warnings, struct err *err)
+{
+    struct profile_types types = {0}, seen = {0};
+    struct span rest = text, item;
+    while (text_next_item(&rest, &item)) {
+        struct profile_type type;
+        int rc = parse_item(item, defaults, &type, warnings, err);
+        if (rc < 0)
+            return rc;
+        if (has_type(&seen, type.name))
+            return err_set(err, EINVAL, "expected each type once, got %s twice", type.name);
+        if (seen.count == TYPES_MAX)
+            return err_set(err, EINVAL, "expected at most %d types", TYPES_MAX);
+        seen.items[seen.count++] = type;
+        if (profile_kinds[type.kind].built)
+            types.items[types.count++] = type;
+        else
+            warnings_add(warnings, "types: %s is not built yet and is left out", type.name);
+    }
+    if (types.count == 0)
+        return err_set(err, EINVAL, "expected at least one profile type that is built, such as cpu or heap");
+    *ret = types;
+    return 0;
+}

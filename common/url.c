@@ -1,0 +1,137 @@
+#include "url.h"
+
+#include "parse.h"
+
+#include <string.h>
+
+static int bad_url(struct span text, const char *what, struct err *err)
+{
+    struct text_quoted q;
+    return err_set(err, EINVAL, "expected http://HOST[:PORT][/PATH] or https://…, got %s (%s)",
+                   text_quote_n(&q, text.ptr, text.len), what);
+}
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* RFC 3986 §3.3 pchar, without the comma that separates our lists. */
+static bool is_path_char(char c)
+{
+    return is_alnum(c) || (c != '\0' && strchr("-._~!$&'()*+;=:@/", c) != NULL);
+}
+
+static const char *path_fault(struct span path)
+{
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.ptr[i] == '%') {
+            if (i + 2 >= path.len || !is_hex(path.ptr[i + 1]) || !is_hex(path.ptr[i + 2]))
+                return "% must be followed by two hexadecimal digits";
+            i += 2;
+        } else if (path.ptr[i] == '?' || path.ptr[i] == '#') {
+            return "no query or fragment";
+        } else if (!is_path_char(path.ptr[i])) {
+            return "a character that a path cannot hold";
+        }
+    }
+    return NULL;
+}
+
+int url_check_path(struct span text, struct err *err)
+{
+    const char *fault = text.len == 0 || text.ptr[0] != '/' ? "it must begin with /" : path_fault(text);
+    struct text_quoted q;
+    if (fault != NULL)
+        return err_set(err, EINVAL, "expected an absolute path such as /debug/pprof, got %s (%s)",
+                       text_quote_n(&q, text.ptr, text.len), fault);
+    return 0;
+}
+
+static const char *host_fault(struct span host, bool bracketed)
+{
+    if (host.len == 0)
+        return "the host is missing";
+    if (host.len > 253)
+        return "the host is longer than 253 bytes";
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        bool ok = bracketed ? is_hex(c) || c == ':' || c == '.' : is_alnum(c) || c == '-' || c == '.' || c == '_';
+        if (!ok)
+            return "a character that a host name cannot hold";
+    }
+    return NULL;
+}
+
+/* Splits "HOST[:PORT]" and "[V6][:PORT]"; *ret_port is the text after the colon or empty. */
+static const char *split_authority(struct span authority, struct span *ret_host, struct span *ret_port)
+{
+    bool bracketed = authority.len > 0 && authority.ptr[0] == '[';
+    const char *end = authority.ptr + authority.len;
+    const char *colon;
+    if (memchr(authority.ptr, '@', authority.len) != NULL)
+        return "no user or password in a URL";
+    if (bracketed) {
+        const char *close = memchr(authority.ptr, ']', authority.len);
+        if (close == NULL)
+            return "a [ without its ]";
+        *ret_host = (struct span){authority.ptr + 1, (size_t)(close - authority.ptr) - 1};
+        colon = close + 1;
+        if (colon < end && *colon != ':')
+            return "expected :PORT after ]";
+    } else {
+        colon = memchr(authority.ptr, ':', authority.len);
+        if (colon == NULL)
+            colon = end;
+        *ret_host = (struct span){authority.ptr, (size_t)(colon - authority.ptr)};
+    }
+    *ret_port = colon < end ? (struct span){colon + 1, (size_t)(end - colon) - 1} : (struct span){NULL, 0};
+    if (colon < end && ret_port->len == 0)
+        return "the port is missing";
+    return host_fault(*ret_host, bracketed);
+}
+
+static bool take_prefix(struct span *text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    if (text->len < len || !text_equal_nocase((struct span){text->ptr, len}, prefix))
+        return false;
+    *text = (struct span){text->ptr + len, text->len - len};
+    return true;
+}
+
+int url_parse(struct span text, struct url *ret, struct err *err)
+{
+    struct span rest = text;
+    struct url url = {0};
+    if (text.len > URL_MAX)
+        return bad_url(text, "longer than 2048 bytes", err);
+    if (take_prefix(&rest, "https://"))
+        url.https = true;
+    else if (!take_prefix(&rest, "http://"))
+        return bad_url(text, "it must begin with http:// or https://", err);
+    size_t authority_len = 0;
+    while (authority_len < rest.len && strchr("/?#", rest.ptr[authority_len]) == NULL)
+        authority_len++;
+    struct span port;
+    const char *fault = split_authority((struct span){rest.ptr, authority_len}, &url.host, &port);
+    if (fault != NULL)
+        return bad_url(text, fault, err);
+    uint64_t number = url.https ? 443 : 80;
+    if (port.len > 0 && parse_u64(port, 1, 65535, &number, NULL) < 0)
+        return bad_url(text, "the port must be 1 to 65535", err);
+    url.port = (uint16_t)number;
+    url.path = (struct span){rest.ptr + authority_len, rest.len - authority_len};
+    fault = path_fault(url.path);
+    if (fault != NULL)
+        return bad_url(text, fault, err);
+    while (url.path.len > 0 && url.path.ptr[url.path.len - 1] == '/')
+        url.path.len--;
+    *ret = url;
+    return 0;
+}

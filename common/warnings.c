@@ -1,0 +1,70 @@
+#include "warnings.h"
+
+#include "text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    RAW_MAX = 1024, /* bytes of one warning before escaping and cutting */
+};
+
+void warnings_clear(struct warnings *warnings)
+{
+    warnings->count = 0;
+}
+
+/* Like text_escape, but quotes stay: they pass the API server. */
+static size_t escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
+{
+    static const char ellipsis[] = "…";
+    const size_t room = WARNING_MAX - (sizeof(ellipsis) - 1);
+    size_t used = 0, len = strlen(raw);
+    for (size_t i = 0; i < len;) {
+        size_t n = text_utf8_len(raw + i, len - i);
+        bool plain = n > 0 && (unsigned char)raw[i] >= 0x20 && raw[i] != 0x7F;
+        size_t need = plain ? n : 4;
+        if (used + need > room) {
+            memcpy(out + used, ellipsis, sizeof(ellipsis));
+            return used + sizeof(ellipsis) - 1;
+        }
+        if (plain)
+            memcpy(out + used, raw + i, n);
+        else
+            snprintf(out + used, 5, "\\x%02x", (unsigned char)raw[i]);
+        used += need;
+        i += plain ? n : 1;
+    }
+    out[used] = '\0';
+    return used;
+}
+
+void warnings_add(struct warnings *warnings, const char *fmt, ...)
+{
+    if (warnings == NULL)
+        return;
+    if (warnings->count < WARNINGS_MAX) {
+        char raw[RAW_MAX];
+        va_list ap;
+        va_start(ap, fmt);
+        if (vsnprintf(raw, sizeof(raw), fmt, ap) < 0)
+            raw[0] = '\0';
+        va_end(ap);
+        escape_and_cut(warnings->text[warnings->count], raw);
+    }
+    warnings->count++;
+    if (warnings->count > WARNINGS_MAX)
+        snprintf(warnings->text[WARNINGS_MAX - 1], WARNING_MAX + 1, "and %u more warnings",
+                 warnings->count - (WARNINGS_MAX - 1));
+}
+
+unsigned warnings_shown(const struct warnings *warnings)
+{
+    return warnings->count < WARNINGS_MAX ? warnings->count : WARNINGS_MAX;
+}
+
+const char *warnings_text(const struct warnings *warnings, unsigned i)
+{
+    return i < warnings_shown(warnings) ? warnings->text[i] : "";
+}

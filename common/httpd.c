@@ -1,0 +1,780 @@
+#include "httpd.h"
+
+#include "cleanup.h"
+#include "listener.h"
+#include "parse.h"
+
+#include <assert.h>
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <limits.h>
+#include <linux/tcp.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+    BODIES_MAX_FACTOR = 4,  /* default of bodies_max, in bodies of the largest size */
+    REPLY_TEXT_MAX = 160,   /* our own refusals are one line */
+    ALLOW_MAX = 64,         /* the Allow header: a handful of methods */
+    STALL_MS = 100,         /* how long libmicrohttpd may ask to be called at once without a body growing */
+    PEM_MAX = 1024 * 1024,  /* a chain has a few KB */
+};
+
+const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT] = {
+    [HTTPD_REFUSED_PATH] = "path",     [HTTPD_REFUSED_METHOD] = "method",
+    [HTTPD_REFUSED_TYPE] = "type",     [HTTPD_REFUSED_SIZE] = "size",
+    [HTTPD_REFUSED_INCOMPLETE] = "incomplete", [HTTPD_REFUSED_MEMORY] = "memory",
+    [HTTPD_REFUSED_LIMIT] = "limit",
+};
+
+/* A certificate chain with its key, shared by the connections that began their handshake with it: GnuTLS keeps
+ * pointers into it until the handshake is over. */
+struct pair {
+    unsigned refs;
+    gnutls_certificate_credentials_t credentials;
+};
+
+enum stage {
+    STAGE_WAITING, /* no request line yet; the TLS handshake included */
+    STAGE_HEADERS, /* the request line is there */
+    STAGE_BODY,    /* the headers are there */
+    STAGE_REPLY,   /* the reply is queued */
+};
+
+struct connection {
+    struct connection *next;
+    struct connection **link; /* what points to us in httpd->connections */
+    struct httpd *httpd;
+    int fd; /* libmicrohttpd's; valid until MHD_CONNECTION_NOTIFY_CLOSED returns */
+    struct pair *pair;
+    bool handshake_done;
+    bool used; /* a request line came */
+    bool cut;  /* we shut the socket down */
+    int64_t deadline_ms;
+    int64_t active_ms; /* last progress of the body */
+
+    /* the request under way */
+    enum stage stage;
+    const struct httpd_route *route;
+    unsigned refused; /* HTTP status, 0 = not refused */
+    bool chunked;
+    uint64_t body_seen; /* bytes, kept and thrown away */
+    struct buf body;
+};
+
+struct httpd {
+    struct loop *loop;
+    struct listener *listener; /* NULL once quiesced */
+    struct MHD_Daemon *daemon;
+    struct loop_watch *watch; /* of libmicrohttpd's epoll descriptor */
+    struct loop_hook hook;
+    bool hooked;
+    bool running;      /* inside MHD_run */
+    bool quiesced;
+    uint16_t port;
+    int64_t busy_since_ms; /* since then libmicrohttpd asks to be called at once; -1 = it does not */
+    struct loop_timer sweep;
+    struct connection *connections;
+    struct connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
+    struct pair *pair;
+    size_t body_bytes; /* memory of all bodies */
+    struct httpd_options options;
+    struct httpd_stats stats;
+};
+
+/* Certificates */
+
+static struct pair *pair_unref(struct pair *pair)
+{
+    if (pair != NULL && --pair->refs == 0) {
+        if (pair->credentials != NULL)
+            gnutls_certificate_free_credentials(pair->credentials);
+        free(pair);
+    }
+    return NULL;
+}
+
+static void pair_unref_scope(struct pair **pair)
+{
+    pair_unref(*pair);
+}
+
+static gnutls_datum_t datum(struct span bytes)
+{
+    /* GnuTLS does not write to it, though the type allows. */
+    return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)bytes.ptr, .size = (unsigned)bytes.len};
+}
+
+int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err)
+{
+    assert(httpd->options.tls_priorities != NULL);
+    if (cert_pem.len > PEM_MAX || key_pem.len > PEM_MAX)
+        return err_set(err, EINVAL, "certificate or key larger than %d bytes", PEM_MAX);
+    CLEANUP(pair_unref_scope) struct pair *pair = calloc(1, sizeof(*pair));
+    if (pair == NULL)
+        return err_errno(err, ENOMEM, "certificate and key");
+    pair->refs = 1;
+    gnutls_datum_t cert = datum(cert_pem);
+    gnutls_datum_t key = datum(key_pem);
+    int rc = gnutls_certificate_allocate_credentials(&pair->credentials);
+    if (rc == GNUTLS_E_SUCCESS)
+        rc = gnutls_certificate_set_x509_key_mem(pair->credentials, &cert, &key, GNUTLS_X509_FMT_PEM);
+    if (rc < 0)
+        return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "certificate and key: %s",
+                       gnutls_strerror(rc));
+    pair_unref(httpd->pair);
+    httpd->pair = TAKE_PTR(pair);
+    return 0;
+}
+
+/* What a handshake gets while there is no pair. */
+static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca_names, int ca_count,
+                          const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
+                          unsigned *chain_len, gnutls_privkey_t *key)
+{
+    (void)session;
+    (void)ca_names;
+    (void)ca_count;
+    (void)algorithms;
+    (void)algorithm_count;
+    (void)chain;
+    (void)chain_len;
+    (void)key;
+    return -1;
+}
+
+static int on_handshake_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                                 const gnutls_datum_t *message)
+{
+    struct connection *conn = gnutls_db_get_ptr(session);
+    (void)type;
+    (void)when;
+    (void)message;
+    if (incoming != 0)
+        conn->handshake_done = true;
+    return 0;
+}
+
+/* Gives the session the pair of the moment in place of libmicrohttpd's own credentials, whose certificate
+ * callbacks know neither the server nor when a pair may be freed. The session's "db" pointer is free for us: it
+ * belongs to the session cache, which a server without cache callbacks does not have. */
+static void prepare_session(struct connection *conn, gnutls_session_t session)
+{
+    gnutls_db_set_ptr(session, conn);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_handshake_finished);
+    if (conn->httpd->pair == NULL)
+        return;
+    conn->pair = conn->httpd->pair;
+    conn->pair->refs++;
+    /* Without memory for it the session has no certificate: its handshake fails. */
+    (void)gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, conn->pair->credentials);
+}
+
+/* Connections and their deadlines */
+
+static void set_deadline(struct connection *conn, int64_t deadline_ms)
+{
+    struct httpd *httpd = conn->httpd;
+    if (conn->cut)
+        return;
+    conn->deadline_ms = deadline_ms;
+    if (!httpd->sweep.armed || httpd->sweep.due_ms > deadline_ms)
+        loop_timer_arm(&httpd->sweep, deadline_ms - loop_now_ms(httpd->loop));
+}
+
+/* Ends a connection from outside. libmicrohttpd owns the descriptor and offers no call for it, but shutdown(2)
+ * closes nothing: its epoll reports EPOLLHUP, and it closes the connection in its next run, in whatever state,
+ * the TLS handshake included. */
+static void cut_connection(struct connection *conn)
+{
+    conn->cut = true;
+    conn->deadline_ms = INT64_MAX;
+    shutdown(conn->fd, SHUT_RDWR);
+}
+
+/* A silent client ends by libmicrohttpd's inactivity timeout; this is for those that keep it alive byte by byte. */
+static void sweep_connections(void *ctx)
+{
+    struct httpd *httpd = ctx;
+    int64_t now_ms = loop_now_ms(httpd->loop);
+    int64_t next_ms = INT64_MAX;
+    for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
+        if (conn->deadline_ms <= now_ms)
+            cut_connection(conn);
+        if (conn->deadline_ms < next_ms)
+            next_ms = conn->deadline_ms;
+    }
+    if (next_ms != INT64_MAX)
+        loop_timer_arm(&httpd->sweep, next_ms - now_ms);
+}
+
+static bool received_any(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_bytes_received > 0;
+}
+
+/* A client that sent something and never came to a request. One that only connects (a port probe, a
+ * connection kept for later) is no failure. */
+static void count_unused(const struct connection *conn)
+{
+    struct httpd *httpd = conn->httpd;
+    if (conn->used || conn->handshake_done || !received_any(conn->fd))
+        return;
+    if (httpd->options.tls_priorities != NULL)
+        httpd->stats.tls_failures++;
+    else
+        httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
+}
+
+static struct connection *new_connection(struct httpd *httpd, int fd)
+{
+    struct connection *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL)
+        return NULL;
+    conn->httpd = httpd;
+    conn->fd = fd;
+    buf_init(&conn->body, httpd->options.body_max);
+    conn->next = httpd->connections;
+    conn->link = &httpd->connections;
+    if (conn->next != NULL)
+        conn->next->link = &conn->next;
+    httpd->connections = conn;
+    httpd->stats.connections++;
+    set_deadline(conn, loop_now_ms(httpd->loop) + httpd->options.request_timeout_ms);
+    return conn;
+}
+
+static void drop_body(struct connection *conn)
+{
+    conn->httpd->body_bytes -= conn->body.cap;
+    buf_done(&conn->body);
+}
+
+static void free_connection(struct connection *conn)
+{
+    drop_body(conn);
+    pair_unref(conn->pair);
+    *conn->link = conn->next;
+    if (conn->next != NULL)
+        conn->next->link = conn->link;
+    conn->httpd->stats.connections--;
+    free(conn);
+}
+
+static void on_accept(void *ctx, int fd, const struct sockaddr *addr, socklen_t addr_len)
+{
+    struct httpd *httpd = ctx;
+    struct connection *conn = NULL;
+    if (httpd->stats.connections < httpd->options.connections_max)
+        conn = new_connection(httpd, fd);
+    if (conn == NULL) {
+        httpd->stats.refused[HTTPD_REFUSED_LIMIT]++;
+        close(fd);
+        return;
+    }
+    httpd->accepting = conn;
+    /* Closes fd when it fails. */
+    if (MHD_add_connection(httpd->daemon, fd, addr, addr_len) != MHD_YES)
+        httpd->stats.refused[HTTPD_REFUSED_LIMIT]++;
+    if (httpd->accepting != NULL)
+        free_connection(httpd->accepting); /* on_connection() was not reached */
+    httpd->accepting = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct httpd *httpd = cls;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        count_unused(*context);
+        free_connection(*context);
+        return;
+    }
+    struct connection *conn = httpd->accepting;
+    httpd->accepting = NULL;
+    *context = conn;
+    if (httpd->options.tls_priorities != NULL) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        prepare_session(conn, info->tls_session);
+    }
+}
+
+static struct connection *connection_of(struct MHD_Connection *mhd)
+{
+    return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+/* Replies */
+
+static enum MHD_Result add_headers(struct MHD_Response *response, const struct connection *conn,
+                                   const char *content_type, const char *allow)
+{
+    if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type) != MHD_YES)
+        return MHD_NO;
+    if (allow != NULL && MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow) != MHD_YES)
+        return MHD_NO;
+    if (conn->httpd->quiesced)
+        return MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return MHD_YES;
+}
+
+/* MHD_NO makes libmicrohttpd close the connection: all that is left without memory. */
+static enum MHD_Result queue_reply(struct connection *conn, struct MHD_Connection *mhd, unsigned status,
+                                   const char *content_type, const char *allow, struct MHD_Response *response)
+{
+    if (response == NULL)
+        return MHD_NO;
+    enum MHD_Result result = add_headers(response, conn, content_type, allow);
+    if (result == MHD_YES)
+        result = MHD_queue_response(mhd, status, response);
+    MHD_destroy_response(response);
+    if (result == MHD_YES) {
+        conn->stage = STAGE_REPLY;
+        set_deadline(conn, loop_now_ms(conn->httpd->loop) + conn->httpd->options.request_timeout_ms);
+    }
+    return result;
+}
+
+static enum MHD_Result reply_text(struct connection *conn, struct MHD_Connection *mhd, unsigned status,
+                                  const char *allow, const char *text)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    return queue_reply(conn, mhd, status, "text/plain; charset=utf-8", allow, response);
+}
+
+static bool method_fits(const struct httpd_route *route, const char *method)
+{
+    return strcmp(route->method, method) == 0 ||
+           (strcmp(route->method, MHD_HTTP_METHOD_GET) == 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
+}
+
+static void list_methods(const struct httpd_route *routes, const char *path, char text[static ALLOW_MAX])
+{
+    struct buf list;
+    buf_init(&list, ALLOW_MAX - 1);
+    for (const struct httpd_route *route = routes; route->path != NULL; route++) {
+        if (strcmp(route->path, path) != 0)
+            continue;
+        buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", route->method);
+        if (strcmp(route->method, MHD_HTTP_METHOD_GET) == 0)
+            buf_puts(&list, ", " MHD_HTTP_METHOD_HEAD);
+    }
+    memcpy(text, buf_text(&list), list.len + 1);
+    buf_done(&list);
+}
+
+static enum MHD_Result reply_refusal(struct connection *conn, struct MHD_Connection *mhd, const char *path)
+{
+    const struct httpd_options *options = &conn->httpd->options;
+    char text[REPLY_TEXT_MAX];
+    char allow[ALLOW_MAX];
+    switch (conn->refused) {
+    case MHD_HTTP_NOT_FOUND:
+        return reply_text(conn, mhd, conn->refused, NULL, "no such path\n");
+    case MHD_HTTP_METHOD_NOT_ALLOWED:
+        list_methods(options->routes, path, allow);
+        snprintf(text, sizeof(text), "expected method %s\n", allow);
+        return reply_text(conn, mhd, conn->refused, allow, text);
+    case MHD_HTTP_UNSUPPORTED_MEDIA_TYPE:
+        snprintf(text, sizeof(text), "expected Content-Type: %s\n", conn->route->content_type);
+        return reply_text(conn, mhd, conn->refused, NULL, text);
+    case MHD_HTTP_CONTENT_TOO_LARGE:
+        snprintf(text, sizeof(text), "expected a body of at most %zu bytes\n", options->body_max);
+        return reply_text(conn, mhd, conn->refused, NULL, text);
+    case MHD_HTTP_NOT_IMPLEMENTED:
+        return reply_text(conn, mhd, conn->refused, NULL, "expected no Transfer-Encoding other than chunked\n");
+    default:
+        return reply_text(conn, mhd, conn->refused, NULL, "no memory for the request body now\n");
+    }
+}
+
+static enum MHD_Result reply_by_handler(struct connection *conn, struct MHD_Connection *mhd, const char *method)
+{
+    const struct httpd_options *options = &conn->httpd->options;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const char *accept = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    const struct httpd_request request = {
+        .method = method,
+        .path = conn->route->path,
+        .accept = accept != NULL ? accept : "",
+        .body = buf_text(&conn->body),
+        .body_len = conn->body.len,
+        .received_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+    };
+    struct httpd_response response = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
+    buf_init(&response.body, options->response_max);
+    conn->httpd->stats.requests++;
+    conn->route->handler(options->ctx, &request, &response);
+    drop_body(conn);
+    if (buf_error(&response.body) != 0) {
+        buf_done(&response.body);
+        return reply_text(conn, mhd, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL,
+                          "the answer did not fit in memory or in its limit\n");
+    }
+    size_t len = response.body.len;
+    char *bytes = buf_take(&response.body);
+    struct MHD_Response *reply = MHD_create_response_from_buffer(len, bytes, MHD_RESPMEM_MUST_FREE);
+    if (reply == NULL)
+        free(bytes);
+    return queue_reply(conn, mhd, response.status, response.content_type, NULL, reply);
+}
+
+/* Requests */
+
+static void refuse(struct connection *conn, unsigned status, enum httpd_refusal reason)
+{
+    conn->refused = status;
+    conn->httpd->stats.refused[reason]++;
+    drop_body(conn);
+}
+
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
+{
+    struct connection *conn = connection_of(mhd);
+    (void)cls;
+    (void)uri;
+    conn->stage = STAGE_HEADERS;
+    conn->used = true;
+    int64_t deadline_ms = loop_now_ms(conn->httpd->loop) + conn->httpd->options.request_timeout_ms;
+    if (deadline_ms < conn->deadline_ms)
+        set_deadline(conn, deadline_ms);
+    return NULL;
+}
+
+static struct span header(struct MHD_Connection *mhd, const char *name)
+{
+    const char *value = NULL;
+    size_t len = 0;
+    if (MHD_lookup_connection_value_n(mhd, MHD_HEADER_KIND, name, strlen(name), &value, &len) != MHD_YES ||
+        value == NULL)
+        return (struct span){NULL, 0};
+    return (struct span){value, len};
+}
+
+static void judge_route(struct connection *conn, const char *path, const char *method)
+{
+    bool path_known = false;
+    for (const struct httpd_route *route = conn->httpd->options.routes; route->path != NULL; route++) {
+        if (strcmp(route->path, path) != 0)
+            continue;
+        path_known = true;
+        if (method_fits(route, method)) {
+            conn->route = route;
+            return;
+        }
+    }
+    if (path_known)
+        refuse(conn, MHD_HTTP_METHOD_NOT_ALLOWED, HTTPD_REFUSED_METHOD);
+    else
+        refuse(conn, MHD_HTTP_NOT_FOUND, HTTPD_REFUSED_PATH);
+}
+
+static void judge_type(struct connection *conn, struct MHD_Connection *mhd)
+{
+    if (conn->route->content_type == NULL)
+        return;
+    struct span type = header(mhd, MHD_HTTP_HEADER_CONTENT_TYPE);
+    const char *semicolon = type.len > 0 ? memchr(type.ptr, ';', type.len) : NULL;
+    if (semicolon != NULL)
+        type.len = (size_t)(semicolon - type.ptr);
+    if (!text_equal_nocase(text_trim(type), conn->route->content_type))
+        refuse(conn, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, HTTPD_REFUSED_TYPE);
+}
+
+/* Length of the body to come: 0 = none, UINT64_MAX = chunked. -EINVAL: a coding that hides where it ends. */
+static int body_length(struct MHD_Connection *mhd, uint64_t *ret)
+{
+    struct span coding = header(mhd, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    struct span length = header(mhd, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    *ret = 0;
+    if (coding.ptr != NULL) {
+        *ret = UINT64_MAX;
+        return text_equal_nocase(coding, "chunked") ? 0 : -EINVAL;
+    }
+    if (length.ptr != NULL && parse_u64(length, 0, UINT64_MAX - 1, ret, NULL) < 0)
+        *ret = UINT64_MAX - 1; /* libmicrohttpd has read it as a number: too large for us */
+    return 0;
+}
+
+/* First call for a request: the headers are there. A reply queued now closes the connection, so that one is
+ * only queued when the rest of the body cannot or need not be read away. */
+static enum MHD_Result begin_request(struct connection *conn, struct MHD_Connection *mhd, const char *path,
+                                     const char *method)
+{
+    uint64_t length = 0;
+    conn->stage = STAGE_BODY;
+    conn->active_ms = loop_now_ms(conn->httpd->loop);
+    if (body_length(mhd, &length) < 0) {
+        refuse(conn, MHD_HTTP_NOT_IMPLEMENTED, HTTPD_REFUSED_INCOMPLETE);
+        return reply_refusal(conn, mhd, path);
+    }
+    conn->chunked = length == UINT64_MAX;
+    judge_route(conn, path, method);
+    if (conn->refused == 0)
+        judge_type(conn, mhd);
+    if (conn->refused == 0 && !conn->chunked && length > conn->httpd->options.body_max)
+        refuse(conn, MHD_HTTP_CONTENT_TOO_LARGE, HTTPD_REFUSED_SIZE);
+    if (conn->refused == 0 || length == 0)
+        return MHD_YES;
+    bool client_waits = header(mhd, MHD_HTTP_HEADER_EXPECT).ptr != NULL;
+    bool drain = !client_waits && (conn->chunked || length <= HTTPD_DRAIN_MAX);
+    return drain ? MHD_YES : reply_refusal(conn, mhd, path);
+}
+
+static void keep_body(struct connection *conn, const char *bytes, size_t len)
+{
+    struct httpd *httpd = conn->httpd;
+    size_t cap = conn->body.cap;
+    int rc = buf_append(&conn->body, bytes, len);
+    httpd->body_bytes += conn->body.cap - cap;
+    if (rc == -ENOBUFS)
+        refuse(conn, MHD_HTTP_CONTENT_TOO_LARGE, HTTPD_REFUSED_SIZE);
+    else if (rc < 0 || httpd->body_bytes > httpd->options.bodies_max)
+        refuse(conn, MHD_HTTP_SERVICE_UNAVAILABLE, HTTPD_REFUSED_MEMORY);
+}
+
+static enum MHD_Result take_body(struct connection *conn, const char *bytes, size_t len)
+{
+    conn->active_ms = loop_now_ms(conn->httpd->loop);
+    conn->body_seen += len;
+    if (conn->refused == 0)
+        keep_body(conn, bytes, len);
+    return conn->refused != 0 && conn->body_seen > HTTPD_DRAIN_MAX ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *path, const char *method,
+                                  const char *version, const char *upload, size_t *upload_len, void **request)
+{
+    struct connection *conn = connection_of(mhd);
+    (void)cls;
+    (void)version;
+    (void)request;
+    if (conn->stage == STAGE_HEADERS)
+        return begin_request(conn, mhd, path, method);
+    if (*upload_len > 0) {
+        size_t len = *upload_len;
+        *upload_len = 0;
+        return take_body(conn, upload, len);
+    }
+    return conn->refused != 0 ? reply_refusal(conn, mhd, path) : reply_by_handler(conn, mhd, method);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **request, enum MHD_RequestTerminationCode code)
+{
+    struct httpd *httpd = cls;
+    struct connection *conn = connection_of(mhd);
+    (void)request;
+    if (conn->stage != STAGE_REPLY && conn->refused == 0 && code != MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN)
+        httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
+    drop_body(conn);
+    conn->stage = STAGE_WAITING;
+    conn->route = NULL;
+    conn->refused = 0;
+    conn->chunked = false;
+    conn->body_seen = 0;
+    /* The next request may begin just before the inactivity timeout, and then has its own time. */
+    set_deadline(conn, loop_now_ms(httpd->loop) + (int64_t)httpd->options.idle_timeout_s * 1000 +
+                           httpd->options.request_timeout_ms);
+    if (httpd->quiesced && !conn->cut)
+        cut_connection(conn);
+}
+
+/* On the loop */
+
+/* libmicrohttpd 0.9.75 polls without end when a chunk's size line or extension fills its buffer: it can neither
+ * read on nor does it give up. Such a connection shows as a chunked body that has not grown while
+ * libmicrohttpd kept asking to be called at once. */
+static void cut_stalled(struct httpd *httpd, int64_t now_ms)
+{
+    for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
+        if (conn->stage == STAGE_BODY && conn->chunked && !conn->cut && now_ms - conn->active_ms >= STALL_MS)
+            cut_connection(conn);
+    }
+}
+
+static void watch_for_stall(struct httpd *httpd, bool busy)
+{
+    int64_t now_ms = loop_now_ms(httpd->loop);
+    if (!busy) {
+        httpd->busy_since_ms = -1;
+    } else if (httpd->busy_since_ms < 0) {
+        httpd->busy_since_ms = now_ms;
+    } else if (now_ms - httpd->busy_since_ms >= STALL_MS) {
+        cut_stalled(httpd, now_ms);
+        httpd->busy_since_ms = now_ms;
+    }
+}
+
+static int64_t hook_wait_ms(void *ctx)
+{
+    struct httpd *httpd = ctx;
+    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    bool wants = MHD_get_timeout(httpd->daemon, &wait_ms) == MHD_YES;
+    watch_for_stall(httpd, wants && wait_ms == 0);
+    if (!wants)
+        return -1;
+    return wait_ms < LOOP_WAIT_MAX_MS ? (int64_t)wait_ms : LOOP_WAIT_MAX_MS;
+}
+
+static void hook_run(void *ctx)
+{
+    struct httpd *httpd = ctx;
+    httpd->running = true;
+    MHD_run(httpd->daemon);
+    httpd->running = false;
+}
+
+/* The wait has ended, that was its purpose: hook_run() comes in the same turn. */
+static void on_epoll(void *ctx, int fd, uint32_t events)
+{
+    (void)ctx;
+    (void)fd;
+    (void)events;
+}
+
+static int check_options(struct httpd_options *options, struct err *err)
+{
+    assert(options->connections_max > 0 && options->idle_timeout_s > 0 && options->request_timeout_ms > 0);
+    if (options->bodies_max == 0)
+        options->bodies_max = BODIES_MAX_FACTOR * options->body_max;
+    if (options->tls_priorities == NULL)
+        return 0;
+    gnutls_priority_t cache = NULL;
+    const char *at = NULL;
+    int rc = gnutls_priority_init(&cache, options->tls_priorities, &at);
+    if (rc < 0) {
+        struct text_quoted quoted;
+        return err_set(err, EINVAL, "TLS priorities: %s at %s", gnutls_strerror(rc),
+                       text_quote(&quoted, at != NULL ? at : options->tls_priorities));
+    }
+    gnutls_priority_deinit(cache);
+    return 0;
+}
+
+static int start_daemon(struct httpd *httpd, struct err *err)
+{
+    const struct httpd_options *options = &httpd->options;
+    bool tls = options->tls_priorities != NULL;
+    size_t memory = options->connection_memory;
+    struct MHD_OptionItem items[] = {
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, httpd},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, httpd},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_request_line, httpd},
+        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_timeout_s, NULL},
+        /* The limit is ours, on_accept(); at its own one 0.9.75 may forget to unlock a mutex. */
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)options->connections_max + 1, NULL},
+        {memory > 0 ? MHD_OPTION_CONNECTION_MEMORY_LIMIT : MHD_OPTION_END, (intptr_t)memory, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    struct MHD_OptionItem tls_items[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)options->tls_priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0U);
+    errno = 0;
+    httpd->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, httpd, MHD_OPTION_ARRAY, items,
+                                     tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls_items, MHD_OPTION_END);
+    if (httpd->daemon == NULL)
+        return err_errno(err, errno != 0 ? errno : EIO, "HTTP server: libmicrohttpd did not start");
+    return 0;
+}
+
+static int join_loop(struct httpd *httpd, struct err *err)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    int rc = loop_watch_add(httpd->loop, info->epoll_fd, EPOLLIN, on_epoll, httpd, &httpd->watch, err);
+    if (rc < 0)
+        return err_wrap(err, rc, "HTTP server");
+    httpd->hook = (struct loop_hook){.wait_ms = hook_wait_ms, .run = hook_run, .ctx = httpd};
+    loop_hook_add(httpd->loop, &httpd->hook);
+    httpd->hooked = true;
+    return 0;
+}
+
+static void httpd_free_scope(struct httpd **httpd)
+{
+    httpd_free(*httpd);
+}
+
+int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err)
+{
+    CLEANUP(httpd_free_scope) struct httpd *httpd = calloc(1, sizeof(*httpd));
+    if (httpd == NULL)
+        return err_errno(err, ENOMEM, "HTTP server");
+    httpd->loop = loop;
+    httpd->options = *options;
+    httpd->busy_since_ms = -1;
+    loop_timer_init(&httpd->sweep, loop, sweep_connections, httpd);
+    int rc = check_options(&httpd->options, err);
+    if (rc == 0)
+        rc = start_daemon(httpd, err);
+    if (rc == 0)
+        rc = join_loop(httpd, err);
+    if (rc == 0)
+        rc = listener_new(loop, options->listen, on_accept, httpd, &httpd->stats.accept_pauses, &httpd->listener, err);
+    if (rc < 0)
+        return rc;
+    httpd->port = listener_port(httpd->listener);
+    *ret = TAKE_PTR(httpd);
+    return 0;
+}
+
+static bool is_idle(const struct connection *conn)
+{
+    int unread = 0;
+    return conn->used && conn->stage == STAGE_WAITING && !conn->cut && ioctl(conn->fd, FIONREAD, &unread) == 0 &&
+           unread == 0;
+}
+
+void httpd_quiesce(struct httpd *httpd)
+{
+    httpd->quiesced = true;
+    httpd->listener = listener_free(httpd->listener);
+    for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
+        if (is_idle(conn))
+            cut_connection(conn);
+    }
+}
+
+bool httpd_idle(const struct httpd *httpd)
+{
+    return httpd->stats.connections == 0;
+}
+
+struct httpd *httpd_free(struct httpd *httpd)
+{
+    if (httpd == NULL)
+        return NULL;
+    assert(!httpd->running);
+    listener_free(httpd->listener);
+    if (httpd->hooked)
+        loop_hook_remove(httpd->loop, &httpd->hook);
+    loop_watch_free(httpd->watch);
+    MHD_stop_daemon(httpd->daemon); /* NULL allowed; ends every connection through on_connection() */
+    loop_timer_disarm(&httpd->sweep);
+    pair_unref(httpd->pair);
+    free(httpd);
+    return NULL;
+}
+
+const struct httpd_stats *httpd_get_stats(const struct httpd *httpd)
+{
+    return &httpd->stats;
+}
+
+uint16_t httpd_port(const struct httpd *httpd)
+{
+    return httpd->port;
+}

@@ -1,0 +1,111 @@
+/* The HTTP(S) server: libmicrohttpd in external epoll mode on the loop, no threads.
+ *
+ * A request is read whole, with ceilings, and then given to its route's handler, which answers at once.
+ * What never reaches a handler is answered here: 404 unknown path, 405 wrong method (with Allow), 413 body over
+ * the limit, 415 when the route asks for another content type, 501 for a transfer coding other than chunked, 503
+ * when there is no room for the body; 400, 414 and 431 by libmicrohttpd. Over connections_max a new
+ * connection is closed at once. Each is counted in httpd_stats.
+ *
+ * A refused body of up to HTTPD_DRAIN_MAX bytes is read and thrown away before the answer goes out: a client that
+ * is still writing would otherwise meet a reset and never see why. A longer one, or one that waits for
+ * "100 Continue", is answered at once and the connection closed.
+ *
+ * Every connection has an inactivity timeout AND a whole-request deadline (the TLS handshake and the reading of
+ * the reply included), so that neither a silent nor a one-byte-a-second client holds a slot.
+ */
+#ifndef PROFEFE_HTTPD_H
+#define PROFEFE_HTTPD_H
+
+#include "buf.h"
+#include "err.h"
+#include "loop.h"
+#include "text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    HTTPD_DRAIN_MAX = 16 * 1024 * 1024, /* refused body bytes read so that the client sees the answer */
+};
+
+struct httpd;
+
+struct httpd_request {
+    const char *method;       /* "GET", "HEAD", "POST" */
+    const char *path;         /* the route's path */
+    const char *accept;       /* the Accept header, "" when absent */
+    const char *body;         /* NUL-terminated beyond body_len; "" when there is none */
+    size_t body_len;
+    int64_t received_ns;      /* CLOCK_MONOTONIC when the last body byte was there */
+};
+
+struct httpd_response {
+    unsigned status;          /* 200 unless changed; 200 to 599 */
+    const char *content_type; /* a literal; "text/plain; charset=utf-8" unless changed */
+    struct buf body;          /* the handler appends; after a buf error the answer is 500 */
+};
+
+/* Must not call httpd_free(). */
+typedef void httpd_handler(void *ctx, const struct httpd_request *request, struct httpd_response *response);
+
+struct httpd_route {
+    const char *method;       /* GET routes also answer HEAD */
+    const char *path;
+    const char *content_type; /* required media type of the body, parameters ignored; NULL = any */
+    httpd_handler *handler;
+};
+
+struct httpd_options {
+    const char *listen;               /* "[HOST]:PORT"; without host: all addresses, IPv6 and IPv4 */
+    const struct httpd_route *routes; /* ends with a NULL path; kept by reference */
+    void *ctx;                        /* handed to every handler */
+    size_t body_max;                  /* bytes of one request body */
+    size_t bodies_max;                /* bytes of all bodies being received together; 0 = 4 * body_max */
+    size_t response_max;              /* bytes */
+    unsigned connections_max;         /* at least 1 */
+    unsigned idle_timeout_s;          /* no byte for so long: closed; at least 1 */
+    unsigned request_timeout_ms;      /* to receive a request; again as long to take the reply; at least 1 */
+    size_t connection_memory;         /* libmicrohttpd's pool a connection: headers must fit; 0 = its default, 32 KiB */
+    const char *tls_priorities;       /* a GnuTLS priority string, e.g. "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+                                         NULL = plain */
+};
+
+enum httpd_refusal {
+    HTTPD_REFUSED_PATH,       /* 404 */
+    HTTPD_REFUSED_METHOD,     /* 405 */
+    HTTPD_REFUSED_TYPE,       /* 415 */
+    HTTPD_REFUSED_SIZE,       /* 413 */
+    HTTPD_REFUSED_INCOMPLETE, /* malformed, or the client left or was cut before the request was whole */
+    HTTPD_REFUSED_MEMORY,     /* 503: no memory for the body, or bodies_max reached */
+    HTTPD_REFUSED_LIMIT,      /* connection closed unread: connections_max reached, or no memory for one */
+    HTTPD_REFUSED_COUNT,
+};
+extern const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT]; /* "path", "method", "type", … */
+
+struct httpd_stats {
+    uint64_t requests;       /* that reached a handler */
+    uint64_t refused[HTTPD_REFUSED_COUNT];
+    uint64_t tls_failures;   /* connections that sent something but never finished the handshake */
+    uint64_t accept_pauses;  /* no descriptor left: accepting rested for a moment */
+    unsigned connections;    /* open now */
+};
+
+/* -EADDRINUSE when the port is taken (the agent goes on without; the webhook leaves). */
+int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err);
+
+/* The certificate chain (own certificate first) and private key, PEM, for handshakes that begin from now on; one
+ * under way ends with the pair it began with. The bytes are copied. -EINVAL with GnuTLS's words when they are no
+ * pair: then the one in use stays. Until the first success every handshake fails. Only for a server with
+ * tls_priorities. */
+int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err);
+
+/* Stops accepting and closes the port; idle connections are closed, the others finish their request.
+ * httpd_idle() is true when none is left. */
+void httpd_quiesce(struct httpd *httpd);
+bool httpd_idle(const struct httpd *httpd);
+struct httpd *httpd_free(struct httpd *httpd); /* NULL allowed; closes everything; returns NULL */
+
+const struct httpd_stats *httpd_get_stats(const struct httpd *httpd);
+uint16_t httpd_port(const struct httpd *httpd); /* the bound port, for listen ":0" in tests */
+
+#endif

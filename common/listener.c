@@ -1,0 +1,219 @@
+#include "listener.h"
+
+#include "cleanup.h"
+#include "parse.h"
+#include "text.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+struct listener {
+    struct loop *loop;
+    int fd;
+    uint16_t port;
+    listener_cb *cb;
+    void *ctx;
+    uint64_t *pauses;
+    struct loop_watch *watch; /* NULL while resting */
+    struct loop_timer rest;
+};
+
+struct address {
+    struct sockaddr_storage storage;
+    socklen_t len;
+    bool any; /* no host was given */
+};
+
+static void set_ipv4(struct address *address, struct in_addr host, uint16_t port)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = host};
+    memcpy(&address->storage, &v4, sizeof(v4));
+    address->len = sizeof(v4);
+}
+
+static void set_ipv6(struct address *address, struct in6_addr host, uint16_t port)
+{
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = host};
+    memcpy(&address->storage, &v6, sizeof(v6));
+    address->len = sizeof(v6);
+}
+
+static bool parse_host(struct span host, uint16_t port, struct address *ret)
+{
+    struct in_addr v4 = {.s_addr = htonl(INADDR_ANY)};
+    struct in6_addr v6 = IN6ADDR_ANY_INIT;
+    char text[INET6_ADDRSTRLEN];
+    bool bracketed = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (bracketed)
+        host = (struct span){host.ptr + 1, host.len - 2};
+    if (host.len >= sizeof(text))
+        return false;
+    memcpy(text, host.ptr, host.len);
+    text[host.len] = '\0';
+    if (bracketed) {
+        if (inet_pton(AF_INET6, text, &v6) != 1)
+            return false;
+        set_ipv6(ret, v6, port);
+        return true;
+    }
+    ret->any = host.len == 0;
+    if (ret->any) {
+        set_ipv6(ret, v6, port);
+        return true;
+    }
+    if (strcmp(text, "localhost") == 0)
+        v4.s_addr = htonl(INADDR_LOOPBACK);
+    else if (inet_pton(AF_INET, text, &v4) != 1)
+        return false;
+    set_ipv4(ret, v4, port);
+    return true;
+}
+
+static int parse_address(const char *text, struct address *ret, struct err *err)
+{
+    struct text_quoted quoted;
+    uint64_t port = 0;
+    const char *colon = strrchr(text, ':');
+    *ret = (struct address){.any = false};
+    if (colon == NULL || parse_u64((struct span){colon + 1, strlen(colon + 1)}, 0, UINT16_MAX, &port, NULL) < 0 ||
+        !parse_host((struct span){text, (size_t)(colon - text)}, (uint16_t)port, ret))
+        return err_set(err, EINVAL,
+                       "listen address: expected [HOST]:PORT with an IP address (IPv6 in brackets) or nothing "
+                       "as host and a port of 0 to 65535, got %s",
+                       text_quote(&quoted, text));
+    return 0;
+}
+
+/* Returns the descriptor, or -Exxx without a message. */
+static int open_socket(const struct address *address)
+{
+    int on = 1;
+    int off = 0;
+    CLEANUP_CLOSE int fd =
+        socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    if (fd < 0)
+        return -errno;
+    /* Without it a restart fails while old connections linger in TIME_WAIT. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+        return -errno;
+    /* The default of net.ipv6.bindv6only may be either. */
+    if (address->any && address->storage.ss_family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0)
+        return -errno;
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) < 0 || listen(fd, SOMAXCONN) < 0)
+        return -errno;
+    return TAKE_FD(fd);
+}
+
+static int open_any(struct address *address)
+{
+    int fd = open_socket(address);
+    if (!address->any || (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL))
+        return fd;
+    struct sockaddr_in6 v6; /* IPv6 is off here */
+    memcpy(&v6, &address->storage, sizeof(v6));
+    set_ipv4(address, (struct in_addr){.s_addr = htonl(INADDR_ANY)}, ntohs(v6.sin6_port));
+    return open_socket(address);
+}
+
+static uint16_t bound_port(int fd)
+{
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+    if (getsockname(fd, (struct sockaddr *)&storage, &len) < 0)
+        return 0;
+    /* Family and port are at the same place in both forms. */
+    struct sockaddr_in v4;
+    memcpy(&v4, &storage, sizeof(v4));
+    return ntohs(v4.sin_port);
+}
+
+/* The new connection's own network trouble: the next one may be fine (accept(2), "Error handling"). */
+static bool is_transient(int code)
+{
+    return code == EINTR || code == ECONNABORTED || code == EPERM || code == ENETDOWN || code == EPROTO ||
+           code == ENOPROTOOPT || code == EHOSTDOWN || code == ENONET || code == EHOSTUNREACH ||
+           code == EOPNOTSUPP || code == ENETUNREACH;
+}
+
+static void start_rest(struct listener *listener)
+{
+    ++*listener->pauses;
+    listener->watch = loop_watch_free(listener->watch);
+    loop_timer_arm(&listener->rest, LISTENER_PAUSE_MS);
+}
+
+static void on_ready(void *ctx, int fd, uint32_t events)
+{
+    struct listener *listener = ctx;
+    (void)events;
+    for (int i = 0; i < LISTENER_BURST; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof(peer);
+        int accepted = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (accepted >= 0) {
+            listener->cb(listener->ctx, accepted, (const struct sockaddr *)&peer, len);
+        } else if (!is_transient(errno)) {
+            if (errno != EAGAIN)
+                start_rest(listener);
+            break;
+        }
+    }
+}
+
+static int start_watch(struct listener *listener, struct err *err)
+{
+    return loop_watch_add(listener->loop, listener->fd, EPOLLIN, on_ready, listener, &listener->watch, err);
+}
+
+static void on_rested(void *ctx)
+{
+    struct listener *listener = ctx;
+    if (start_watch(listener, NULL) < 0)
+        loop_timer_arm(&listener->rest, LISTENER_PAUSE_MS);
+}
+
+int listener_new(struct loop *loop, const char *address, listener_cb *cb, void *ctx, uint64_t *pauses,
+                 struct listener **ret, struct err *err)
+{
+    struct text_quoted quoted;
+    struct address parsed;
+    int rc = parse_address(address, &parsed, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP_CLOSE int fd = open_any(&parsed);
+    if (fd < 0)
+        return err_errno(err, -fd, "cannot listen on %s", text_quote(&quoted, address));
+    struct listener *listener = calloc(1, sizeof(*listener));
+    if (listener == NULL)
+        return err_errno(err, ENOMEM, "cannot listen on %s", text_quote(&quoted, address));
+    *listener = (struct listener){
+        .loop = loop, .fd = fd, .port = bound_port(fd), .cb = cb, .ctx = ctx, .pauses = pauses};
+    loop_timer_init(&listener->rest, loop, on_rested, listener);
+    rc = start_watch(listener, err);
+    if (rc < 0) {
+        free(listener);
+        return err_wrap(err, rc, "cannot listen on %s", text_quote(&quoted, address));
+    }
+    (void)TAKE_FD(fd);
+    *ret = listener;
+    return 0;
+}
+
+struct listener *listener_free(struct listener *listener)
+{
+    if (listener == NULL)
+        return NULL;
+    loop_timer_disarm(&listener->rest);
+    loop_watch_free(listener->watch);
+    close(listener->fd);
+    free(listener);
+    return NULL;
+}
+
+uint16_t listener_port(const struct listener *listener)
+{
+    return listener->port;
+}

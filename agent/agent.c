@@ -1,0 +1,183 @@
+#include "agent/agent.h"
+
+#include "agent/engine.h"
+#include "agent/status.h"
+#include "common/httpd.h"
+#include "common/log.h"
+#include "common/metrics.h"
+
+#include <signal.h>
+#include <string.h>
+
+/* Ceilings of the status server: a kubelet, a Prometheus and a curious person at once. */
+enum {
+    STATUS_BODY_MAX = 0,
+    STATUS_CONNECTIONS_MAX = 16,
+    STATUS_IDLE_S = 30,
+    STATUS_REQUEST_MS = 10 * 1000,
+    STATUS_CONNECTION_MEMORY = 4 * 1024,
+};
+
+struct agent {
+    const struct agent_setup *setup;
+    struct engine engine;
+    struct httpd *httpd; /* NULL = without */
+    struct loop_timer deadline;
+    int64_t started_ms, started_wall_ms;
+    bool stopping;
+};
+
+/* ---- the status server ---- */
+
+static struct status_view view_of(const struct agent *agent)
+{
+    return (struct status_view){
+        .problems = agent->setup->problems,
+        .warnings = agent->setup->warnings,
+        .options = agent->setup->options,
+        .gather = agent->engine.gather,
+        .push = agent->engine.push,
+        .spool = agent->engine.spool,
+        .interval_ms = agent->setup->interval_ms,
+        .now_ms = loop_now_ms(agent->engine.loop),
+        .wall_ms = loop_wall_ms(),
+        .started_ms = agent->started_ms,
+        .started_wall_ms = agent->started_wall_ms,
+    };
+}
+
+static void serve_healthz(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    (void)request;
+    struct status_view view = view_of(ctx);
+    response->status = status_write_healthz(&response->body, &view);
+}
+
+static void serve_status(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    (void)request;
+    struct status_view view = view_of(ctx);
+    status_write_text(&response->body, &view);
+}
+
+static void serve_metrics(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    (void)request;
+    struct status_view view = view_of(ctx);
+    response->content_type = METRICS_CONTENT_TYPE;
+    status_write_metrics(&response->body, &view);
+}
+
+static const struct httpd_route routes[] = {
+    {"GET", "/healthz", NULL, serve_healthz},
+    {"GET", "/status", NULL, serve_status},
+    {"GET", "/metrics", NULL, serve_metrics},
+    {NULL, NULL, NULL, NULL},
+};
+
+/* The status server is a convenience: without it the profiles still flow. */
+static void start_httpd(struct agent *agent)
+{
+    const struct httpd_options options = {
+        .listen = agent->setup->listen, .routes = routes, .ctx = agent, .body_max = STATUS_BODY_MAX,
+        .response_max = STATUS_PAGE_MAX, .connections_max = STATUS_CONNECTIONS_MAX, .idle_timeout_s = STATUS_IDLE_S,
+        .request_timeout_ms = STATUS_REQUEST_MS, .connection_memory = STATUS_CONNECTION_MEMORY};
+    struct err err;
+    if (agent->setup->listen == NULL)
+        return;
+    if (httpd_new(agent->engine.loop, &options, &agent->httpd, &err) < 0)
+        log_warn("no status server, going on without", LOG_STR("listen", agent->setup->listen), LOG_ERR(&err));
+}
+
+/* ---- stopping ---- */
+
+static void leave_when_sent(struct agent *agent)
+{
+    if (agent->stopping && (agent->engine.push == NULL || push_is_idle(agent->engine.push)))
+        loop_stop(agent->engine.loop);
+}
+
+static void on_settled(void *ctx, uint64_t id, bool stored)
+{
+    (void)id;
+    (void)stored;
+    leave_when_sent(ctx);
+}
+
+static void on_deadline(void *ctx)
+{
+    struct agent *agent = ctx;
+    log_warn("stopped before everything was sent",
+             LOG_I64("lost", spool_get_stats(agent->engine.spool)->items), LOG_STR("collector", agent->setup->options->collector));
+    loop_stop(agent->engine.loop);
+}
+
+/* Native mode: the app is gone already, and KILL may follow 2 s later. The fetch under way is cut, what is spooled
+ * is sent, no longer than the deadline. */
+static void on_signal(void *ctx, int signo)
+{
+    struct agent *agent = ctx;
+    log_info(agent->stopping ? "leaving at once" : "stopping", LOG_STR("signal", signo == SIGTERM ? "TERM" : "INT"));
+    if (agent->stopping || agent->engine.gather == NULL) {
+        loop_stop(agent->engine.loop);
+        return;
+    }
+    agent->stopping = true;
+    gather_stop(agent->engine.gather);
+    push_now(agent->engine.push);
+    loop_timer_arm(&agent->deadline, agent->setup->options->stop_deadline_ms);
+    leave_when_sent(agent);
+}
+
+/* ---- the daemon ---- */
+
+static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_report *report)
+{
+    struct agent *agent = ctx;
+    (void)job;
+    if (report->result == SCRAPE_OK)
+        push_kick(agent->engine.push);
+}
+
+static int start(struct agent *agent, struct err *err)
+{
+    const struct engine_callbacks callbacks = {.settled = on_settled, .gather = {.taken = on_taken, .ctx = agent}};
+    int rc = engine_init(&agent->engine, err);
+    if (rc == 0)
+        rc = loop_signal_add(agent->engine.loop, SIGTERM, on_signal, agent, err);
+    if (rc == 0)
+        rc = loop_signal_add(agent->engine.loop, SIGINT, on_signal, agent, err);
+    if (rc == 0 && agent->setup->options != NULL)
+        rc = engine_start(&agent->engine, agent->setup->options, /* once= */ false, &callbacks, err);
+    return rc;
+}
+
+static void say_start(const struct agent_setup *setup)
+{
+    for (unsigned i = 0; i < warnings_shown(setup->problems); i++)
+        log_error("bad setting, no profile is taken", LOG_STR("reason", warnings_text(setup->problems, i)));
+    for (unsigned i = 0; i < warnings_shown(setup->warnings); i++)
+        log_warn("setting", LOG_STR("warning", warnings_text(setup->warnings, i)));
+    if (setup->options != NULL)
+        log_info("profiling", LOG_STR("service", setup->options->service), LOG_STR("collector", setup->options->collector),
+                 LOG_I64("targets", setup->options->targets.count), LOG_STR("first_target", setup->options->targets.items[0].url),
+                 LOG_I64("types", setup->options->types.count), LOG_I64("spool_bytes", setup->options->spool_bytes));
+}
+
+int agent_run(const struct agent_setup *setup, struct err *err)
+{
+    struct agent agent = {.setup = setup};
+    say_start(setup);
+    int rc = start(&agent, err);
+    if (rc == 0) {
+        agent.started_ms = loop_now_ms(agent.engine.loop);
+        agent.started_wall_ms = loop_wall_ms();
+        loop_timer_init(&agent.deadline, agent.engine.loop, on_deadline, &agent);
+        start_httpd(&agent);
+        rc = loop_run(agent.engine.loop, err);
+        loop_timer_disarm(&agent.deadline);
+    }
+    httpd_free(agent.httpd);
+    engine_done(&agent.engine);
+    return rc;
+}

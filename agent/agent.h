@@ -1,0 +1,26 @@
+/* The agent at work: the loop with gathering, sending, the status server and the signals; as a daemon or once. */
+#ifndef PROFEFE_AGENT_AGENT_H
+#define PROFEFE_AGENT_AGENT_H
+
+#include "agent/options.h"
+#include "common/err.h"
+#include "common/warnings.h"
+
+#include <stdint.h>
+
+struct agent_setup {
+    const struct options *options;   /* NULL = idle: only the status server runs */
+    const char *listen;              /* of the status server; NULL = none */
+    const struct warnings *problems; /* why it is idle */
+    const struct warnings *warnings;
+    int64_t interval_ms;
+};
+
+/* Runs until SIGTERM or SIGINT and the flush after it. 0, or -Exxx when it could not start. */
+int agent_run(const struct agent_setup *setup, struct err *err);
+
+/* Takes each type of each target once, pushes, prints a line for each on stdout. 0 when everything was stored or
+ * empty; 1 when something was not; -Exxx when it could not start. */
+int agent_run_once(const struct options *options, int64_t timeout_ms, struct err *err);
+
+#endif

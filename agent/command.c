@@ -1,0 +1,132 @@
+#include "agent/command.h"
+
+#include "common/parse.h"
+
+#include <string.h>
+
+static struct span span_of(const char *text)
+{
+    return (struct span){text, strlen(text)};
+}
+
+static void add_problem(void *ctx, const struct err *err)
+{
+    warnings_add(ctx, "%s", err->text);
+}
+
+/* A sidecar whose PROFEFE_AGENT_SIDECAR holds garbage is still a sidecar: only a word for false says otherwise. */
+static bool env_says_sidecar(char *const *env)
+{
+    const char *name = settings_table[SETTING_SIDECAR].env;
+    size_t len = strlen(name);
+    for (; *env != NULL; env++) {
+        bool value = true;
+        if (strncmp(*env, name, len) != 0 || (*env)[len] != '=')
+            continue;
+        if ((*env)[len + 1] == '\0')
+            return false;
+        if (parse_bool(span_of(*env + len + 1), &value, NULL) < 0)
+            return true;
+        return value;
+    }
+    return false;
+}
+
+static void read_timeout(struct command *command, const char *text)
+{
+    struct err err;
+    int rc = parse_duration_ms(span_of(text), 1000, 3600 * 1000, &command->timeout_ms, &err);
+    if (rc < 0)
+        warnings_add(&command->problems, "--timeout: %s", err.text);
+}
+
+/* Switches and the two values that are no settings. Returns false when arg is none of them. */
+static bool take_own(struct command *command, int argc, char *const *argv, int *index, const char **config)
+{
+    const char *arg = argv[*index];
+    const struct {
+        const char *name;
+        bool *flag;
+    } switches[] = {
+        {"--help", &command->help}, {"-h", &command->help}, {"--version", &command->version},
+        {"--check", &command->check}, {"--once", &command->once},
+    };
+    for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+        if (strcmp(arg, switches[i].name) == 0) {
+            *switches[i].flag = true;
+            return true;
+        }
+    }
+    bool is_config = text_has_prefix(arg, "--config"), is_timeout = text_has_prefix(arg, "--timeout");
+    size_t len = is_config ? strlen("--config") : strlen("--timeout");
+    if ((!is_config && !is_timeout) || (arg[len] != '\0' && arg[len] != '='))
+        return false;
+    const char *value = arg[len] == '=' ? arg + len + 1 : *index + 1 < argc ? argv[++*index] : NULL;
+    if (value == NULL)
+        warnings_add(&command->problems, "%s: expected a value after it", arg);
+    else if (is_config)
+        *config = value;
+    else
+        read_timeout(command, value);
+    return true;
+}
+
+static void unknown_option(struct command *command, const char *arg)
+{
+    struct text_quoted q;
+    const char *name = text_has_prefix(arg, "--") ? arg + 2 : arg;
+    const char *near = settings_near_miss((struct span){name, strcspn(name, "=")}, SETTING_AGENT);
+    if (near != NULL && name != arg)
+        warnings_add(&command->problems, "unknown option %s, did you mean --%s?", text_quote(&q, arg), near);
+    else
+        warnings_add(&command->problems, "unknown option %s; --help lists them", text_quote(&q, arg));
+}
+
+static const char *read_flags(struct command *command, int argc, char *const *argv)
+{
+    const char *config = NULL;
+    for (int i = 1; i < argc; i++) {
+        struct err err;
+        if (take_own(command, argc, argv, &i, &config))
+            continue;
+        int rc = settings_read_flag(&command->settings, SETTING_AGENT, argc, argv, &i, &err);
+        if (rc < 0)
+            add_problem(&command->problems, &err);
+        else if (rc == 0)
+            unknown_option(command, argv[i]);
+    }
+    return config;
+}
+
+void command_read(struct command *command, int argc, char *const *argv, char *const *env)
+{
+    *command = (struct command){.timeout_ms = COMMAND_ONCE_TIMEOUT_MS};
+    settings_init(&command->settings);
+    const char *config = read_flags(command, argc, argv);
+    settings_read_env(&command->settings, SETTING_AGENT, env, add_problem, &command->problems);
+    struct err err;
+    if (config != NULL && settings_read_ini(&command->settings, config, SETTING_AGENT, &err) < 0)
+        add_problem(&command->problems, &err);
+    command->sidecar = env_says_sidecar(env) || settings_get_bool(&command->settings, SETTING_SIDECAR);
+}
+
+void command_done(struct command *command)
+{
+    settings_done(&command->settings);
+}
+
+int command_write_help(struct buf *out)
+{
+    buf_puts(out, "Usage: profefe-agent [OPTION]...\n"
+                  "Scrapes Go pprof servers and pushes each profile to profefe.\n\n"
+                  "  profefe-agent --once --target http://127.0.0.1:6060/debug/pprof \\\n"
+                  "      --collector http://127.0.0.1:10100 --service web\n\n"
+                  "  --config FILE\n      INI file with a section [agent]\n"
+                  "  --once\n      take each type once, push, and leave: 0 when all of it was stored or empty, else 1\n"
+                  "  --timeout DURATION\n      of --once, in all (default 2m)\n"
+                  "  --check\n      check the settings and leave\n"
+                  "  --version\n      print the version and those of the libraries\n"
+                  "  --help\n      print this\n\n"
+                  "Settings, in the order flag, environment, INI file, default:\n\n");
+    return settings_write_help(out, SETTING_AGENT);
+}

@@ -1,0 +1,35 @@
+/* The command line of profefe-agent: flags, environment and INI file into one set of settings. */
+#ifndef PROFEFE_AGENT_COMMAND_H
+#define PROFEFE_AGENT_COMMAND_H
+
+#include "common/buf.h"
+#include "common/settings.h"
+#include "common/warnings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    COMMAND_ONCE_TIMEOUT_MS = 2 * 60 * 1000, /* default of --timeout */
+    COMMAND_HELP_MAX = 32 * 1024,
+};
+
+struct command {
+    bool help;
+    bool version;
+    bool check;
+    bool once;
+    int64_t timeout_ms; /* of --once */
+    bool sidecar;       /* never exit before SIGTERM */
+    struct settings settings;
+    struct warnings problems; /* every bad flag, variable and INI line; count 0 = none */
+};
+
+/* Reads everything and never fails: what is wrong is in problems, so that a sidecar can go on and say it. Free with
+ * command_done. */
+void command_read(struct command *command, int argc, char *const *argv, char *const *env);
+void command_done(struct command *command);
+
+int command_write_help(struct buf *out);
+
+#endif

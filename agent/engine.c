@@ -1,0 +1,48 @@
+#include "agent/engine.h"
+
+int engine_init(struct engine *engine, struct err *err)
+{
+    *engine = (struct engine){0};
+    return loop_new(&engine->loop, err);
+}
+
+static int start_push(struct engine *engine, const struct options *options, const struct engine_callbacks *callbacks,
+                      struct err *err)
+{
+    const struct push_options push = {
+        .collector = options->collector,
+        .service = options->service,
+        .instance_id = options->instance,
+        .labels = &options->labels,
+        .retry_min_ms = options->retry_min_ms,
+        .retry_max_ms = options->retry_max_ms,
+        .connect_timeout_ms = options->connect_timeout_ms,
+        .timeout_ms = options->push_timeout_ms,
+        .settled = callbacks->settled,
+        .settled_ctx = callbacks->gather.ctx,
+    };
+    return push_new(engine->loop, engine->httpc, engine->spool, &push, &engine->push, err);
+}
+
+int engine_start(struct engine *engine, const struct options *options, bool once, const struct engine_callbacks *callbacks,
+                 struct err *err)
+{
+    int rc = httpc_new(engine->loop, &engine->httpc, err);
+    if (rc == 0)
+        rc = spool_new_memory(options->spool_bytes, &engine->spool, err);
+    if (rc == 0)
+        rc = start_push(engine, options, callbacks, err);
+    if (rc == 0)
+        rc = gather_new(engine->loop, engine->httpc, engine->spool, options, once, &callbacks->gather, &engine->gather, err);
+    return rc;
+}
+
+/* Users of a thing before the thing: transfers, then their client, then the spool they read and write, then the loop. */
+void engine_done(struct engine *engine)
+{
+    engine->gather = gather_free(engine->gather);
+    engine->push = push_free(engine->push);
+    engine->httpc = httpc_free(engine->httpc);
+    engine->spool = spool_free(engine->spool);
+    engine->loop = loop_free(engine->loop);
+}

@@ -1,0 +1,54 @@
+/* Gathering: runs the plan, one fetch at a time, into the spool. Never waits for sending. */
+#ifndef PROFEFE_AGENT_GATHER_H
+#define PROFEFE_AGENT_GATHER_H
+
+#include "agent/options.h"
+#include "agent/plan.h"
+#include "common/httpc.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/scrape.h"
+#include "common/spool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { GATHER_WORDS_MAX = 256 };
+
+/* What became of one job, for /status, /metrics and /healthz. */
+struct gather_job {
+    uint64_t results[SCRAPE_RESULT_COUNT];
+    enum scrape_result last;
+    char words[GATHER_WORDS_MAX]; /* of the last run, "" when it was ok */
+    bool ran;                     /* at least once */
+    unsigned failures;            /* in a row; empty and missing are none */
+    int64_t failing_since_ms;     /* monotonic; 0 = not failing */
+    int64_t last_ok_wall_ms;      /* 0 = never */
+    uint64_t last_bytes;
+    struct log_throttle throttle; /* of its failures */
+};
+
+struct gather;
+
+/* once: each job runs once, whatever comes of it; `finished` is called when all have. `taken` is called for each
+ * profile that reached the spool (its id) and each job that ended otherwise (id 0). */
+struct gather_callbacks {
+    void (*taken)(void *ctx, const struct plan_job *job, const struct scrape_report *report);
+    void (*finished)(void *ctx);
+    void *ctx;
+};
+
+int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct options *options, bool once,
+               const struct gather_callbacks *callbacks, struct gather **ret, struct err *err);
+struct gather *gather_free(struct gather *gather); /* NULL allowed; returns NULL */
+
+/* Cuts the fetch under way and takes no more. */
+void gather_stop(struct gather *gather);
+
+/* The i-th job and what became of it; NULL beyond the last. */
+const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state);
+
+/* The job being fetched, or NULL. */
+const struct plan_job *gather_running(const struct gather *gather);
+
+#endif

@@ -1,0 +1,128 @@
+/* profefe-agent: see README.md. main only wires: command line, options, log, run. */
+#include "agent/agent.h"
+#include "agent/cgroup.h"
+#include "agent/command.h"
+#include "common/log.h"
+#include "common/version.h"
+
+#include <curl/curl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum {
+    EXIT_USAGE = 2,
+};
+
+static int print(int (*write_text)(struct buf *))
+{
+    struct buf out;
+    buf_init(&out, COMMAND_HELP_MAX);
+    int rc = write_text(&out);
+    fputs(buf_text(&out), stdout);
+    buf_done(&out);
+    return rc < 0 ? 1 : 0;
+}
+
+static int write_version(struct buf *out)
+{
+    version_write(out, "profefe-agent");
+    buf_printf(out, "%s\nzlib %s\n", curl_version(), zlibVersion());
+    return buf_error(out);
+}
+
+static void print_problems(const struct warnings *problems)
+{
+    for (unsigned i = 0; i < warnings_shown(problems); i++)
+        fprintf(stderr, "profefe-agent: %s\n", warnings_text(problems, i));
+}
+
+static void set_up_log(const struct settings *settings)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    enum log_format format = LOG_FORMAT_LOGFMT;
+    const char *pod = settings_get(settings, SETTING_POD_NAME);
+    const char *namespace = settings_get(settings, SETTING_POD_NAMESPACE);
+    log_level_parse(settings_get(settings, SETTING_LOG_LEVEL), &level, NULL);
+    log_format_parse(settings_get(settings, SETTING_LOG_FORMAT), &format, NULL);
+    log_setup(level, format);
+    if (pod != NULL && namespace != NULL)
+        log_set_identity(LOG_FIELDS(LOG_STR("namespace", namespace), LOG_STR("pod", pod)));
+}
+
+/* The last resort of a sidecar that could not even start its loop: in native mode an exit would take the app down. */
+static void wait_for_sigterm(void)
+{
+    sigset_t set;
+    int signo;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    while (sigwait(&set, &signo) != 0)
+        pause();
+}
+
+static int run_daemon(struct command *command, const struct options *options, const struct warnings *warnings)
+{
+    const char *listen = settings_get(&command->settings, SETTING_LISTEN);
+    const struct agent_setup setup = {
+        .options = command->problems.count == 0 ? options : NULL,
+        .listen = strcmp(listen, "none") != 0 ? listen : NULL,
+        .problems = &command->problems,
+        .warnings = warnings,
+        .interval_ms = settings_get_ms(&command->settings, SETTING_INTERVAL),
+    };
+    struct err err;
+    if (agent_run(&setup, &err) == 0)
+        return 0;
+    log_error("cannot run", LOG_ERR(&err));
+    if (command->sidecar)
+        wait_for_sigterm();
+    return command->sidecar ? 0 : 1;
+}
+
+static int run_once(const struct command *command, const struct options *options)
+{
+    struct err err;
+    int rc = agent_run_once(options, command->timeout_ms, &err);
+    if (rc < 0)
+        fprintf(stderr, "profefe-agent: %s\n", err.text);
+    return rc < 0 ? 1 : rc;
+}
+
+static int run(struct command *command)
+{
+    static struct options options;   /* tens of kilobytes: not for the stack */
+    static struct warnings warnings;
+    struct err err;
+    char host[HOST_NAME_MAX + 1] = "localhost";
+    if (command->help)
+        return print(command_write_help);
+    if (command->version)
+        return print(write_version);
+    gethostname(host, sizeof(host) - 1);
+    set_up_log(&command->settings);
+    uint64_t limit = cgroup_memory_limit("/sys/fs/cgroup");
+    if (options_resolve(&command->settings, host, limit, &options, &warnings, &err) < 0)
+        warnings_add(&command->problems, "%s", err.text);
+    if (command->problems.count > 0 && (!command->sidecar || command->check || command->once)) {
+        print_problems(&command->problems);
+        return EXIT_USAGE;
+    }
+    if (command->check)
+        return puts("settings are good") < 0 ? 1 : 0;
+    return command->once ? run_once(command, &options) : run_daemon(command, &options, &warnings);
+}
+
+int main(int argc, char **argv)
+{
+    static struct command command;
+    command_read(&command, argc, argv, environ);
+    int rc = run(&command);
+    command_done(&command);
+    return rc;
+}

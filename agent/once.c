@@ -1,0 +1,141 @@
+#include "agent/agent.h"
+
+#include "agent/engine.h"
+#include "common/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One fetched profile and where it is on its way. */
+struct outcome {
+    uint64_t id;
+    const struct plan_job *job;
+    uint64_t bytes;
+    bool settled;
+};
+
+struct once {
+    const struct options *options;
+    struct engine engine;
+    struct loop_timer timeout;
+    unsigned count; /* profiles in the spool or sent */
+    struct outcome outcomes[PLAN_JOBS_MAX];
+    unsigned waiting;
+    bool gathered;
+    bool failed;
+    bool timed_out;
+};
+
+static void print_line(const struct once *once, const struct plan_job *job, const char *what, uint64_t bytes, const char *words)
+{
+    const struct target *target = &once->options->targets.items[job->target];
+    printf("%-9s %-12s %s%s", what, job->type->name, target->name[0] != '\0' ? target->name : target->url,
+           words[0] != '\0' ? ": " : "");
+    if (bytes > 0)
+        printf(" %llu bytes", (unsigned long long)bytes);
+    printf("%s\n", words);
+    fflush(stdout);
+}
+
+static void leave_when_done(struct once *once)
+{
+    if (once->gathered && once->waiting == 0)
+        loop_stop(once->engine.loop);
+}
+
+static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_report *report)
+{
+    struct once *once = ctx;
+    if (report->result == SCRAPE_OK) {
+        once->outcomes[once->count++] = (struct outcome){.id = report->item_id, .job = job, .bytes = report->bytes};
+        once->waiting++;
+        push_kick(once->engine.push);
+        return;
+    }
+    bool empty = report->result == SCRAPE_EMPTY;
+    print_line(once, job, scrape_result_names[report->result], 0, report->words);
+    once->failed |= !empty;
+}
+
+static void on_gathered(void *ctx)
+{
+    struct once *once = ctx;
+    once->gathered = true;
+    leave_when_done(once);
+}
+
+static void on_settled(void *ctx, uint64_t id, bool stored)
+{
+    struct once *once = ctx;
+    for (unsigned i = 0; i < once->count; i++) {
+        struct outcome *outcome = &once->outcomes[i];
+        if (outcome->id != id || outcome->settled)
+            continue;
+        outcome->settled = true;
+        once->waiting--;
+        once->failed |= !stored;
+        print_line(once, outcome->job, stored ? "stored" : "refused", outcome->bytes,
+                   stored ? "" : ", the collector does not take it");
+    }
+    leave_when_done(once);
+}
+
+static void on_timeout(void *ctx)
+{
+    struct once *once = ctx;
+    once->timed_out = true;
+    loop_stop(once->engine.loop);
+}
+
+static void on_signal(void *ctx, int signo)
+{
+    (void)signo;
+    on_timeout(ctx);
+}
+
+static void print_unsettled(const struct once *once)
+{
+    char words[ERR_TEXT_MAX + 32];
+    snprintf(words, sizeof(words), ", not stored: %s", push_get_stats(once->engine.push)->last_error);
+    for (unsigned i = 0; i < once->count; i++) {
+        if (!once->outcomes[i].settled)
+            print_line(once, once->outcomes[i].job, "waiting", once->outcomes[i].bytes, words);
+    }
+    if (!once->gathered)
+        printf("%-9s not every type was taken in time\n", "timeout");
+}
+
+static int start(struct once *once, int64_t timeout_ms, struct err *err)
+{
+    const struct engine_callbacks callbacks = {
+        .settled = on_settled, .gather = {.taken = on_taken, .finished = on_gathered, .ctx = once}};
+    int rc = engine_init(&once->engine, err);
+    if (rc == 0)
+        rc = loop_signal_add(once->engine.loop, SIGTERM, on_signal, once, err);
+    if (rc == 0)
+        rc = loop_signal_add(once->engine.loop, SIGINT, on_signal, once, err);
+    if (rc == 0)
+        rc = engine_start(&once->engine, once->options, /* once= */ true, &callbacks, err);
+    if (rc == 0) {
+        loop_timer_init(&once->timeout, once->engine.loop, on_timeout, once);
+        loop_timer_arm(&once->timeout, timeout_ms);
+    }
+    return rc;
+}
+
+int agent_run_once(const struct options *options, int64_t timeout_ms, struct err *err)
+{
+    struct once once = {.options = options};
+    int rc = start(&once, timeout_ms, err);
+    if (rc == 0)
+        rc = loop_run(once.engine.loop, err);
+    if (rc == 0 && once.timed_out)
+        print_unsettled(&once);
+    if (once.timeout.loop != NULL)
+        loop_timer_disarm(&once.timeout);
+    engine_done(&once.engine);
+    if (rc < 0)
+        return rc;
+    return once.failed || once.timed_out ? 1 : 0;
+}

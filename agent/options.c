@@ -1,0 +1,133 @@
+#include "agent/options.h"
+
+#include "common/spool.h"
+#include "common/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct span span_of(const char *text)
+{
+    return (struct span){text, strlen(text)};
+}
+
+/* A setting without which there is nothing to do. */
+static int require(const struct settings *settings, enum setting_id id, const char *flag, struct err *err)
+{
+    if (settings_is_set(settings, id))
+        return 0;
+    return err_set(err, EINVAL, "%s is not set: expected %s, env %s or INI [agent] %s", settings_table[id].name, flag,
+                   settings_table[id].env, settings_table[id].name);
+}
+
+static int resolve_targets(const struct settings *settings, struct options *options, struct err *err)
+{
+    int rc = require(settings, SETTING_TARGETS, "--target http://HOST:PORT/debug/pprof", err);
+    if (rc < 0)
+        return rc;
+    return targets_parse(span_of(settings_get(settings, SETTING_TARGETS)), &options->targets, err);
+}
+
+static int64_t grace_ms(const struct settings *settings)
+{
+    return settings_is_set(settings, SETTING_GRACE) ? (int64_t)settings_get_whole(settings, SETTING_GRACE) * 1000 : -1;
+}
+
+static int resolve_types(const struct settings *settings, struct options *options, struct warnings *warnings,
+                         struct err *err)
+{
+    const struct types_defaults defaults = {
+        .interval_ms = settings_get_ms(settings, SETTING_INTERVAL),
+        .cpu_seconds_ms = (int64_t)settings_get_whole(settings, SETTING_CPU_SECONDS) * 1000,
+        .grace_ms = grace_ms(settings),
+    };
+    int rc = types_parse(span_of(settings_get(settings, SETTING_TYPES)), &defaults, &options->types, warnings, err);
+    return rc < 0 ? err_wrap(err, rc, "types") : 0;
+}
+
+static int add_identity(const struct settings *settings, struct labels *labels, struct err *err)
+{
+    static const struct {
+        const char *key;
+        enum setting_id id;
+    } identity[] = {
+        {"namespace", SETTING_POD_NAMESPACE},
+        {"pod", SETTING_POD_NAME},
+        {"node", SETTING_NODE_NAME},
+        {"container", SETTING_CONTAINER},
+    };
+    for (size_t i = 0; i < sizeof(identity) / sizeof(identity[0]); i++) {
+        const char *value = settings_get(settings, identity[i].id);
+        int rc = value != NULL ? labels_add(labels, span_of(identity[i].key), span_of(value), err) : 0;
+        if (rc < 0)
+            return err_wrap(err, rc, "%s", settings_table[identity[i].id].name);
+    }
+    return labels_add(labels, span_of("from"), span_of("profefe-agent"), err);
+}
+
+static int resolve_labels(const struct settings *settings, struct options *options, struct warnings *warnings,
+                          struct err *err)
+{
+    int rc = add_identity(settings, &options->labels, err);
+    const char *user = settings_get(settings, SETTING_LABELS);
+    if (rc == 0 && user != NULL)
+        rc = labels_add_list(&options->labels, span_of(user), warnings, err);
+    return rc < 0 ? err_wrap(err, rc, "labels") : 0;
+}
+
+static int64_t stop_deadline(const struct settings *settings)
+{
+    int64_t deadline = settings_get_ms(settings, SETTING_STOP_DEADLINE);
+    int64_t grace = grace_ms(settings);
+    if (grace < 0 || deadline <= grace - OPTIONS_STOP_MARGIN_MS)
+        return deadline;
+    return grace > OPTIONS_STOP_MARGIN_MS ? grace - OPTIONS_STOP_MARGIN_MS : 0;
+}
+
+/* Pages of the memory spool count against the container, and past its limit comes SIGKILL. */
+static uint64_t spool_budget(const struct settings *settings, uint64_t memory_limit)
+{
+    uint64_t budget = settings_get_whole(settings, SETTING_SPOOL_BYTES);
+    if (memory_limit > 0 && budget > memory_limit / 2)
+        budget = memory_limit / 2;
+    return budget > SPOOL_BUDGET_MIN ? budget : SPOOL_BUDGET_MIN;
+}
+
+static void resolve_plain(const struct settings *settings, const char *host, uint64_t memory_limit,
+                          struct options *options)
+{
+    const char *pod = settings_get(settings, SETTING_POD_NAME);
+    const char *uid = settings_get(settings, SETTING_POD_UID);
+    const char *listen = settings_get(settings, SETTING_LISTEN);
+    snprintf(options->instance, sizeof(options->instance), "%s", pod != NULL ? pod : host);
+    options->collector = settings_get(settings, SETTING_COLLECTOR);
+    options->service = settings_get(settings, SETTING_SERVICE);
+    options->listen = strcmp(listen, "none") != 0 ? listen : NULL;
+    options->seed = uid != NULL ? uid : pod != NULL ? pod : host;
+    options->first_within_ms = settings_get_ms(settings, SETTING_FIRST_WITHIN);
+    options->stop_deadline_ms = stop_deadline(settings);
+    options->spool_bytes = spool_budget(settings, memory_limit);
+    options->retry_min_ms = settings_get_ms(settings, SETTING_RETRY_MIN);
+    options->retry_max_ms = settings_get_ms(settings, SETTING_RETRY_MAX);
+    options->connect_timeout_ms = settings_get_ms(settings, SETTING_CONNECT_TIMEOUT);
+    options->push_timeout_ms = settings_get_ms(settings, SETTING_PUSH_TIMEOUT);
+}
+
+int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
+                    struct warnings *warnings, struct err *err)
+{
+    *ret = (struct options){0};
+    resolve_plain(settings, host, memory_limit, ret);
+    int rc = resolve_targets(settings, ret, err);
+    if (rc == 0)
+        rc = require(settings, SETTING_COLLECTOR, "--collector http://HOST:10100", err);
+    if (rc == 0)
+        rc = require(settings, SETTING_SERVICE, "--service NAME", err);
+    if (rc == 0)
+        rc = resolve_types(settings, ret, warnings, err);
+    if (rc == 0)
+        rc = resolve_labels(settings, ret, warnings, err);
+    if (rc == 0 && ret->retry_min_ms > ret->retry_max_ms)
+        rc = err_set(err, EINVAL, "retry-min: expected at most retry-max");
+    return rc;
+}

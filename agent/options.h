@@ -1,0 +1,40 @@
+/* What one agent does, resolved from its settings: parsed once, checked once, unchanged until the end. */
+#ifndef PROFEFE_AGENT_OPTIONS_H
+#define PROFEFE_AGENT_OPTIONS_H
+
+#include "common/err.h"
+#include "common/labels.h"
+#include "common/settings.h"
+#include "common/targets.h"
+#include "common/types.h"
+#include "common/warnings.h"
+
+#include <stdint.h>
+
+enum {
+    OPTIONS_STOP_MARGIN_MS = 1000, /* kept of the grace period for the exit itself */
+    OPTIONS_NAME_MAX = 253,
+};
+
+struct options {
+    struct targets targets;
+    struct profile_types types;
+    struct labels labels;     /* identity, then the user's */
+    const char *collector;    /* borrowed from the settings, as all texts here */
+    const char *service;
+    const char *listen;       /* NULL = no server */
+    char instance[OPTIONS_NAME_MAX + 1]; /* pod name, or the host's */
+    const char *seed;         /* of the phase: pod uid, or instance */
+    int64_t first_within_ms;
+    int64_t stop_deadline_ms; /* min(stop-deadline, grace - 1 s) */
+    uint64_t spool_bytes;
+    int64_t retry_min_ms, retry_max_ms;
+    int64_t connect_timeout_ms, push_timeout_ms;
+};
+
+/* host: this machine's name; memory_limit: bytes of the container, 0 = none known. -EINVAL names what is missing
+ * (targets, collector, service) or contradicts; tolerated oddities go to warnings. */
+int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
+                    struct warnings *warnings, struct err *err);
+
+#endif

@@ -1,0 +1,109 @@
+#include "webhook/admission.h"
+
+#include "common/cleanup.h"
+#include "webhook/verify.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void copy_text(char to[static ADMISSION_TEXT_MAX + 1], const char *from, size_t len)
+{
+    len = text_utf8_cut(from, len, ADMISSION_TEXT_MAX);
+    memcpy(to, from, len);
+    to[len] = '\0';
+}
+
+static void fill_result(const struct review *review, const struct injection *injection, struct admission_result *ret)
+{
+    const struct identity *identity = &injection->identity;
+    ret->decision = injection->decision;
+    ret->reason = injection->reason;
+    ret->dry_run = review->dry_run;
+    ret->warnings = injection->warnings;
+    copy_text(ret->uid, review->uid, strlen(review->uid));
+    copy_text(ret->pod_namespace, review->pod_namespace, strlen(review->pod_namespace));
+    copy_text(ret->pod, review->name, strlen(review->name));
+    copy_text(ret->owner_kind, identity->owner_kind, strlen(identity->owner_kind));
+    copy_text(ret->owner_name, identity->owner_name, strlen(identity->owner_name));
+    copy_text(ret->service, identity->service.len > 0 ? identity->service.ptr : "", identity->service.len);
+}
+
+/* Of a second call the API server knows the decision already; another value for the same audit key is an error line in
+ * its log. */
+static int write_reply(const struct review *review, const struct injection *injection, const struct patch *patch,
+                       struct buf *reply)
+{
+    const struct review_response response = {
+        .allowed = injection->decision != INJECT_DENIED,
+        .message = injection->decision == INJECT_DENIED ? warnings_text(&injection->warnings, 0) : NULL,
+        .patch = {buf_text(&patch->text), patch->count > 0 ? patch->text.len : 0},
+        .warnings = &injection->warnings,
+        .decision = injection->decision != INJECT_UNCHANGED ? inject_decision_names[injection->decision] : NULL,
+        .reason = inject_reason_names[injection->reason],
+    };
+    return review_write(reply, review, &response);
+}
+
+#ifndef NDEBUG
+static void verify(const struct settings *settings, struct span body, bool all, const struct patch *patch)
+{
+    struct err err = {.text = ""};
+    int rc = verify_patch(settings, body, all, (struct span){buf_text(&patch->text), patch->text.len}, &err);
+    if (rc == -EINVAL)
+        fprintf(stderr, "wrong patch: %s\n%s\n", err.text, buf_text(&patch->text));
+    assert(rc != -EINVAL);
+}
+#else
+static void verify(const struct settings *settings, struct span body, bool all, const struct patch *patch)
+{
+    (void)settings, (void)body, (void)all, (void)patch;
+}
+#endif
+
+static int answer(const struct settings *settings, struct span body, bool all, const struct review *review,
+                  struct admission_result *ret, struct buf *reply, struct err *err)
+{
+    struct injection injection;
+    CLEANUP(patch_done) struct patch patch;
+    patch_init(&patch);
+    int rc = inject_decide(settings, review->object, all, &injection, &patch, err);
+    if (rc < 0)
+        return rc;
+    rc = patch_finish(&patch);
+    if (rc == 0)
+        rc = write_reply(review, &injection, &patch, reply);
+    if (rc < 0)
+        return err_set(err, -rc, rc == -ENOMEM ? "no memory for a reply" : "the reply would be too large");
+    verify(settings, body, all, &patch);
+    fill_result(review, &injection, ret);
+    return 0;
+}
+
+int admission_answer(const struct settings *settings, struct span body, bool all, struct admission_result *ret,
+                     struct buf *reply, struct err *err)
+{
+    CLEANUP(json_done) struct json json = {0};
+    struct review review;
+    buf_clear(reply);
+    int rc = json_read(&json, body.ptr, body.len, err);
+    if (rc == 0)
+        rc = review_read(json.root, &review, err);
+    return rc < 0 ? rc : answer(settings, body, all, &review, ret, reply, err);
+}
+
+int admission_answer_offline(const struct settings *settings, struct span body, bool all, const char *pod_namespace,
+                             struct admission_result *ret, struct buf *reply, struct err *err)
+{
+    CLEANUP(json_done) struct json json = {0};
+    struct review review;
+    buf_clear(reply);
+    int rc = json_read(&json, body.ptr, body.len, err);
+    if (rc == 0)
+        rc = review_is_review(json.root) ? review_read(json.root, &review, err)
+                                         : review_wrap_pod(json.root, &review, err);
+    if (rc < 0)
+        return rc;
+    if (review.pod_namespace[0] == '\0')
+        review.pod_namespace = pod_namespace != NULL ? pod_namespace : "default";
+    return answer(settings, body, all, &review, ret, reply, err);
+}

@@ -1,0 +1,45 @@
+/* The injected container as JSON: Contract 2.
+ *
+ * What is the same for every pod is written here, once: restricted Pod Security with every default untouched, identity
+ * by downward API, and a mount over the ServiceAccount token's path. The API server adds the token to every
+ * container that mounts nothing at exactly that path, after us (seen); an empty downwardAPI volume keeps it out.
+ */
+#ifndef PROFEFE_CONTAINER_H
+#define PROFEFE_CONTAINER_H
+
+#include "webhook/resources.h"
+
+#define CONTAINER_VOLUME_NAME "profefe-agent"
+#define CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
+#define CONTAINER_TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount" /* exact, no slash at the end */
+
+enum {
+    CONTAINER_ENV_MAX = 16,
+    CONTAINER_USER = 65532, /* USER of the image; said in the pod only where the pod says root */
+};
+
+struct container {
+    struct span image;
+    struct span pull_policy;  /* ptr NULL = Kubernetes' own default */
+    bool native;              /* an init container with restartPolicy Always */
+    bool set_user;            /* the pod's securityContext says runAsUser 0 */
+    uint16_t port;
+    const char *volume;       /* the name of our downwardAPI volume in this pod */
+    struct resources resources;
+    unsigned env_count;
+    struct container_env {
+        const char *name;
+        struct span value;    /* literal: Kubernetes will not expand $(…) in it */
+    } env[CONTAINER_ENV_MAX];
+};
+
+/* An empty value is left out. More than CONTAINER_ENV_MAX is our bug (assert). */
+void container_add_env(struct container *container, const char *name, struct span value);
+
+/* Writes the JSON object; failure is sticky in `out`. */
+void container_write(struct buf *out, const struct container *container);
+
+/* The volume that container->volume names, as a JSON object. */
+void container_write_volume(struct buf *out, const char *name);
+
+#endif

@@ -1,0 +1,194 @@
+#include "webhook/environment.h"
+
+#include "common/cleanup.h"
+#include "common/labels.h"
+#include "common/parse.h"
+#include "common/types.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY(name) SETTINGS_ANNOTATION_PREFIX name
+
+void environment_init(struct environment *environment)
+{
+    environment->grace[0] = environment->listen[0] = '\0';
+    buf_init(&environment->targets, SETTINGS_VALUE_MAX);
+    buf_init(&environment->labels, SETTINGS_VALUE_MAX);
+}
+
+void environment_done(struct environment *environment)
+{
+    buf_done(&environment->targets);
+    buf_done(&environment->labels);
+}
+
+static struct span span_of(const char *text)
+{
+    return (struct span){text, text != NULL ? strlen(text) : 0};
+}
+
+static struct span span_of_buf(const struct buf *buf)
+{
+    return (struct span){buf_text(buf), buf->len};
+}
+
+/* [NAME=]URL,… TARGETS_MAX of them stay below SETTINGS_VALUE_MAX. By name, since the agent tries 127.0.0.1 and then ::1 for it. */
+static void write_targets(const struct environment_source *from, struct buf *out)
+{
+    struct span scheme = annotations_get(from->asked, SETTING_SCHEME);
+    struct span path = annotations_get(from->asked, SETTING_PATH);
+    for (unsigned i = 0; i < from->ports->count; i++) {
+        const struct port_target *target = &from->ports->items[i];
+        buf_puts(out, i > 0 ? "," : "");
+        if (target->name[0] != '\0')
+            buf_printf(out, "%s=", target->name);
+        buf_append(out, scheme.ptr, scheme.len);
+        buf_printf(out, "://localhost:%u", target->port);
+        buf_append(out, path.ptr, path.len);
+    }
+}
+
+/* Hands warnings of common code on under the annotation's full name. */
+static void take_warnings(const struct warnings *told, struct warnings *warnings)
+{
+    for (unsigned i = 0; i < warnings_shown(told); i++)
+        warnings_add(warnings, KEY("%s"), warnings_text(told, i));
+}
+
+static const char *find_pod_label(const struct pod *pod, struct span name)
+{
+    char key[LABEL_KEY_MAX + 1];
+    if (name.len == 0 || name.len > LABEL_KEY_MAX)
+        return NULL;
+    memcpy(key, name.ptr, name.len);
+    key[name.len] = '\0';
+    return pod_label(pod, key);
+}
+
+/* A default list names labels that some pods lack; only the pod's own list is worth a word then. */
+static void add_pod_label(const struct environment_source *from, struct span name, struct labels *labels,
+                          struct warnings *warnings)
+{
+    struct err err;
+    struct text_quoted q;
+    const char *value = find_pod_label(from->pod, name);
+    if (value == NULL && !annotations_is_given(from->asked, SETTING_POD_LABELS))
+        return;
+    text_quote_n(&q, name.ptr, name.len);
+    if (value == NULL)
+        warnings_add(warnings, KEY("pod-labels: expected names of the pod's labels, got %s; left out"), q.text);
+    else if (labels_key_is_reserved(name))
+        warnings_add(warnings, KEY("pod-labels: %s is set by profefe-agent itself and is left out"), q.text);
+    else if (labels_add(labels, name, span_of(value), &err) < 0)
+        warnings_add(warnings, KEY("pod-labels: %s; left out"), err.text);
+}
+
+/* The agent takes a value of SETTINGS_VALUE_MAX bytes; a label that no longer fits is left out. */
+static void write_labels(const struct labels *labels, struct buf *out, struct warnings *warnings)
+{
+    for (unsigned i = 0; i < labels->count; i++) {
+        const struct label *label = &labels->items[i];
+        size_t need = strlen(label->key) + strlen(label->value) + sizeof(",=") - 1;
+        if (need > out->max - out->len)
+            warnings_add(warnings, KEY("labels: %s is left out: expected at most %zu bytes in all"), label->key, out->max);
+        else
+            buf_printf(out, "%s%s=%s", out->len > 0 ? "," : "", label->key, label->value);
+    }
+}
+
+/* `labels` and the pod's own labels that `pod-labels` names, in one list. */
+static int merge_labels(const struct environment_source *from, struct buf *out, struct warnings *warnings)
+{
+    struct span own = annotations_get(from->asked, SETTING_LABELS);
+    struct span names = annotations_get(from->asked, SETTING_POD_LABELS), name;
+    if (own.ptr == NULL && names.ptr == NULL)
+        return 0;
+    CLEANUP_FREE struct labels *labels = malloc(sizeof(*labels));
+    if (labels == NULL)
+        return -ENOMEM;
+    struct warnings told;
+    warnings_clear(&told);
+    labels->count = 0;
+    if (own.ptr != NULL)
+        labels_add_list(labels, own, &told, NULL); /* cannot fail: checked when it was read */
+    if (annotations_is_given(from->asked, SETTING_LABELS))
+        take_warnings(&told, warnings);
+    while (names.ptr != NULL && text_next_item(&names, &name))
+        add_pod_label(from, name, labels, warnings);
+    write_labels(labels, out, warnings);
+    return buf_error(out);
+}
+
+/* The agent caps SECONDS and leaves out types; the pod's author hears of it here, when the pod spoke of it at all. */
+static void warn_about_types(const struct environment_source *from, struct warnings *warnings)
+{
+    const struct annotations *asked = from->asked;
+    const struct setting *interval = &settings_table[SETTING_INTERVAL], *seconds = &settings_table[SETTING_CPU_SECONDS];
+    bool timed = annotations_is_given(asked, SETTING_TYPES) || annotations_is_given(asked, SETTING_CPU_SECONDS);
+    if (!timed && !annotations_is_given(asked, SETTING_INTERVAL))
+        return;
+    uint64_t cpu_seconds = 0;
+    struct profile_types types;
+    struct types_defaults defaults = {.grace_ms = timed ? pod_grace_seconds(from->pod) * 1000 : -1};
+    struct warnings told;
+    warnings_clear(&told);
+    /* none of the three can fail: checked when they were read */
+    parse_u64(annotations_get(asked, SETTING_CPU_SECONDS), (uint64_t)seconds->min, (uint64_t)seconds->max, &cpu_seconds,
+              NULL);
+    parse_duration_ms(annotations_get(asked, SETTING_INTERVAL), interval->min, interval->max, &defaults.interval_ms,
+                      NULL);
+    defaults.cpu_seconds_ms = (int64_t)cpu_seconds * 1000;
+    types_parse(annotations_get(asked, SETTING_TYPES), &defaults, &types, &told, NULL);
+    take_warnings(&told, warnings);
+}
+
+static void warn_without_collector(const struct environment_source *from, struct warnings *warnings)
+{
+    if (annotations_get(from->asked, SETTING_COLLECTOR).ptr == NULL)
+        warnings_add(warnings, KEY("collector: expected the URL of profefe here or in the webhook's configuration, got "
+                                   "neither; the agent idles"));
+}
+
+/* For a value that is not an annotation's text. */
+static void add_value(struct container *container, enum setting_id id, struct span value)
+{
+    container_add_env(container, settings_table[id].env, value);
+}
+
+static void add_asked(struct container *container, const struct environment_source *from)
+{
+    static const enum setting_id ids[] = {
+        SETTING_COLLECTOR,   SETTING_TYPES,     SETTING_INTERVAL,
+        SETTING_CPU_SECONDS, SETTING_LOG_LEVEL, SETTING_LOG_FORMAT,
+    };
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        add_value(container, ids[i], annotations_get_changed(from->asked, ids[i]));
+}
+
+int environment_fill(struct environment *environment, const struct environment_source *from,
+                     struct container *container, struct warnings *warnings)
+{
+    const struct ports *ports = from->ports;
+    snprintf(environment->grace, sizeof(environment->grace), "%lld", (long long)pod_grace_seconds(from->pod));
+    if (container->port != PORTS_AGENT)
+        snprintf(environment->listen, sizeof(environment->listen), ":%u", container->port);
+    write_targets(from, &environment->targets);
+    int rc = buf_error(&environment->targets);
+    if (rc == 0)
+        rc = merge_labels(from, &environment->labels, warnings);
+    if (rc < 0)
+        return rc;
+    add_value(container, SETTING_SIDECAR, span_of("1"));
+    add_value(container, SETTING_TARGETS, span_of_buf(&environment->targets));
+    add_value(container, SETTING_SERVICE, from->identity->service);
+    add_value(container, SETTING_CONTAINER, span_of(ports->count == 1 ? ports->items[0].container : NULL));
+    add_value(container, SETTING_LABELS, span_of_buf(&environment->labels));
+    add_value(container, SETTING_GRACE, span_of(environment->grace));
+    add_value(container, SETTING_LISTEN, span_of(environment->listen));
+    add_asked(container, from);
+    warn_about_types(from, warnings);
+    warn_without_collector(from, warnings);
+    return 0;
+}

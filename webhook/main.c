@@ -1,0 +1,145 @@
+/* profefe-webhook: see README.md. main only wires: command line, log, then serve, check or review. */
+#include "common/cleanup.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/version.h"
+#include "webhook/admission.h"
+#include "webhook/certs.h"
+#include "webhook/command.h"
+#include "webhook/service.h"
+
+#include <cjson/cJSON.h>
+#include <gnutls/gnutls.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --review: 0 = answered (also when skipped), 1 = denied, 2 = unreadable; bad settings are 2 as well. */
+enum {
+    EXIT_DENIED = 1,
+    EXIT_USAGE = 2,
+};
+
+static int complain(const struct err *err)
+{
+    fprintf(stderr, "profefe-webhook: %s\n", err->text);
+    return EXIT_USAGE;
+}
+
+static int print(int (*write_text)(struct buf *))
+{
+    CLEANUP(buf_done) struct buf out;
+    buf_init(&out, COMMAND_HELP_MAX);
+    int rc = write_text(&out);
+    fputs(buf_text(&out), stdout);
+    return rc < 0 ? 1 : 0;
+}
+
+static int write_version(struct buf *out)
+{
+    version_write(out, "profefe-webhook");
+    buf_printf(out, "cJSON %s\nGnuTLS %s\n", cJSON_Version(), gnutls_check_version(NULL));
+    return buf_error(out);
+}
+
+static void set_up_log(const struct settings *settings)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    enum log_format format = LOG_FORMAT_LOGFMT;
+    log_level_parse(settings_get(settings, SETTING_SERVER_LOG_LEVEL), &level, NULL);
+    log_format_parse(settings_get(settings, SETTING_SERVER_LOG_FORMAT), &format, NULL);
+    log_setup(level, format);
+}
+
+static void print_warnings(const struct warnings *warnings)
+{
+    for (unsigned i = 0; i < warnings_shown(warnings); i++)
+        fprintf(stderr, "profefe-webhook: warning: %s\n", warnings_text(warnings, i));
+}
+
+/* ---- --review ---- */
+
+/* A look at what would be injected needs no configuration: without one a name stands in for the image. */
+static int stand_in_for_image(struct settings *settings, struct err *err)
+{
+    static const char name[] = "profefe-agent";
+    if (settings_is_set(settings, SETTING_IMAGE))
+        return 0;
+    fprintf(stderr, "profefe-webhook: no [inject] image is configured, showing %s\n", name);
+    return settings_set(settings, SETTING_IMAGE, (struct span){name, sizeof(name) - 1}, SETTING_FROM_DEFAULT, err);
+}
+
+static int review(struct command *command)
+{
+    static struct admission_result result;
+    CLEANUP_FREE char *bytes = NULL;
+    CLEANUP(buf_done) struct buf reply;
+    struct err err;
+    size_t len = 0;
+    const char *path = strcmp(command->review, "-") == 0 ? "/dev/stdin" : command->review;
+    buf_init(&reply, REVIEW_REPLY_MAX);
+    int rc = stand_in_for_image(&command->settings, &err);
+    if (rc == 0)
+        rc = file_read(path, SERVICE_BODY_MAX, &bytes, &len, &err);
+    if (rc == 0)
+        rc = admission_answer_offline(&command->settings, (struct span){bytes, len}, command->all,
+                                      command->namespace_name, &result, &reply, &err);
+    if (rc < 0)
+        return complain(&err);
+    printf("%s\n", buf_text(&reply));
+    return result.decision == INJECT_DENIED ? EXIT_DENIED : 0;
+}
+
+/* ---- --check and serving ---- */
+
+static int check(const struct command *command, struct warnings *warnings)
+{
+    const struct settings *settings = &command->settings;
+    struct err err;
+    int rc = inject_check_settings(settings, warnings, &err);
+    if (rc == 0 && command->check)
+        rc = certs_check(settings_get(settings, SETTING_SERVER_CERT), settings_get(settings, SETTING_SERVER_KEY),
+                         loop_wall_ms() / 1000, &err);
+    if (rc < 0)
+        return complain(&err);
+    print_warnings(warnings);
+    if (command->check)
+        puts("configuration and certificate are good");
+    return 0;
+}
+
+static int serve(const struct command *command)
+{
+    struct err err;
+    if (service_run(&command->settings, &err) == 0)
+        return 0;
+    log_error("cannot serve", LOG_ERR(&err));
+    return 1;
+}
+
+static int run(struct command *command)
+{
+    struct warnings warnings = {0};
+    if (command->help)
+        return print(command_write_help);
+    if (command->version)
+        return print(write_version);
+    set_up_log(&command->settings);
+    if (command->review != NULL)
+        return review(command);
+    int rc = check(command, &warnings);
+    if (rc != 0 || command->check)
+        return rc;
+    return serve(command);
+}
+
+int main(int argc, char **argv)
+{
+    static struct command command;
+    struct err err;
+    int rc = command_read(&command, argc, argv, environ, &err);
+    rc = rc < 0 ? complain(&err) : run(&command);
+    command_done(&command);
+    return rc;
+}

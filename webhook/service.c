@@ -1,0 +1,310 @@
+#include "webhook/service.h"
+
+#include "common/httpd.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/metrics.h"
+#include "webhook/admission.h"
+#include "webhook/certs.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+/* From 50 µs: a review takes tens of microseconds, and a histogram that begins at 100 ms is blind to them. */
+static const uint64_t latency_bounds_us[] = {50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000, 500000, 2000000};
+
+struct counters {
+    uint64_t reviews[INJECT_DECISION_COUNT][INJECT_REASON_COUNT];
+    uint64_t bad_requests; /* not an AdmissionReview: 400 */
+    uint64_t errors;       /* no memory: 500 */
+    uint64_t warnings;
+    uint64_t dry_runs;
+    struct metrics_histogram latency;
+};
+
+struct service {
+    const struct settings *settings;
+    struct loop *loop;
+    struct httpd *mutate;
+    struct httpd *admin;
+    struct certs *certs;
+    struct loop_timer leave;
+    bool draining;
+    struct counters counters;
+};
+
+/* ---- POST /mutate ---- */
+
+static uint64_t microseconds_since(int64_t since_ns)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - since_ns;
+    return ns > 0 ? (uint64_t)ns / 1000 : 0;
+}
+
+static void count_review(struct counters *counters, const struct admission_result *result, uint64_t took_us)
+{
+    counters->reviews[result->decision][result->reason]++;
+    counters->warnings += result->warnings.count;
+    counters->dry_runs += result->dry_run ? 1 : 0;
+    metrics_observe_us(&counters->latency, took_us);
+}
+
+static void log_review(const struct admission_result *result, uint64_t took_us)
+{
+    enum log_level level = result->warnings.count > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
+    if (result->reason == INJECT_NOT_ANNOTATED || result->reason == INJECT_MIRROR_POD)
+        level = LOG_LEVEL_DEBUG;
+    log_write(level, "review",
+              LOG_FIELDS(LOG_STR("namespace", result->pod_namespace), LOG_STR("pod", result->pod),
+                         LOG_STR("owner_kind", result->owner_kind), LOG_STR("owner", result->owner_name),
+                         LOG_STR("uid", result->uid),
+                         LOG_STR("decision", inject_decision_names[result->decision]),
+                         LOG_STR("reason", inject_reason_names[result->reason]), LOG_STR("service", result->service),
+                         LOG_STR("dry_run", result->dry_run ? "true" : "false"), LOG_I64("us", took_us),
+                         LOG_I64("warnings", result->warnings.count), LOG_STR("warning", warnings_text(&result->warnings, 0))));
+}
+
+static void refuse(struct service *service, struct httpd_response *response, int rc, const struct err *err)
+{
+    bool theirs = rc == -EINVAL || rc == -EFBIG;
+    if (theirs)
+        service->counters.bad_requests++;
+    else
+        service->counters.errors++;
+    response->status = rc == -EINVAL ? 400 : rc == -EFBIG ? 413 : 500;
+    buf_clear(&response->body);
+    buf_printf(&response->body, "%s\n", err->text);
+    log_warn(theirs ? "not an AdmissionReview" : "review failed", LOG_ERR(err));
+}
+
+static void answer(struct service *service, bool all, const struct httpd_request *request, struct httpd_response *response)
+{
+    struct admission_result result;
+    struct err err;
+    struct span body = {request->body, request->body_len};
+    int rc = admission_answer(service->settings, body, all, &result, &response->body, &err);
+    if (rc < 0) {
+        refuse(service, response, rc, &err);
+        return;
+    }
+    uint64_t took_us = microseconds_since(request->received_ns);
+    response->content_type = "application/json";
+    count_review(&service->counters, &result, took_us);
+    log_review(&result, took_us);
+}
+
+static void serve_mutate(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    answer(ctx, /* all= */ false, request, response);
+}
+
+static void serve_mutate_all(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    answer(ctx, /* all= */ true, request, response);
+}
+
+static const struct httpd_route mutate_routes[] = {
+    {"POST", "/mutate", "application/json", serve_mutate},
+    {"POST", "/mutate/all", "application/json", serve_mutate_all},
+    {NULL, NULL, NULL, NULL},
+};
+
+/* ---- /healthz, /readyz, /metrics ---- */
+
+/* Alive means: the loop turns. A bad certificate is no reason to be restarted. */
+static void serve_healthz(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    (void)ctx;
+    (void)request;
+    buf_puts(&response->body, "ok\n");
+}
+
+static void serve_readyz(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    const struct service *service = ctx;
+    const char *reason = "draining";
+    (void)request;
+    bool ready = !service->draining && certs_usable(service->certs, loop_wall_ms() / 1000, &reason);
+    response->status = ready ? 200 : 503;
+    buf_printf(&response->body, "%s\n", ready ? "ok" : reason);
+}
+
+static void write_reviews(struct buf *out, const struct counters *counters)
+{
+    static const char name[] = "profefe_webhook_reviews_total";
+    metrics_family(out, name, "counter", "AdmissionReviews answered, by decision and reason.");
+    for (unsigned d = 0; d < INJECT_DECISION_COUNT; d++) {
+        for (unsigned r = 0; r < INJECT_REASON_COUNT; r++) {
+            bool usual = d == INJECT_INJECTED && r == INJECT_NO_REASON;
+            if (counters->reviews[d][r] > 0 || usual)
+                metrics_sample(out, name, counters->reviews[d][r], "result", inject_decision_names[d], "reason",
+                               inject_reason_names[r], NULL);
+        }
+    }
+    metrics_histogram_write(out, "profefe_webhook_review_seconds",
+                            "From the last byte of a review to its answer, without TLS.", &counters->latency);
+    metrics_family(out, "profefe_webhook_warnings_total", "counter", "Admission warnings given to pods' authors.");
+    metrics_sample(out, "profefe_webhook_warnings_total", counters->warnings, NULL);
+    metrics_family(out, "profefe_webhook_dry_run_reviews_total", "counter", "Reviews with dryRun true.");
+    metrics_sample(out, "profefe_webhook_dry_run_reviews_total", counters->dry_runs, NULL);
+}
+
+static void write_requests(struct buf *out, const struct service *service)
+{
+    static const char name[] = "profefe_webhook_refused_requests_total";
+    const struct httpd_stats *stats = httpd_get_stats(service->mutate);
+    metrics_family(out, name, "counter", "Requests that got no review, by reason.");
+    for (unsigned i = 0; i < HTTPD_REFUSED_COUNT; i++)
+        metrics_sample(out, name, stats->refused[i], "reason", httpd_refusal_names[i], NULL);
+    metrics_sample(out, name, service->counters.bad_requests, "reason", "not-a-review", NULL);
+    metrics_sample(out, name, service->counters.errors, "reason", "error", NULL);
+    metrics_family(out, "profefe_webhook_tls_failures_total", "counter", "TLS handshakes that failed.");
+    metrics_sample(out, "profefe_webhook_tls_failures_total", stats->tls_failures, NULL);
+    metrics_family(out, "profefe_webhook_connections", "gauge", "TLS connections open now.");
+    metrics_sample(out, "profefe_webhook_connections", stats->connections, NULL);
+}
+
+static void write_certificate(struct buf *out, const struct service *service)
+{
+    const struct certs_stats *stats = certs_get_stats(service->certs);
+    static const char loads[] = "profefe_webhook_certificate_loads_total";
+    metrics_family(out, "profefe_webhook_certificate_expiry_timestamp_seconds", "gauge",
+                   "Unix time at which the certificate in use expires; 0 = none.");
+    metrics_sample(out, "profefe_webhook_certificate_expiry_timestamp_seconds", (uint64_t)certs_expiry_s(service->certs), NULL);
+    metrics_family(out, loads, "counter", "Times the certificate files were read, by result.");
+    metrics_sample(out, loads, stats->reloads, "result", "taken", NULL);
+    metrics_sample(out, loads, stats->failures, "result", "refused", NULL);
+}
+
+static void serve_metrics(void *ctx, const struct httpd_request *request, struct httpd_response *response)
+{
+    const struct service *service = ctx;
+    (void)request;
+    response->content_type = METRICS_CONTENT_TYPE;
+    metrics_build_info(&response->body, "profefe_webhook");
+    write_reviews(&response->body, &service->counters);
+    write_requests(&response->body, service);
+    write_certificate(&response->body, service);
+}
+
+static const struct httpd_route admin_routes[] = {
+    {"GET", "/healthz", NULL, serve_healthz},
+    {"GET", "/readyz", NULL, serve_readyz},
+    {"GET", "/metrics", NULL, serve_metrics},
+    {NULL, NULL, NULL, NULL},
+};
+
+/* ---- stopping ---- */
+
+static void leave(void *ctx)
+{
+    struct service *service = ctx;
+    loop_stop(service->loop);
+}
+
+/* The Service goes on sending for a moment after readiness is lost; then the port closes and what is under way ends. */
+static void on_drained(void *ctx)
+{
+    struct service *service = ctx;
+    httpd_quiesce(service->mutate);
+    if (httpd_idle(service->mutate)) {
+        leave(service);
+        return;
+    }
+    loop_timer_init(&service->leave, service->loop, leave, service);
+    loop_timer_arm(&service->leave, SERVICE_LEAVE_MS);
+}
+
+static void on_signal(void *ctx, int signo)
+{
+    struct service *service = ctx;
+    log_info(service->draining ? "leaving at once" : "draining", LOG_STR("signal", signo == SIGTERM ? "TERM" : "INT"));
+    if (service->draining) {
+        leave(service);
+        return;
+    }
+    service->draining = true;
+    loop_timer_init(&service->leave, service->loop, on_drained, service);
+    loop_timer_arm(&service->leave, settings_get_ms(service->settings, SETTING_SERVER_DRAIN));
+}
+
+/* ---- starting ---- */
+
+static int start_mutate(struct service *service, struct err *err)
+{
+    const struct httpd_options options = {
+        .listen = settings_get(service->settings, SETTING_SERVER_LISTEN),
+        .routes = mutate_routes,
+        .ctx = service,
+        .body_max = SERVICE_BODY_MAX,
+        .bodies_max = SERVICE_BODIES_MAX,
+        .response_max = REVIEW_REPLY_MAX,
+        .connections_max = SERVICE_CONNECTIONS_MAX,
+        .idle_timeout_s = SERVICE_IDLE_S,
+        .request_timeout_ms = SERVICE_REQUEST_MS,
+        .connection_memory = SERVICE_CONNECTION_MEMORY,
+        .tls_priorities = CERTS_PRIORITIES,
+    };
+    return httpd_new(service->loop, &options, &service->mutate, err);
+}
+
+static int start_admin(struct service *service, struct err *err)
+{
+    const struct httpd_options options = {
+        .listen = settings_get(service->settings, SETTING_SERVER_ADMIN_LISTEN),
+        .routes = admin_routes,
+        .ctx = service,
+        .response_max = SERVICE_METRICS_MAX,
+        .connections_max = SERVICE_ADMIN_CONNECTIONS_MAX,
+        .idle_timeout_s = SERVICE_IDLE_S,
+        .request_timeout_ms = SERVICE_REQUEST_MS,
+    };
+    return httpd_new(service->loop, &options, &service->admin, err);
+}
+
+static int start(struct service *service, struct err *err)
+{
+    const struct settings *settings = service->settings;
+    int rc = loop_new(&service->loop, err);
+    if (rc == 0)
+        rc = loop_signal_add(service->loop, SIGTERM, on_signal, service, err);
+    if (rc == 0)
+        rc = loop_signal_add(service->loop, SIGINT, on_signal, service, err);
+    if (rc == 0)
+        rc = start_mutate(service, err);
+    if (rc == 0)
+        rc = certs_new(service->loop, service->mutate, settings_get(settings, SETTING_SERVER_CERT),
+                       settings_get(settings, SETTING_SERVER_KEY), &service->certs, err);
+    if (rc == 0)
+        rc = start_admin(service, err);
+    return rc;
+}
+
+static void stop(struct service *service)
+{
+    service->admin = httpd_free(service->admin);
+    service->certs = certs_free(service->certs);
+    service->mutate = httpd_free(service->mutate);
+    service->loop = loop_free(service->loop);
+}
+
+int service_run(const struct settings *settings, struct err *err)
+{
+    struct service service = {.settings = settings};
+    service.counters.latency.bounds_us = latency_bounds_us;
+    service.counters.latency.bounds_count = sizeof(latency_bounds_us) / sizeof(latency_bounds_us[0]);
+    int rc = start(&service, err);
+    if (rc == 0) {
+        log_info("serving", LOG_STR("listen", settings_get(settings, SETTING_SERVER_LISTEN)),
+                 LOG_STR("admin", settings_get(settings, SETTING_SERVER_ADMIN_LISTEN)),
+                 LOG_I64("port", httpd_port(service.mutate)), LOG_I64("admin_port", httpd_port(service.admin)),
+                 LOG_STR("image", settings_get(settings, SETTING_IMAGE)));
+        rc = loop_run(service.loop, err);
+        loop_timer_disarm(&service.leave);
+    }
+    stop(&service);
+    return rc;
+}

@@ -1,0 +1,92 @@
+#include "webhook/verify.h"
+
+#include "common/cleanup.h"
+#include "webhook/inject.h"
+#include "webhook/review.h"
+
+#include <string.h>
+
+#define STATUS_KEY SETTINGS_ANNOTATION_PREFIX "status"
+
+static bool same_scalar(const cJSON *a, const cJSON *b)
+{
+    if (((a->type ^ b->type) & 0xFF) != 0)
+        return false;
+    if (cJSON_IsString(a))
+        return strcmp(a->valuestring, b->valuestring) == 0;
+    return !cJSON_IsNumber(a) || memcmp(&a->valuedouble, &b->valuedouble, sizeof(double)) == 0;
+}
+
+static int check_array(const cJSON *before, const cJSON *after, struct err *err)
+{
+    unsigned i = 0;
+    const cJSON *b = after->child;
+    for (const cJSON *a = before->child; a != NULL; a = a->next, b = b->next, i++) {
+        if (b == NULL)
+            return err_set(err, EINVAL, "%u: lost", i);
+        int rc = verify_nothing_lost(a, b, err);
+        if (rc < 0)
+            return err_wrap(err, rc, "%u", i);
+    }
+    return 0;
+}
+
+static int check_object(const cJSON *before, const cJSON *after, struct err *err)
+{
+    for (const cJSON *a = before->child; a != NULL; a = a->next) {
+        const cJSON *b = json_get(after, a->string);
+        if (json_get(before, a->string) != a || strcmp(a->string, STATUS_KEY) == 0)
+            continue; /* null, or one of a key given twice that does not count */
+        if (b == NULL)
+            return err_set(err, EINVAL, "%s: lost", a->string);
+        int rc = verify_nothing_lost(a, b, err);
+        if (rc < 0)
+            return err_wrap(err, rc, "%s", a->string);
+    }
+    return 0;
+}
+
+int verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err)
+{
+    if (cJSON_IsObject(before) && cJSON_IsObject(after))
+        return check_object(before, after, err);
+    if (cJSON_IsArray(before) && cJSON_IsArray(after))
+        return check_array(before, after, err);
+    return cJSON_IsNull(before) || same_scalar(before, after) ? 0 : err_set(err, EINVAL, "changed");
+}
+
+static cJSON *pod_of(const struct json *body)
+{
+    return review_is_review(body->root) ? json_get(json_get(body->root, "request"), "object") : body->root;
+}
+
+static int decide_again(const struct settings *settings, const cJSON *pod, bool all, struct err *err)
+{
+    struct injection injection;
+    CLEANUP(patch_done) struct patch patch;
+    patch_init(&patch);
+    int rc = inject_decide(settings, pod, all, &injection, &patch, err);
+    if (rc == 0 && patch.count > 0)
+        return err_set(err, EINVAL, "deciding about the patched pod again: expected no patch, got %s]",
+                       buf_text(&patch.text));
+    return rc;
+}
+
+int verify_patch(const struct settings *settings, struct span body, bool all, struct span patch, struct err *err)
+{
+    CLEANUP(json_done) struct json before = {0}, after = {0}, operations = {0};
+    if (patch.len == 0)
+        return 0;
+    int rc = json_read(&before, body.ptr, body.len, err);
+    if (rc == 0)
+        rc = json_read(&after, body.ptr, body.len, err);
+    if (rc == 0)
+        rc = json_read(&operations, patch.ptr, patch.len, err);
+    if (rc == 0)
+        rc = patch_apply(&after, pod_of(&after), &operations, err);
+    if (rc == 0)
+        rc = verify_nothing_lost(pod_of(&before), pod_of(&after), err);
+    if (rc == 0)
+        rc = decide_again(settings, pod_of(&after), all, err);
+    return rc;
+}

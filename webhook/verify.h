@@ -1,0 +1,20 @@
+/* Checks a patch as the API server will use it, before it can refuse a pod: for debug builds, tests and the fuzzer.
+ *
+ * A wrong patch is the one way in which this webhook can do harm: the pod is refused, failurePolicy Ignore or not.
+ */
+#ifndef PROFEFE_VERIFY_H
+#define PROFEFE_VERIFY_H
+
+#include "common/settings.h"
+#include "webhook/json.h"
+
+/* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
+ * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.
+ * 0, -EINVAL (it does not hold; err says what), or -ENOMEM. */
+int verify_patch(const struct settings *settings, struct span body, bool all, struct span patch, struct err *err);
+
+/* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may have
+ * become something, and the status annotation another text. */
+int verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
+
+#endif

@@ -13,7 +13,8 @@ enum {
     STEP_MAX = 1 << 30,          /* zlib counts in unsigned int */
 };
 
-/* Our own, so that zlib's memory goes the same way as all other memory of ours. ctx is the reader, NULL for a writer. */
+/* Our own, so that zlib's memory goes the same way as all other memory of ours. ctx is the reader, NULL for
+ * a writer. */
 static void *zlib_alloc(void *ctx, unsigned items, unsigned size)
 {
     struct gz_reader *reader = ctx;
@@ -21,7 +22,8 @@ static void *zlib_alloc(void *ctx, unsigned items, unsigned size)
         reader->lent = true;
         return reader->window;
     }
-    return calloc(items, size);
+    /* zlib does not count on zeros, and pages that it never writes stay unmapped. */
+    return malloc((size_t)items * size);
 }
 
 static void zlib_free(void *ctx, void *p)
@@ -58,8 +60,12 @@ int gz_reader_init(struct gz_reader *reader, uint64_t raw_max)
     set_allocator(&reader->zlib, reader);
     if (inflateInit2(&reader->zlib, READ_WINDOW_BITS) != Z_OK)
         return -ENOMEM;
-    reader->window = calloc(1, GZ_WINDOW); /* only now, so that the state does not get it */
-    return reader->window != NULL ? 0 : -ENOMEM;
+    reader->window = malloc(GZ_WINDOW); /* only now, so that the state does not get it */
+    if (reader->window == NULL) {
+        gz_reader_done(reader);
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void gz_reader_done(struct gz_reader *reader)
@@ -128,7 +134,8 @@ static int inflate_some(struct gz_reader *reader, struct gz_bytes *in, uint8_t *
     return rc == Z_OK || rc == Z_STREAM_END || rc == Z_BUF_ERROR ? 0 : -EBADMSG;
 }
 
-int gz_reader_step(struct gz_reader *reader, struct gz_bytes *in, uint8_t *out, size_t room, size_t *ret_written)
+int gz_reader_step(struct gz_reader *reader, struct gz_bytes *in, uint8_t *out, size_t room,
+                   size_t *ret_written)
 {
     size_t n = 0;
     int rc = reader->raw_bytes > reader->raw_max ? -EFBIG : 0;
@@ -153,7 +160,8 @@ int gz_writer_init(struct gz_writer *writer)
 {
     *writer = (struct gz_writer){.finished = false};
     set_allocator(&writer->zlib, NULL);
-    int rc = deflateInit2(&writer->zlib, WRITE_LEVEL, Z_DEFLATED, WRITE_WINDOW_BITS, WRITE_MEM_LEVEL, Z_DEFAULT_STRATEGY);
+    int rc = deflateInit2(&writer->zlib, WRITE_LEVEL, Z_DEFLATED, WRITE_WINDOW_BITS, WRITE_MEM_LEVEL,
+                          Z_DEFAULT_STRATEGY);
     return rc == Z_OK ? 0 : -ENOMEM;
 }
 

@@ -15,7 +15,8 @@ enum {
     HEAD = 64,          /* first bytes by which text is told: no profile has only printable ones there */
     HEAD_SHOWN = 24,    /* of them in the reason */
 };
-_Static_assert(WINDOW >= 2 * PPROF_WALK_REST_MAX && WINDOW >= 2 * HEAD, "the rest of one round leaves room for more");
+_Static_assert(WINDOW >= 2 * PPROF_WALK_REST_MAX && WINDOW >= 2 * HEAD,
+               "the rest of one round leaves room for more");
 
 const char *const pprof_verdict_names[PPROF_VERDICT_COUNT] = {
     [PPROF_OK] = "ok",
@@ -27,10 +28,12 @@ const char *const pprof_verdict_names[PPROF_VERDICT_COUNT] = {
     [PPROF_NO_MEMORY] = "no-memory",
 };
 
-/*   body ──feed──▶ gz ──▶ window ──▶ walk        The first HEAD bytes wait in the window until they are
- *                           │ ▲                   complete, so that text is told from a broken profile however
- *                           ╰─╯ rest              the body is cut.
- */
+/*   body ──feed──▶ gz ──▶ window ──▶ walk
+ *                           │ ▲
+ *                           ╰─╯ rest
+ *
+ * The first HEAD bytes wait in the window until they are complete, so that text is told from a broken profile
+ * however the body is cut. */
 struct pprof_check {
     struct gz_reader gz;
     struct pprof_walk walk;
@@ -156,10 +159,10 @@ int pprof_check_feed(struct pprof_check *check, const void *bytes, size_t len)
     struct gz_bytes in = {bytes, len};
     size_t written = 0, room = 0;
     do {
-        room = WINDOW - check->held;
-        int rc = check->decided ? 0 : gz_reader_step(&check->gz, &in, check->window + check->held, room, &written);
         if (check->decided)
             return -EINVAL;
+        room = WINDOW - check->held;
+        int rc = gz_reader_step(&check->gz, &in, check->window + check->held, room, &written);
         check->held += written;
         walk_window(check, /* last= */ false);
         if (rc < 0)

@@ -1,7 +1,8 @@
 /* A streaming check of one pprof body, gzip or raw, without building the profile in memory.
  *
- * Bytes are fed as they arrive; memory is fixed: the check itself (about 17 KB) and zlib's inflate state (40 KB). The
- * verdict does not depend on how the bytes are cut into calls. What is recognised follows profile.proto of google/pprof:
+ * Bytes are fed as they arrive; memory is fixed and taken at pprof_check_new: the check itself (17 KB) and zlib's
+ * inflate state (40 KB). The verdict does not depend on how the bytes are cut into calls. What is recognised follows
+ * profile.proto of google/pprof, what is refused its reader (pprof_walk.h):
  *
  *   message Profile: 1 sample_type* · 2 sample* · 3 mapping* · 4 location* · 5 function* · 6 string_table* ·
  *                    7 drop_frames · 8 keep_frames · 9 time_nanos · 10 duration_nanos · 11 period_type ·
@@ -20,7 +21,7 @@ enum pprof_verdict {
     PPROF_OK,
     PPROF_EMPTY,     /* well-formed, no samples: profefe would refuse it */
     PPROF_TEXT,      /* text or HTML: debug=1 output, an error page */
-    PPROF_MALFORMED, /* neither gzip nor a profile, or one that google/pprof refuses (facts/agent S6) */
+    PPROF_MALFORMED, /* neither gzip nor a profile, or one that google/pprof refuses */
     PPROF_TRUNCATED, /* no byte at all, or ended inside the gzip stream, or inside a field of a raw profile;
                         a field that passes the end of a whole gzip stream is the producer's fault: malformed */
     PPROF_TOO_BIG,   /* inflates beyond the ceiling */
@@ -74,8 +75,8 @@ struct pprof_check *pprof_check_free(struct pprof_check *check); /* NULL allowed
 /* Also fills watch (borrowed until the free); before the first feed. */
 void pprof_check_watch(struct pprof_check *check, struct pprof_watch *watch);
 
-/* 0, or -EINVAL as soon as the verdict is clear and bad: the transfer may be cut; pprof_check_finish tells it. Feeding
- * on after that is allowed and changes nothing. */
+/* 0, or -EINVAL as soon as the verdict is clear and bad: the transfer may be cut; pprof_check_finish tells it.
+ * Feeding on after that is allowed and changes nothing. */
 int pprof_check_feed(struct pprof_check *check, const void *bytes, size_t len);
 
 /* The end of the body, and what it was. Asking again gives the same. */

@@ -63,7 +63,8 @@ static const struct field fields[MESSAGES][FIELDS] = {
     [VALUE_TYPE] = {[1] = {KEEP, TYPE_TYPE}, [2] = {KEEP, TYPE_UNIT}},
     [PERIOD_TYPE] = {[1] = {KEEP, TYPE_TYPE}, [2] = {KEEP, TYPE_UNIT}},
     [SAMPLE] = {[1] = {LIST, LOCATION_IDS}, [2] = {LIST, VALUES}, [3] = {MESSAGE, LABEL}},
-    [LABEL] = {[1] = {KEEP, LABEL_KEY}, [2] = {KEEP, LABEL_STR}, [3] = {KEEP, LABEL_NUM}, [4] = {KEEP, LABEL_UNIT}},
+    [LABEL] = {[1] = {KEEP, LABEL_KEY}, [2] = {KEEP, LABEL_STR}, [3] = {KEEP, LABEL_NUM},
+               [4] = {KEEP, LABEL_UNIT}},
     [MAPPING] = {[1] = {KEEP, MAPPING_ID}, [2] = {NUMBER, 0}, [3] = {NUMBER, 0}, [4] = {NUMBER, 0},
                  [5] = {KEEP, MAPPING_FILE}, [6] = {KEEP, MAPPING_BUILD_ID}, [7] = {NUMBER, 0},
                  [8] = {NUMBER, 0}, [9] = {NUMBER, 0}, [10] = {NUMBER, 0}},
@@ -213,13 +214,14 @@ static void count_message(struct pprof_walk *walk, enum kind kind, uint64_t len)
 }
 
 /* A field of wire type 2. */
-static bool take_bytes(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field, size_t header,
-                       uint64_t len)
+static bool take_bytes(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field,
+                       size_t header, uint64_t len)
 {
     uint64_t room = walk->depth > 0 ? top(walk)->end - walk->position - header : walk->raw_max;
     if (len > room)
-        return fail(walk, "a field of %llu bytes in a %s at byte %llu, where at most %llu fit", (unsigned long long)len,
-                    kind_names[top(walk)->kind], (unsigned long long)walk->position, (unsigned long long)room);
+        return fail(walk, "a field of %llu bytes in a %s at byte %llu, where at most %llu fit",
+                    (unsigned long long)len, kind_names[top(walk)->kind], (unsigned long long)walk->position,
+                    (unsigned long long)room);
     switch ((enum action)field.action) {
     case TEXT:
         return take_string(walk, in, header, len);
@@ -238,7 +240,8 @@ static bool take_bytes(struct pprof_walk *walk, struct input *in, uint64_t numbe
 }
 
 /* One element of a list, packed or alone; owner is the message it belongs to. */
-static bool take_element(struct pprof_walk *walk, enum kind list, struct pprof_walk_frame *owner, uint64_t value)
+static bool take_element(struct pprof_walk *walk, enum kind list, struct pprof_walk_frame *owner,
+                         uint64_t value)
 {
     if (list == VALUES)
         owner->slots[SAMPLE_VALUES]++;
@@ -273,8 +276,8 @@ static bool take_number(struct pprof_walk *walk, uint64_t number, struct field f
 }
 
 /* A field of 4 or 8 bytes: nothing that profile.proto knows has one. */
-static bool take_fixed(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field, size_t header,
-                       unsigned type)
+static bool take_fixed(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field,
+                       size_t header, unsigned type)
 {
     size_t len = header + (type == PROTO_FIXED64 ? 8 : 4);
     if (len > at_hand(walk, in))
@@ -286,8 +289,8 @@ static bool take_fixed(struct pprof_walk *walk, struct input *in, uint64_t numbe
 }
 
 /* The varint after the tag: a number or a length. */
-static bool take_varint(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field, size_t header,
-                        unsigned type)
+static bool take_varint(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field,
+                        size_t header, unsigned type)
 {
     uint64_t value = 0;
     int n = proto_read_varint(in->ptr + header, at_hand(walk, in) - header, &value);
@@ -310,7 +313,8 @@ static bool walk_field(struct pprof_walk *walk, struct input *in)
     struct field field = number < FIELDS ? fields[top(walk)->kind][number] : unknown_field;
     unsigned type = (unsigned)(tag & 7);
     if (field.action == TIME && walk->time_nanos != 0)
-        return fail(walk, "time_nanos twice: concatenated profiles, at byte %llu", (unsigned long long)walk->position);
+        return fail(walk, "time_nanos twice: concatenated profiles, at byte %llu",
+                    (unsigned long long)walk->position);
     if (type == PROTO_VARINT || type == PROTO_BYTES)
         return take_varint(walk, in, number, field, (size_t)n, type);
     if (type == PROTO_FIXED64 || type == PROTO_FIXED32)
@@ -426,6 +430,11 @@ bool pprof_walk_is_inside(const struct pprof_walk *walk)
     return walk->depth > 0;
 }
 
+static bool has_a_value_for_each_type(const struct pprof_walk *walk)
+{
+    return walk->values_min == walk->sample_types && walk->values_max == walk->sample_types;
+}
+
 void pprof_walk_finish(struct pprof_walk *walk)
 {
     const uint64_t *slots = walk->frames[0].slots;
@@ -436,11 +445,11 @@ void pprof_walk_finish(struct pprof_walk *walk)
     if (walk->strings == 0)
         fail(walk, "no string table");
     else if (walk->index_max >= walk->strings)
-        fail(walk, "a string index of %llu, but the string table has %llu entries", (unsigned long long)walk->index_max,
-             (unsigned long long)walk->strings);
+        fail(walk, "a string index of %llu, but the string table has %llu entries",
+             (unsigned long long)walk->index_max, (unsigned long long)walk->strings);
     else if (walk->samples > 0 && walk->sample_types == 0)
         fail(walk, "samples, but no sample type");
-    else if (walk->samples > 0 && (walk->values_min != walk->sample_types || walk->values_max != walk->sample_types))
+    else if (walk->samples > 0 && !has_a_value_for_each_type(walk))
         fail(walk, "samples of %llu to %llu values, expected %llu, one for each sample type",
              (unsigned long long)walk->values_min, (unsigned long long)walk->values_max,
              (unsigned long long)walk->sample_types);

@@ -9,8 +9,8 @@
  *     next     ├─ fie┼ld ─┼ field ┼ …             bytes
  *
  * Source of the field numbers: google/pprof proto/profile.proto; of what is refused: its profile package
- * (encode.go, CheckValid in profile.go), whose older copy profefe uses. What needs a table in memory is not checked: that
- * ids are unique, and that each location, mapping and function referred to exists.
+ * (encode.go, CheckValid in profile.go), whose older copy profefe uses. What needs a table in memory is not
+ * checked: that ids are unique, and that each location, mapping and function referred to exists.
  */
 #ifndef PROFEFE_PPROF_WALK_H
 #define PROFEFE_PPROF_WALK_H
@@ -60,7 +60,8 @@ size_t pprof_walk_feed(struct pprof_walk *walk, const uint8_t *bytes, size_t len
 /* True when the profile cannot end here: inside a message. */
 bool pprof_walk_is_inside(const struct pprof_walk *walk);
 
-/* The checks that need the whole: call once, when all bytes were used and the walk is not inside of anything. May fail the walk. */
+/* The checks that need the whole: once, when all bytes were used and the walk is not inside of anything. May fail
+ * the walk. */
 void pprof_walk_finish(struct pprof_walk *walk);
 
 #endif

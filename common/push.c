@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "log.h"
+#include "pprof.h"
 #include "profefe.h"
 #include "retry.h"
 #include "types.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 
 const char *const push_result_names[PUSH_RESULT_COUNT] = {
@@ -30,6 +32,10 @@ struct push {
     struct httpc_transfer *transfer;
     struct spool_item item;  /* under way */
     uint64_t offset;         /* of item, handed to the client */
+    struct relabel *relabel; /* writes labels into item's samples; NULL = it goes as it came */
+    struct loop_timer scan;  /* armed while relabel reads item for the first time, piece by piece */
+    struct labels sample_labels; /* of item: options.labels and its target */
+    char source_url[TARGET_URL_MAX + SPOOL_TYPE_MAX + 2]; /* of item, for its comment */
     bool close_after;
     struct trouble {
         uint64_t id;       /* the profile that the collector fails on; 0 = none */
@@ -52,6 +58,12 @@ static int64_t read_body(void *ctx, char *bytes, size_t len)
     if (n > 0)
         push->offset += (uint64_t)n;
     return n;
+}
+
+static int64_t read_labelled(void *ctx, char *bytes, size_t len)
+{
+    struct push *push = ctx;
+    return relabel_read(push->relabel, bytes, len);
 }
 
 static const struct profile_kind_info *kind_of(const char *type)
@@ -90,10 +102,11 @@ static int start_transfer(struct push *push, struct err *err)
     if (buf_error(&url) != 0)
         return err_set(err, -buf_error(&url), "no room for the URL of a push");
     push->offset = 0;
+    bool labelled = push->relabel != NULL;
     const struct httpc_request request = {
         .url = buf_text(&url), .method = "POST", .content_type = "application/octet-stream",
-        .user_agent = "profefe-agent/" PROFEFE_VERSION, .source = read_body,
-        .source_size = (int64_t)push->item.size_bytes, .body_ctx = push,
+        .user_agent = "profefe-agent/" PROFEFE_VERSION, .source = labelled ? read_labelled : read_body,
+        .source_size = labelled ? -1 : (int64_t)push->item.size_bytes, .body_ctx = push,
         .connect_timeout_ms = push->options.connect_timeout_ms,
         .timeout_ms = push->options.timeout_ms + (int64_t)(push->item.size_bytes / PUSH_BYTES_PER_SECOND) * 1000,
         .close_after = push->close_after, .done = on_reply, .done_ctx = push};
@@ -149,20 +162,26 @@ static void drop(struct push *push, uint64_t id, enum push_drop reason)
 
 /* ---- after an answer ---- */
 
-static void on_stored(struct push *push)
+/* The collector is there and judges profiles. */
+static void on_answer(struct push *push)
 {
-    log_debug("profile stored", LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
-              LOG_I64("bytes", push->item.size_bytes));
     if (push->stats.failing_since_ms != 0)
         log_info("collector answers again", LOG_STR("collector", push->options.collector),
                  LOG_I64("failures", push->stats.failures), LOG_I64("waiting", spool_get_stats(push->spool)->items));
     log_throttle_reset(&push->failing);
-    push->stats.stored_bytes += push->item.size_bytes;
-    push->stats.last_stored_wall_ms = loop_wall_ms();
     push->stats.failures = 0;
     push->stats.failing_since_ms = 0;
-    push->stats.last_error[0] = '\0';
     retry_reset(&push->retry);
+}
+
+static void on_stored(struct push *push)
+{
+    on_answer(push);
+    log_debug("profile stored", LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
+              LOG_I64("bytes", push->item.size_bytes));
+    push->stats.stored_bytes += push->item.size_bytes;
+    push->stats.last_stored_wall_ms = loop_wall_ms();
+    push->stats.last_error[0] = '\0';
     spool_remove(push->spool, push->item.id);
     if (push->options.settled != NULL)
         push->options.settled(push->options.settled_ctx, push->item.id, true);
@@ -174,6 +193,8 @@ static void on_stored(struct push *push)
 
 static void on_dropped(struct push *push, enum push_result result, const char *words)
 {
+    on_answer(push);
+    snprintf(push->stats.last_error, sizeof(push->stats.last_error), "%s", words);
     log_error("profile dropped: refused by the collector", LOG_STR("type", push->item.meta.type),
               LOG_STR("target", push->item.meta.target), LOG_I64("bytes", push->item.size_bytes),
               LOG_STR("reason", words));
@@ -230,6 +251,13 @@ static void on_failed(struct push *push, enum push_result result, const struct h
     loop_timer_arm(&push->timer, wait_ms);
 }
 
+static void on_gone(struct push *push)
+{
+    snprintf(push->stats.last_error, sizeof(push->stats.last_error), "evicted from the spool while it was sent");
+    if (push->options.settled != NULL)
+        push->options.settled(push->options.settled_ctx, push->item.id, false);
+}
+
 static void settle(struct push *push, enum push_result result, const struct httpc_result *http, const char *words)
 {
     push->stats.results[result]++;
@@ -239,6 +267,8 @@ static void settle(struct push *push, enum push_result result, const struct http
         on_dropped(push, result, words);
     else if (result != PUSH_GONE)
         on_failed(push, result, http, words);
+    else
+        on_gone(push);
     push_kick(push);
 }
 
@@ -247,27 +277,119 @@ static void on_reply(void *ctx, const struct httpc_result *http)
     struct push *push = ctx;
     char words[ERR_TEXT_MAX];
     push->transfer = NULL;
+    push->relabel = relabel_free(push->relabel);
     enum push_result result = judge(http, words);
     settle(push, result, http, words);
 }
 
+static bool is_busy(const struct push *push)
+{
+    return push->transfer != NULL || push->scan.armed;
+}
+
+static void send_item(struct push *push)
+{
+    struct err err;
+    if (start_transfer(push, &err) == 0)
+        return;
+    const struct httpc_result none = {.end = HTTPC_NO_MEMORY};
+    push->relabel = relabel_free(push->relabel);
+    settle(push, PUSH_NETWORK, &none, err.text);
+}
+
+/* ---- labels in samples ---- */
+
+static int64_t read_stored(void *ctx, uint64_t offset, void *bytes, size_t len)
+{
+    const struct push *push = ctx;
+    return spool_read(push->spool, push->item.id, offset, bytes, len);
+}
+
+/* Where it was fetched, less the seconds; "" for a target that is no longer scraped (a profile left on disk). */
+static void write_source_url(struct push *push)
+{
+    const char *type = push->item.meta.type;
+    const char *path = kind_of(type)->path;
+    push->source_url[0] = '\0';
+    for (unsigned i = 0; i < push->options.targets->count; i++) {
+        const struct target *target = &push->options.targets->items[i];
+        if (strcmp(target->name, push->item.meta.target) == 0)
+            snprintf(push->source_url, sizeof(push->source_url), "%s/%s", target->url, path != NULL ? path : type);
+    }
+}
+
+static void choose_sample_labels(struct push *push)
+{
+    static const char key[] = "target";
+    const char *target = push->item.meta.target;
+    push->sample_labels = *push->options.labels;
+    /* Cannot fail but for a full list: the name was checked, and nobody else may set this key. */
+    labels_add(&push->sample_labels, (struct span){key, sizeof(key) - 1}, (struct span){target, strlen(target)}, NULL);
+}
+
+static void send_as_it_came(struct push *push, enum relabel_result reason)
+{
+    push->stats.unlabelled[reason]++;
+    push->relabel = relabel_free(push->relabel);
+    send_item(push);
+}
+
+/* Reads a piece of the profile, so that a large one does not hold up the loop. */
+static void scan_on(void *ctx)
+{
+    struct push *push = ctx;
+    int rc = relabel_scan(push->relabel, PUSH_SCAN_BYTES);
+    if (rc > 0) {
+        loop_timer_arm(&push->scan, 0);
+        return;
+    }
+    if (rc < 0) {
+        const struct httpc_result stopped = {.end = HTTPC_ABORTED, .abort_code = rc};
+        on_reply(push, &stopped);
+        return;
+    }
+    enum relabel_result result = relabel_get_result(push->relabel);
+    if (result == RELABEL_DONE)
+        send_item(push);
+    else
+        send_as_it_came(push, result);
+}
+
+static void label_and_send(struct push *push)
+{
+    choose_sample_labels(push);
+    write_source_url(push);
+    const struct relabel_request request = {.source = read_stored,
+                                            .source_ctx = push,
+                                            .labels = &push->sample_labels,
+                                            .type = push->item.meta.type,
+                                            .url = push->source_url[0] != '\0' ? push->source_url : NULL,
+                                            .raw_max = PPROF_RAW_MAX};
+    if (relabel_new(&request, &push->relabel) < 0)
+        send_as_it_came(push, RELABEL_NO_MEMORY);
+    else
+        loop_timer_arm(&push->scan, 0);
+}
+
+/* ---- the next one ---- */
+
 static void send_next(void *ctx)
 {
     struct push *push = ctx;
-    struct err err;
-    if (push->transfer != NULL)
+    if (is_busy(push))
         return;
+    if (push->options.age_max_ms > 0)
+        spool_expire(push->spool, loop_wall_ms() - push->options.age_max_ms);
     uint64_t after = push->trouble.skip ? push->trouble.id : 0;
     if (spool_next(push->spool, after, &push->item) < 0) {
         push->trouble.skip = false; /* nothing behind the one in trouble: its turn again */
         if (spool_next(push->spool, 0, &push->item) < 0)
             return;
     }
-    int rc = start_transfer(push, &err);
-    if (rc < 0) {
-        const struct httpc_result none = {.end = HTTPC_NO_MEMORY};
-        settle(push, PUSH_NETWORK, &none, err.text);
-    }
+    if (push->options.sample_labels)
+        label_and_send(push);
+    else
+        send_item(push);
 }
 
 /* ---- from outside ---- */
@@ -284,8 +406,9 @@ int push_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const 
     push->options = *options;
     push->retry = (struct retry){.min_ms = options->retry_min_ms, .max_ms = options->retry_max_ms};
     /* An idle plain connection saves nothing worth a slot at a proxy; a TLS handshake costs 40 ms of CPU. */
-    push->close_after = !text_has_prefix(options->collector, "https");
+    push->close_after = strncasecmp(options->collector, "https:", strlen("https:")) != 0;
     loop_timer_init(&push->timer, loop, send_next, push);
+    loop_timer_init(&push->scan, loop, scan_on, push);
     *ret = push;
     return 0;
 }
@@ -295,27 +418,30 @@ struct push *push_free(struct push *push)
     if (push == NULL)
         return NULL;
     loop_timer_disarm(&push->timer);
+    loop_timer_disarm(&push->scan);
     httpc_cancel(push->transfer);
+    relabel_free(push->relabel);
     free(push);
     return NULL;
 }
 
 void push_kick(struct push *push)
 {
-    if (push->transfer == NULL && !push->timer.armed)
+    if (!is_busy(push) && !push->timer.armed)
         loop_timer_arm(&push->timer, 0);
 }
 
 void push_now(struct push *push)
 {
-    if (push->transfer == NULL)
+    retry_reset(&push->retry);
+    if (!is_busy(push))
         loop_timer_arm(&push->timer, 0);
 }
 
 bool push_is_idle(const struct push *push)
 {
     struct spool_item item;
-    return push->transfer == NULL && spool_next(push->spool, 0, &item) < 0;
+    return !is_busy(push) && spool_next(push->spool, 0, &item) < 0;
 }
 
 const struct push_stats *push_get_stats(const struct push *push)

@@ -13,13 +13,16 @@
 #include "httpc.h"
 #include "labels.h"
 #include "loop.h"
+#include "relabel.h"
 #include "spool.h"
+#include "targets.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
     PUSH_BLOCKED_TRIES = 5,
+    PUSH_SCAN_BYTES = 256 * 1024,      /* of a profile read in one turn before it is labelled: some milliseconds */
     PUSH_BYTES_PER_SECOND = 50 * 1024, /* a slow collector took 6.5 s for 8 MB (facts/agent A9); ten times slower is allowed */
 };
 
@@ -45,19 +48,23 @@ struct push_options {
     const char *collector;   /* base URL */
     const char *service;
     const char *instance_id;
-    const struct labels *labels; /* of every profile; all borrowed for the pusher's life */
+    const struct labels *labels;   /* of every profile; all borrowed for the pusher's life */
+    const struct targets *targets; /* for the comment `url=` */
+    bool sample_labels;            /* also write the labels into each sample */
     int64_t retry_min_ms, retry_max_ms;
     int64_t connect_timeout_ms;
     int64_t timeout_ms;      /* one try, plus a second for every PUSH_BYTES_PER_SECOND */
-    void (*settled)(void *ctx, uint64_t id, bool stored); /* a profile left the spool by our hand; may be NULL */
+    int64_t age_max_ms;      /* older profiles are dropped by the spool; 0 = none are */
+    void (*settled)(void *ctx, uint64_t id, bool stored); /* a profile left the spool by our hand, or while it was sent; may be NULL */
     void *settled_ctx;
 };
 
 struct push_stats {
     uint64_t results[PUSH_RESULT_COUNT];
     uint64_t dropped[PUSH_DROP_COUNT];
-    uint64_t stored_bytes;
-    unsigned failures;           /* in a row, since the last stored profile */
+    uint64_t unlabelled[RELABEL_RESULT_COUNT]; /* pushed as they came, by reason */
+    uint64_t stored_bytes;       /* as they were in the spool */
+    unsigned failures;           /* in a row, since the last profile that was stored or refused for its own sake */
     int64_t failing_since_ms;    /* monotonic; 0 = not failing */
     int64_t last_stored_wall_ms; /* 0 = never */
     char last_error[ERR_TEXT_MAX]; /* "" when the last try was stored */
@@ -72,7 +79,7 @@ struct push *push_free(struct push *push); /* cancels the try under way; NULL al
 /* Something new is spooled: sends it unless a try or a wait is under way. */
 void push_kick(struct push *push);
 
-/* Forgets the wait of a backoff and tries now (the flush at the end). */
+/* Forgets the backoff and tries now (the flush at the end). */
 void push_now(struct push *push);
 
 /* Nothing waits and nothing is under way. */

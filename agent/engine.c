@@ -6,6 +6,14 @@ int engine_init(struct engine *engine, struct err *err)
     return loop_new(&engine->loop, err);
 }
 
+static int open_spool(struct engine *engine, const struct options *options, struct err *err)
+{
+    if (options->spool_dir == NULL)
+        return spool_new_memory(options->spool_bytes, &engine->spool, err);
+    int rc = spool_new_disk(options->spool_dir, options->spool_bytes, &engine->spool, err);
+    return rc < 0 ? err_wrap(err, rc, "spool-dir") : 0;
+}
+
 static int start_push(struct engine *engine, const struct options *options, const struct engine_callbacks *callbacks,
                       struct err *err)
 {
@@ -14,10 +22,13 @@ static int start_push(struct engine *engine, const struct options *options, cons
         .service = options->service,
         .instance_id = options->instance,
         .labels = &options->labels,
+        .targets = &options->targets,
+        .sample_labels = options->sample_labels,
         .retry_min_ms = options->retry_min_ms,
         .retry_max_ms = options->retry_max_ms,
         .connect_timeout_ms = options->connect_timeout_ms,
         .timeout_ms = options->push_timeout_ms,
+        .age_max_ms = options->spool_age_ms,
         .settled = callbacks->settled,
         .settled_ctx = callbacks->gather.ctx,
     };
@@ -29,9 +40,11 @@ int engine_start(struct engine *engine, const struct options *options, bool once
 {
     int rc = httpc_new(engine->loop, &engine->httpc, err);
     if (rc == 0)
-        rc = spool_new_memory(options->spool_bytes, &engine->spool, err);
+        rc = open_spool(engine, options, err);
     if (rc == 0)
         rc = start_push(engine, options, callbacks, err);
+    if (rc == 0)
+        push_kick(engine->push); /* what an earlier agent left on disk */
     if (rc == 0)
         rc = gather_new(engine->loop, engine->httpc, engine->spool, options, once, &callbacks->gather, &engine->gather, err);
     return rc;

@@ -137,7 +137,7 @@ static int start(struct gather *gather, struct plan_job *job, struct err *err)
         .type = job->type,
         .seconds_ms = job->seconds_ms,
         .connect_timeout_ms = gather->options->connect_timeout_ms,
-        .body_max = gather->options->spool_bytes,
+        .body_max = gather->options->profile_max,
     };
     gather->running = job;
     gather->started_ms = loop_now_ms(gather->loop);

@@ -84,17 +84,22 @@ static int64_t stop_deadline(const struct settings *settings)
     return grace > OPTIONS_STOP_MARGIN_MS ? grace - OPTIONS_STOP_MARGIN_MS : 0;
 }
 
-/* Pages of the memory spool count against the container, and past its limit comes SIGKILL. */
-static uint64_t spool_budget(const struct settings *settings, uint64_t memory_limit)
+/* Pages of the memory spool count against the container, and past its limit comes SIGKILL. A directory has the budget
+ * it was given, of which one profile may take half. */
+static void resolve_spool(const struct settings *settings, uint64_t memory_limit, struct options *options)
 {
     uint64_t budget = settings_get_whole(settings, SETTING_SPOOL_BYTES);
-    if (memory_limit > 0 && budget > memory_limit / 2)
-        budget = memory_limit / 2;
-    return budget > SPOOL_BUDGET_MIN ? budget : SPOOL_BUDGET_MIN;
+    options->spool_dir = settings_get(settings, SETTING_SPOOL_DIR);
+    options->spool_age_ms = settings_get_ms(settings, SETTING_SPOOL_AGE);
+    if (options->spool_dir == NULL && memory_limit > 0 && budget > memory_limit / 2)
+        budget = memory_limit / 2 > SPOOL_BUDGET_MIN ? memory_limit / 2 : SPOOL_BUDGET_MIN;
+    options->spool_bytes = budget;
+    options->profile_max = budget;
+    if (options->spool_dir != NULL)
+        options->profile_max = budget / 2 < SPOOL_PROFILE_MAX ? budget / 2 : SPOOL_PROFILE_MAX;
 }
 
-static void resolve_plain(const struct settings *settings, const char *host, uint64_t memory_limit,
-                          struct options *options)
+static void resolve_plain(const struct settings *settings, const char *host, struct options *options)
 {
     const char *pod = settings_get(settings, SETTING_POD_NAME);
     const char *uid = settings_get(settings, SETTING_POD_UID);
@@ -104,9 +109,9 @@ static void resolve_plain(const struct settings *settings, const char *host, uin
     options->service = settings_get(settings, SETTING_SERVICE);
     options->listen = strcmp(listen, "none") != 0 ? listen : NULL;
     options->seed = uid != NULL ? uid : pod != NULL ? pod : host;
+    options->sample_labels = settings_get_bool(settings, SETTING_SAMPLE_LABELS);
     options->first_within_ms = settings_get_ms(settings, SETTING_FIRST_WITHIN);
     options->stop_deadline_ms = stop_deadline(settings);
-    options->spool_bytes = spool_budget(settings, memory_limit);
     options->retry_min_ms = settings_get_ms(settings, SETTING_RETRY_MIN);
     options->retry_max_ms = settings_get_ms(settings, SETTING_RETRY_MAX);
     options->connect_timeout_ms = settings_get_ms(settings, SETTING_CONNECT_TIMEOUT);
@@ -117,7 +122,8 @@ int options_resolve(const struct settings *settings, const char *host, uint64_t 
                     struct warnings *warnings, struct err *err)
 {
     *ret = (struct options){0};
-    resolve_plain(settings, host, memory_limit, ret);
+    resolve_plain(settings, host, ret);
+    resolve_spool(settings, memory_limit, ret);
     int rc = resolve_targets(settings, ret, err);
     if (rc == 0)
         rc = require(settings, SETTING_COLLECTOR, "--collector http://HOST:10100", err);

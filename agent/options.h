@@ -20,6 +20,7 @@ struct options {
     struct targets targets;
     struct profile_types types;
     struct labels labels;     /* identity, then the user's */
+    bool sample_labels;       /* in each sample too */
     const char *collector;    /* borrowed from the settings, as all texts here */
     const char *service;
     const char *listen;       /* NULL = no server */
@@ -27,13 +28,16 @@ struct options {
     const char *seed;         /* of the phase: pod uid, or instance */
     int64_t first_within_ms;
     int64_t stop_deadline_ms; /* min(stop-deadline, grace - 1 s) */
+    const char *spool_dir;    /* NULL = in memory */
     uint64_t spool_bytes;
+    uint64_t profile_max;     /* bytes of one profile */
+    int64_t spool_age_ms;
     int64_t retry_min_ms, retry_max_ms;
     int64_t connect_timeout_ms, push_timeout_ms;
 };
 
 /* host: this machine's name; memory_limit: bytes of the container, 0 = none known. -EINVAL names what is missing
- * (targets, collector, service) or contradicts; tolerated oddities go to warnings. */
+ * (targets, collector, service) or contradicts, and *ret is not to be used; tolerated oddities go to warnings. */
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
                     struct warnings *warnings, struct err *err);
 

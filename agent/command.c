@@ -14,22 +14,23 @@ static void add_problem(void *ctx, const struct err *err)
     warnings_add(ctx, "%s", err->text);
 }
 
-/* A sidecar whose PROFEFE_AGENT_SIDECAR holds garbage is still a sidecar: only a word for false says otherwise. */
-static bool env_says_sidecar(char *const *env)
+static bool env_is_garbage(char *const *env, enum setting_id id)
 {
-    const char *name = settings_table[SETTING_SIDECAR].env;
+    const char *name = settings_table[id].env;
     size_t len = strlen(name);
     for (; *env != NULL; env++) {
-        bool value = true;
-        if (strncmp(*env, name, len) != 0 || (*env)[len] != '=')
-            continue;
-        if ((*env)[len + 1] == '\0')
-            return false;
-        if (parse_bool(span_of(*env + len + 1), &value, NULL) < 0)
-            return true;
-        return value;
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=' && (*env)[len + 1] != '\0')
+            return settings_check(id, text_trim(span_of(*env + len + 1)), NULL) < 0;
     }
     return false;
+}
+
+/* A sidecar whose PROFEFE_AGENT_SIDECAR holds garbage is still a sidecar: only a word for false says otherwise. */
+static bool is_sidecar(const struct settings *settings, char *const *env)
+{
+    const struct settings_value *value = &settings->values[SETTING_SIDECAR];
+    bool by_flag = value->text != NULL && value->origin == SETTING_FROM_FLAG;
+    return (!by_flag && env_is_garbage(env, SETTING_SIDECAR)) || settings_get_bool(settings, SETTING_SIDECAR);
 }
 
 static void read_timeout(struct command *command, const char *text)
@@ -71,11 +72,24 @@ static bool take_own(struct command *command, int argc, char *const *argv, int *
     return true;
 }
 
+/* The most similar of our own options and the settings; settings win a tie. */
+static const char *near_option(struct span name)
+{
+    static const char *const own[] = {"help", "version", "check", "once", "config", "timeout"};
+    const char *near = settings_near_miss(name, SETTING_AGENT);
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        unsigned distance = text_distance(name, own[i]);
+        if (distance <= 2 && (near == NULL || distance < text_distance(name, near)))
+            near = own[i];
+    }
+    return near;
+}
+
 static void unknown_option(struct command *command, const char *arg)
 {
     struct text_quoted q;
     const char *name = text_has_prefix(arg, "--") ? arg + 2 : arg;
-    const char *near = settings_near_miss((struct span){name, strcspn(name, "=")}, SETTING_AGENT);
+    const char *near = near_option((struct span){name, strcspn(name, "=")});
     if (near != NULL && name != arg)
         warnings_add(&command->problems, "unknown option %s, did you mean --%s?", text_quote(&q, arg), near);
     else
@@ -107,7 +121,7 @@ void command_read(struct command *command, int argc, char *const *argv, char *co
     struct err err;
     if (config != NULL && settings_read_ini(&command->settings, config, SETTING_AGENT, &err) < 0)
         add_problem(&command->problems, &err);
-    command->sidecar = env_says_sidecar(env) || settings_get_bool(&command->settings, SETTING_SIDECAR);
+    command->sidecar = is_sidecar(&command->settings, env);
 }
 
 void command_done(struct command *command)

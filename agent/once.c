@@ -30,11 +30,10 @@ struct once {
 static void print_line(const struct once *once, const struct plan_job *job, const char *what, uint64_t bytes, const char *words)
 {
     const struct target *target = &once->options->targets.items[job->target];
-    printf("%-9s %-12s %s%s", what, job->type->name, target->name[0] != '\0' ? target->name : target->url,
-           words[0] != '\0' ? ": " : "");
+    printf("%-9s %-12s %s", what, job->type->name, target->name[0] != '\0' ? target->name : target->url);
     if (bytes > 0)
-        printf(" %llu bytes", (unsigned long long)bytes);
-    printf("%s\n", words);
+        printf(", %llu bytes", (unsigned long long)bytes);
+    printf("%s%s\n", words[0] != '\0' ? ": " : "", words);
     fflush(stdout);
 }
 
@@ -75,8 +74,8 @@ static void on_settled(void *ctx, uint64_t id, bool stored)
         outcome->settled = true;
         once->waiting--;
         once->failed |= !stored;
-        print_line(once, outcome->job, stored ? "stored" : "refused", outcome->bytes,
-                   stored ? "" : ", the collector does not take it");
+        print_line(once, outcome->job, stored ? "stored" : "dropped", outcome->bytes,
+                   stored ? "" : push_get_stats(once->engine.push)->last_error);
     }
     leave_when_done(once);
 }
@@ -97,7 +96,7 @@ static void on_signal(void *ctx, int signo)
 static void print_unsettled(const struct once *once)
 {
     char words[ERR_TEXT_MAX + 32];
-    snprintf(words, sizeof(words), ", not stored: %s", push_get_stats(once->engine.push)->last_error);
+    snprintf(words, sizeof(words), "not stored: %s", push_get_stats(once->engine.push)->last_error);
     for (unsigned i = 0; i < once->count; i++) {
         if (!once->outcomes[i].settled)
             print_line(once, once->outcomes[i].job, "waiting", once->outcomes[i].bytes, words);

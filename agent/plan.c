@@ -40,18 +40,19 @@ static int64_t window_ms(const struct profile_types *types, int64_t first_within
     return window;
 }
 
-/* Heap and goroutine come in [W/20, W/2), CPU in [0, W). A CPU profile holds the app's only transfer for SECONDS, so where
- * it would begin inside the heap's window, heap and goroutine go just before it. Both stay flat over the fleet: the
- * pods whose CPU profile lies elsewhere fill the heap's window evenly, and so do these. */
+/* Heap and goroutine come in [W/20, W/2), CPU in [W/20, W). A CPU profile holds the app's only transfer for SECONDS, so
+ * where it would begin inside the heap's window, heap and goroutine go just before it; none begins before that window,
+ * or they would come after it. Both stay flat over the fleet: the pods whose CPU profile lies elsewhere fill the
+ * heap's window evenly, and so do these. */
 static int64_t first_due(const struct plan *plan, const struct plan_job *job, const char *seed, int64_t window)
 {
-    int64_t cpu = spread(seed, job->target, SALT_FIRST_CPU, window);
+    int64_t low = window / 20, high = window / 2;
+    int64_t cpu = low + spread(seed, job->target, SALT_FIRST_CPU, window - low);
     if (job->type->kind == PROFILE_CPU)
         return plan->start_ms + cpu;
     if (job->type->kind != PROFILE_HEAP && job->type->kind != PROFILE_GOROUTINE)
         return grid_after(plan, job, plan->start_ms);
-    int64_t low = window / 20, high = window / 2;
-    if (cpu >= low && cpu < high)
+    if (cpu < high)
         return plan->start_ms + cpu;
     return plan->start_ms + low + spread(seed, job->target, SALT_FIRST_HEAP, high - low);
 }

@@ -15,9 +15,10 @@ static const struct target *target_of(const struct status_view *view, const stru
 
 /* ---- /healthz ---- */
 
-static bool failing_long(int64_t since_ms, int64_t interval_ms, const struct status_view *view)
+static bool failing_long(int64_t since_ms, unsigned failures, const struct status_view *view)
 {
-    return since_ms != 0 && view->now_ms - since_ms >= STATUS_FAILING_INTERVALS * interval_ms;
+    return since_ms != 0 && failures >= STATUS_FAILING_RUNS &&
+           view->now_ms - since_ms >= STATUS_FAILING_INTERVALS * view->interval_ms;
 }
 
 static void put_target_reasons(struct buf *out, const struct status_view *view)
@@ -25,7 +26,7 @@ static void put_target_reasons(struct buf *out, const struct status_view *view)
     const struct gather_job *state;
     const struct plan_job *job;
     for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
-        if (failing_long(state->failing_since_ms, view->interval_ms, view))
+        if (failing_long(state->failing_since_ms, state->failures, view))
             buf_printf(out, "target %s %s: %s for %llds: %s\n", target_of(view, job)->url, job->type->name,
                        scrape_result_names[state->last], (long long)(view->now_ms - state->failing_since_ms) / 1000,
                        state->words);
@@ -52,7 +53,7 @@ static void put_missing_reason(struct buf *out, const struct status_view *view, 
 static void put_collector_reason(struct buf *out, const struct status_view *view)
 {
     const struct push_stats *push = push_get_stats(view->push);
-    if (failing_long(push->failing_since_ms, view->interval_ms, view))
+    if (failing_long(push->failing_since_ms, push->failures, view))
         buf_printf(out, "collector %s: failing for %llds: %s\n", view->options->collector,
                    (long long)(view->now_ms - push->failing_since_ms) / 1000, push->last_error);
 }
@@ -212,6 +213,9 @@ static void put_pushes(struct buf *out, const struct status_view *view)
     metrics_family(out, "profefe_agent_pushes_total", "counter", "Pushes to profefe by result.");
     for (unsigned r = 0; r < PUSH_RESULT_COUNT; r++)
         metrics_sample(out, "profefe_agent_pushes_total", push->results[r], "result", push_result_names[r], NULL);
+    metrics_family(out, "profefe_agent_relabel_skipped_total", "counter", "Profiles pushed without labels in their samples, by reason.");
+    for (unsigned r = RELABEL_DONE + 1; r < RELABEL_RESULT_COUNT; r++)
+        metrics_sample(out, "profefe_agent_relabel_skipped_total", push->unlabelled[r], "reason", relabel_result_names[r], NULL);
     metrics_family(out, "profefe_agent_pushed_bytes_total", "counter", "Bytes of stored profiles.");
     metrics_sample(out, "profefe_agent_pushed_bytes_total", push->stored_bytes, NULL);
     metrics_family(out, "profefe_agent_last_push_timestamp_seconds", "gauge", "Unix time of the last stored profile; 0 = never.");

@@ -12,7 +12,8 @@
 
 enum {
     STATUS_PAGE_MAX = 256 * 1024, /* 8 targets with 16 types each */
-    STATUS_FAILING_INTERVALS = 3, /* a target or the collector failing for so long makes /healthz 500 */
+    STATUS_FAILING_INTERVALS = 3, /* a target or the collector failing for so long makes /healthz 500 … */
+    STATUS_FAILING_RUNS = 2,      /* … when it failed so often: one slip of a type that is due every 5 intervals is none */
 };
 
 struct status_view {

@@ -54,6 +54,7 @@ int buf_reserve(struct buf *buf, size_t len)
         return fail(buf, ENOMEM);
     buf->data = data;
     buf->cap = cap;
+    buf->data[buf->len] = '\0';
     return 0;
 }
 

@@ -2,8 +2,8 @@
  *
  * Failure is sticky: after the first append that does not fit (-ENOBUFS) or finds no memory (-ENOMEM)
  * every later one fails alike and the content stays as it was before that append. Text can therefore be
- * written line by line and checked once at the end with buf_error(). `data` is always NUL-terminated
- * once something was appended; buf_text() is so always.
+ * written line by line and checked once at the end with buf_error(). `data` is NULL or NUL-terminated; buf_text()
+ * is a string always.
  *
  *      data                 len            cap            max (ceiling, never reached by cap - 1)
  *      ├── content ──────────┼── room ──────┤┄┄┄┄┄┄┄┄┄┄┄┄┄┄┤
@@ -51,7 +51,8 @@ int buf_error(const struct buf *buf);
 /* The content as a string, "" when nothing was appended. Borrowed until the next change. */
 const char *buf_text(const struct buf *buf);
 
-/* Hands the heap memory over to the caller (free()); NULL when empty or after an error. */
+/* Hands the heap memory over to the caller (free()); the buffer is as after buf_init. NULL after an error, or when
+ * there is no memory to hand over, since nothing was appended or reserved. */
 char *buf_take(struct buf *buf);
 
 #endif

@@ -16,11 +16,12 @@ enum {
     CONF_FILE_MAX = 1024 * 1024,  /* a ConfigMap's ceiling (Kubernetes: 1 MiB) */
 };
 
-/* Called for each key, and once more with the same key for each line that goes on. A negative return stops
- * with err, which conf_read wraps with "NAME:LINE: ". */
+/* Called for each key when its value is whole; lines that go on are separated from it and each other by a newline. A
+ * negative return stops with err, which conf_read wraps with "NAME:LINE: ", LINE being the key's. */
 typedef int conf_handler(void *ctx, const char *section, const char *key, const char *value, struct err *err);
 
-/* Reads bytes as an INI text; name is for messages. -EINVAL: the first bad line. */
+/* Reads bytes as an INI text; name is for messages. The first bad line is told: -EINVAL where it is no INI, else what
+ * the handler said. Keys above it were handed over. -ENOMEM. */
 int conf_read(const char *name, const char *bytes, size_t len, conf_handler *handler, void *ctx,
               struct err *err);
 

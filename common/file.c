@@ -4,9 +4,23 @@
 #include "cleanup.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
-enum { FILE_READ_CHUNK = 4096 };
+enum {
+    FILE_READ_CHUNK = 4096,
+    FILE_WAIT_MS = 10 * 1000, /* for the next bytes of a pipe: `--config <(…)` */
+};
+
+/* Of a pipe whose writer is not through. */
+static int wait_readable(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+    int n = poll(&pollfd, 1, FILE_WAIT_MS);
+    if (n == 0)
+        return ETIMEDOUT;
+    return n < 0 && errno != EINTR ? errno : 0;
+}
 
 /* Read by chunks rather than by st_size: a ConfigMap may be swapped and a FIFO has no size. */
 int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err)
@@ -20,10 +34,13 @@ int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, s
         if (buf_reserve(&bytes, FILE_READ_CHUNK) < 0)
             return err_set(err, ENOMEM, "%s: no memory to read it", path);
         ssize_t n = read(fd, bytes.data + bytes.len, FILE_READ_CHUNK);
-        if (n < 0 && errno == EINTR)
-            continue;
+        int code = n < 0 ? errno : 0;
+        if (code == EAGAIN)
+            code = wait_readable(fd);
+        if (code != 0 && code != EINTR)
+            return err_errno(err, code, "%s", path);
         if (n < 0)
-            return err_errno(err, errno, "%s", path);
+            continue;
         if (n == 0)
             break;
         bytes.len += (size_t)n;

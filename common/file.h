@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Reads at most max_bytes; *ret is heap memory with a NUL after len bytes (free()). -EFBIG when the file is
- * larger, -EISDIR, or what open(2) and read(2) say. */
+ * larger, -EISDIR, -ETIMEDOUT for a pipe that gives nothing for ten seconds, or what open(2) and read(2) say. */
 int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err);
 
 #endif

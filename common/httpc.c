@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -21,6 +22,7 @@ enum {
     POOLED_CONNECTION_MAX_S = 120,  /* unused for so long: opened anew */
     HEADER_LINE_MAX = 256,          /* headers we send, as one line */
     RESOLVE_LINE_MAX = 64,
+    SOCKETS_MAX = 4 * HTTPC_TRANSFERS_MAX, /* watched at once: a try each for IPv4 and IPv6, and the resolver's pair */
 };
 
 const char *const httpc_end_names[HTTPC_END_COUNT] = {
@@ -54,6 +56,7 @@ enum stop {
     STOP_BODY,
     STOP_CALLER,
     STOP_WATCH,
+    STOP_CURL, /* curl itself failed and may have lost sight of the transfer */
 };
 
 struct httpc_transfer {
@@ -68,6 +71,7 @@ struct httpc_transfer {
     bool connected;       /* the request is about to go out, or went */
     bool headers_whole;   /* of the final reply */
     bool looked_up;       /* the host is a name that DNS answers for */
+    enum stop stranded;   /* not STOP_NONE: to be ended by us for that reason, since curl will not */
     size_t header_bytes;
     int socket_error;     /* errno: socket(2) found no room */
     int watch_error;      /* errno: the loop could not watch the socket */
@@ -83,10 +87,16 @@ struct httpc_transfer {
     struct httpc_result result;
 };
 
+struct watched {
+    int fd;
+    struct loop_watch *watch; /* NULL = free place */
+};
+
 struct httpc {
     struct loop *loop;
     CURLM *multi;
     struct loop_timer timer;
+    struct watched sockets[SOCKETS_MAX];
     struct httpc_transfer *transfers;
     unsigned count;
     bool in_curl;      /* inside curl_multi_socket_action */
@@ -157,6 +167,11 @@ static bool in_reply(const struct httpc_transfer *transfer)
     return transfer->header_bytes > 0;
 }
 
+static bool memory_failed(const struct httpc_transfer *transfer)
+{
+    return atomic_load(&failed_allocations) != transfer->failed_allocations;
+}
+
 static enum httpc_end end_of_timeout(const struct httpc_transfer *transfer)
 {
     curl_off_t looked_up_us = 0;
@@ -179,13 +194,8 @@ static enum httpc_end end_of_connect(const struct httpc_transfer *transfer)
 static enum httpc_end end_of_receive(const struct httpc_transfer *transfer)
 {
     if (strstr(transfer->curl_text, "chunked-encoding") != NULL)
-        return HTTPC_MALFORMED;
+        return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_MALFORMED;
     return in_reply(transfer) ? HTTPC_TRUNCATED : HTTPC_RESET;
-}
-
-static enum httpc_end end_of_memory(const struct httpc_transfer *transfer)
-{
-    return atomic_load(&failed_allocations) != transfer->failed_allocations ? HTTPC_NO_MEMORY : HTTPC_MALFORMED;
 }
 
 static enum httpc_end end_of_code(const struct httpc_transfer *transfer, CURLcode code)
@@ -217,7 +227,7 @@ static enum httpc_end end_of_code(const struct httpc_transfer *transfer, CURLcod
     case CURLE_BAD_CONTENT_ENCODING:
         return HTTPC_MALFORMED;
     case CURLE_OUT_OF_MEMORY:
-        return end_of_memory(transfer);
+        return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_MALFORMED;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ENGINE_NOTFOUND:
@@ -233,8 +243,8 @@ static enum httpc_end end_of_code(const struct httpc_transfer *transfer, CURLcod
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CLIENTCERT:
         return HTTPC_TLS;
-    default:
-        return HTTPC_OTHER;
+    default: /* curl has many names for a lack of memory */
+        return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_OTHER;
     }
 }
 
@@ -249,6 +259,8 @@ static enum httpc_end end_of(const struct httpc_transfer *transfer, CURLcode cod
         return HTTPC_ABORTED;
     case STOP_WATCH:
         return transfer->watch_error == ENOMEM ? HTTPC_NO_MEMORY : HTTPC_OTHER;
+    case STOP_CURL:
+        return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_OTHER;
     case STOP_NONE:
         break;
     }
@@ -266,6 +278,8 @@ static void describe(struct httpc_transfer *transfer, CURLcode code)
         snprintf(text, ERR_TEXT_MAX, "reply body over %llu bytes", (unsigned long long)transfer->body_max);
     else if (transfer->stop == STOP_CALLER)
         snprintf(text, ERR_TEXT_MAX, "stopped: %s", strerror(-transfer->result.abort_code));
+    else if (transfer->stop == STOP_CURL)
+        snprintf(text, ERR_TEXT_MAX, "libcurl failed");
     else if (transfer->stop == STOP_WATCH)
         snprintf(text, ERR_TEXT_MAX, "cannot watch the socket: %s", strerror(transfer->watch_error));
     else if (code == CURLE_COULDNT_CONNECT && transfer->socket_error != 0)
@@ -291,6 +305,7 @@ static void fill_result(struct httpc_transfer *transfer, CURLcode code)
     struct httpc_result *result = &transfer->result;
     result->end = end_of(transfer, code);
     result->status = reply_status(transfer);
+    result->header_bytes = transfer->header_bytes;
     describe(transfer, code);
     if (transfer->source == NULL || transfer->source_size == 0)
         result->body_sent = transfer->connected;
@@ -375,18 +390,30 @@ static void reap_cancelled(struct httpc *httpc)
     }
 }
 
-/* Without events such a transfer would only end by its timeout. Each finish() may change the list. */
-static void reap_unwatched(struct httpc *httpc)
+/* Transfers that would only end by their timeout, or never: those without events, and all of them after curl
+ * has failed (for want of memory), which it reports for no transfer in particular. */
+static void mark_stranded(struct httpc *httpc, CURLMcode code)
+{
+    for (struct httpc_transfer *transfer = httpc->transfers; transfer != NULL; transfer = transfer->next) {
+        if (transfer->watch_error != 0)
+            transfer->stranded = STOP_WATCH;
+        else if (code != CURLM_OK)
+            transfer->stranded = STOP_CURL;
+    }
+}
+
+/* Each finish() may change the list, and add transfers that are fine. */
+static void reap_stranded(struct httpc *httpc)
 {
     struct httpc_transfer *transfer = httpc->transfers;
     while (transfer != NULL) {
-        if (transfer->watch_error == 0) {
+        if (transfer->stranded != STOP_NONE) {
+            transfer->stop = transfer->stranded;
+            finish(transfer, CURLE_ABORTED_BY_CALLBACK);
+            transfer = httpc->transfers;
+        } else {
             transfer = transfer->next;
-            continue;
         }
-        transfer->stop = STOP_WATCH;
-        finish(transfer, CURLE_ABORTED_BY_CALLBACK);
-        transfer = httpc->transfers;
     }
 }
 
@@ -403,11 +430,12 @@ static void run_curl(struct httpc *httpc, curl_socket_t fd, int events)
 {
     int running = 0;
     httpc->in_curl = true;
-    curl_multi_socket_action(httpc->multi, fd, events, &running);
+    CURLMcode code = curl_multi_socket_action(httpc->multi, fd, events, &running);
     httpc->in_curl = false;
     reap_cancelled(httpc);
+    mark_stranded(httpc, code);
     reap_finished(httpc);
-    reap_unwatched(httpc);
+    reap_stranded(httpc);
 }
 
 /* curl's callbacks: sockets and time */
@@ -441,30 +469,68 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *ctx)
     return 0;
 }
 
-static int watch_socket(struct httpc *httpc, curl_socket_t fd, uint32_t events, struct loop_watch *watch)
+static struct watched *find_watched(struct httpc *httpc, int fd)
 {
-    if (watch != NULL)
-        return loop_watch_change(watch, events, NULL);
-    int rc = loop_watch_add(httpc->loop, fd, events, on_socket_ready, httpc, &watch, NULL);
-    if (rc == 0)
-        curl_multi_assign(httpc->multi, fd, watch);
-    return rc;
+    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
+        if (at->watch != NULL && at->fd == fd)
+            return at;
+    }
+    return NULL;
+}
+
+static int watch_socket(struct httpc *httpc, int fd, uint32_t events)
+{
+    struct watched *known = find_watched(httpc, fd);
+    if (known != NULL)
+        return loop_watch_change(known->watch, events, NULL);
+    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
+        if (at->watch == NULL) {
+            at->fd = fd;
+            return loop_watch_add(httpc->loop, fd, events, on_socket_ready, httpc, &at->watch, NULL);
+        }
+    }
+    return -ENOSPC;
+}
+
+static void unwatch_socket(struct httpc *httpc, int fd)
+{
+    struct watched *known = find_watched(httpc, fd);
+    if (known != NULL)
+        known->watch = loop_watch_free(known->watch);
 }
 
 /* Always returns 0: -1 would make the multi handle fail all its transfers. */
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
 {
     struct httpc *httpc = ctx;
+    (void)socket_ctx;
     if (what == CURL_POLL_REMOVE) {
-        loop_watch_free(socket_ctx);
+        unwatch_socket(httpc, fd);
         return 0;
     }
     uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0U) | (what & CURL_POLL_OUT ? EPOLLOUT : 0U);
-    int rc = watch_socket(httpc, fd, events, socket_ctx);
+    int rc = watch_socket(httpc, fd, events);
     struct httpc_transfer *transfer = transfer_of(easy); /* NULL: a kept connection being closed */
     if (rc < 0 && transfer != NULL)
         transfer->watch_error = -rc;
     return 0;
+}
+
+/* curl 7.88.1 closes a socket that did not connect without a word and tells us at the end of its turn. When the
+ * next try gets the same number, it takes it for the same socket, waiting for the same events, and tells us
+ * nothing, while epoll has forgotten the old one: the transfer would hang. So no number comes twice. */
+static int give_new_number(struct httpc *httpc, int fd)
+{
+    int highest = fd;
+    for (const struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
+        if (at->watch != NULL && at->fd > highest)
+            highest = at->fd;
+    }
+    if (find_watched(httpc, fd) == NULL)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, highest + 1);
+    close(fd);
+    return moved;
 }
 
 static bool is_exhaustion(int code)
@@ -478,6 +544,8 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     int size = SOCKET_BUFFER;
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0)
+        fd = give_new_number(transfer->httpc, fd);
     if (fd < 0) {
         if (is_exhaustion(errno)) /* others (IPv6 is off) only rule out this address */
             transfer->socket_error = errno;

@@ -69,6 +69,7 @@ struct httpc_result {
     char location[HTTPC_VALUE_MAX];
     char reply[HTTPC_REPLY_MAX + 1];    /* beginning of a body that had no sink, NUL-terminated, may hold any byte */
     size_t reply_len;
+    uint64_t header_bytes;              /* of all replies and trailers; over HTTPC_HEADERS_MAX it was cut for that */
     uint64_t received_bytes;            /* body bytes received */
     uint64_t sent_bytes;                /* body bytes handed to curl */
     bool body_sent;                     /* the whole request (body, or without one the headers) was handed over: a

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <limits.h>
 #include <linux/tcp.h>
 #include <microhttpd.h>
@@ -23,6 +24,7 @@ enum {
     ALLOW_MAX = 64,         /* the Allow header: a handful of methods */
     STALL_MS = 100,         /* how long libmicrohttpd may ask to be called at once without a body growing */
     PEM_MAX = 1024 * 1024,  /* a chain has a few KB */
+    KEY_ID_MAX = 32,        /* SHA-256 */
 };
 
 const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT] = {
@@ -110,23 +112,75 @@ static gnutls_datum_t datum(struct span bytes)
     return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)bytes.ptr, .size = (unsigned)bytes.len};
 }
 
+/* A chain and a key on their way into credentials, which copy them. */
+struct parsed_pair {
+    gnutls_x509_crt_t *chain;
+    unsigned chain_len;
+    gnutls_x509_privkey_t key;
+};
+
+static void parsed_pair_done(struct parsed_pair *parsed)
+{
+    for (unsigned i = 0; i < parsed->chain_len; i++)
+        gnutls_x509_crt_deinit(parsed->chain[i]);
+    gnutls_free(parsed->chain);
+    if (parsed->key != NULL)
+        gnutls_x509_privkey_deinit(parsed->key);
+}
+
+static int tls_error(int rc, const char *what, struct err *err)
+{
+    return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "%s: %s", what, gnutls_strerror(rc));
+}
+
+/* GnuTLS compares them as well, in gnutls_certificate_set_x509_key(), but 3.7.9 loses memory when they differ. */
+static bool key_fits(const struct parsed_pair *parsed)
+{
+    unsigned char of_cert[KEY_ID_MAX];
+    unsigned char of_key[KEY_ID_MAX];
+    size_t cert_len = sizeof(of_cert);
+    size_t key_len = sizeof(of_key);
+    return gnutls_x509_crt_get_key_id(parsed->chain[0], GNUTLS_KEYID_USE_SHA256, of_cert, &cert_len) == 0 &&
+           gnutls_x509_privkey_get_key_id(parsed->key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len) == 0 &&
+           cert_len == key_len && memcmp(of_cert, of_key, key_len) == 0;
+}
+
+static int parse_pair(struct span cert_pem, struct span key_pem, struct parsed_pair *ret, struct err *err)
+{
+    gnutls_datum_t cert = datum(cert_pem);
+    gnutls_datum_t key = datum(key_pem);
+    if (cert_pem.len > PEM_MAX || key_pem.len > PEM_MAX)
+        return err_set(err, EINVAL, "certificate or key larger than %d bytes", PEM_MAX);
+    int rc = gnutls_x509_crt_list_import2(&ret->chain, &ret->chain_len, &cert, GNUTLS_X509_FMT_PEM,
+                                          GNUTLS_X509_CRT_LIST_SORT);
+    if (rc < 0)
+        return tls_error(rc, "certificate", err);
+    rc = gnutls_x509_privkey_init(&ret->key);
+    if (rc == GNUTLS_E_SUCCESS)
+        rc = gnutls_x509_privkey_import2(ret->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (rc < 0)
+        return tls_error(rc, "private key", err);
+    if (!key_fits(ret))
+        return err_set(err, EINVAL, "the private key is not that of the (first) certificate");
+    return 0;
+}
+
 int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err)
 {
     assert(httpd->options.tls_priorities != NULL);
-    if (cert_pem.len > PEM_MAX || key_pem.len > PEM_MAX)
-        return err_set(err, EINVAL, "certificate or key larger than %d bytes", PEM_MAX);
+    CLEANUP(parsed_pair_done) struct parsed_pair parsed = {.chain = NULL};
+    int rc = parse_pair(cert_pem, key_pem, &parsed, err);
+    if (rc < 0)
+        return rc;
     CLEANUP(pair_unref_scope) struct pair *pair = calloc(1, sizeof(*pair));
     if (pair == NULL)
         return err_errno(err, ENOMEM, "certificate and key");
     pair->refs = 1;
-    gnutls_datum_t cert = datum(cert_pem);
-    gnutls_datum_t key = datum(key_pem);
-    int rc = gnutls_certificate_allocate_credentials(&pair->credentials);
+    rc = gnutls_certificate_allocate_credentials(&pair->credentials);
     if (rc == GNUTLS_E_SUCCESS)
-        rc = gnutls_certificate_set_x509_key_mem(pair->credentials, &cert, &key, GNUTLS_X509_FMT_PEM);
+        rc = gnutls_certificate_set_x509_key(pair->credentials, parsed.chain, (int)parsed.chain_len, parsed.key);
     if (rc < 0)
-        return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "certificate and key: %s",
-                       gnutls_strerror(rc));
+        return tls_error(rc, "certificate and key", err);
     pair_unref(httpd->pair);
     httpd->pair = TAKE_PTR(pair);
     return 0;
@@ -451,6 +505,14 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     return NULL;
 }
 
+/* Paths are compared as they came: routes are plain ASCII, and an unescaped %00 would cut a path short. */
+static size_t keep_escaped(void *cls, struct MHD_Connection *mhd, char *text)
+{
+    (void)cls;
+    (void)mhd;
+    return strlen(text);
+}
+
 static struct span header(struct MHD_Connection *mhd, const char *name)
 {
     const char *value = NULL;
@@ -670,6 +732,7 @@ static int start_daemon(struct httpd *httpd, struct err *err)
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, httpd},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, httpd},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_request_line, httpd},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escaped, NULL},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_timeout_s, NULL},
         /* The limit is ours, on_accept(); at its own one 0.9.75 may forget to unlock a mutex. */

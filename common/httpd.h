@@ -93,8 +93,8 @@ struct httpd_stats {
 /* -EADDRINUSE when the port is taken (the agent goes on without; the webhook leaves). */
 int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err);
 
-/* The certificate chain (own certificate first) and private key, PEM, for handshakes that begin from now on; one
- * under way ends with the pair it began with. The bytes are copied. -EINVAL with GnuTLS's words when they are no
+/* The certificate chain (own certificate first) and private key, PEM, for connections from now on; one that is
+ * open keeps the pair it began with. The bytes are copied. -EINVAL with GnuTLS's words when they are no
  * pair: then the one in use stays. Until the first success every handshake fails. Only for a server with
  * tls_priorities. */
 int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err);

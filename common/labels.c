@@ -91,10 +91,15 @@ static int add_item(struct labels *labels, struct span item, struct warnings *wa
                      text_quote_n(&q, key.ptr, key.len));
         return 0;
     }
-    int rc = labels_add(labels, key, value, err);
-    if (rc != -EEXIST)
+    int rc = check(key, value, err);
+    if (rc < 0)
         return rc;
-    warnings_add(warnings, "labels: %s is there already; the first one counts", text_quote_n(&q, key.ptr, key.len));
+    rc = labels_add(labels, key, value, NULL);
+    if (rc == -EEXIST)
+        warnings_add(warnings, "labels: %s is there already; the first one counts", text_quote_n(&q, key.ptr, key.len));
+    else if (rc == -ENOSPC)
+        warnings_add(warnings, "labels: %s is left out: expected at most %d labels, our own included",
+                     text_quote_n(&q, key.ptr, key.len), LABELS_MAX);
     return 0;
 }
 

@@ -35,8 +35,8 @@ bool labels_key_is_reserved(struct span key);
  * -EEXIST key there already, -ENOSPC. */
 int labels_add(struct labels *labels, struct span key, struct span value, struct err *err);
 
-/* Adds a user's list. -EINVAL on a malformed item (labels is then unchanged). A reserved or repeated key is left
- * out, with a warning. */
+/* Adds a user's list. -EINVAL on a malformed item (labels is then unchanged): whether a text is an error does not
+ * depend on what labels holds. A reserved or repeated key, and what passes LABELS_MAX, is left out, with a warning. */
 int labels_add_list(struct labels *labels, struct span text, struct warnings *warnings, struct err *err);
 
 /* NULL when there is none. */

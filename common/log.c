@@ -154,7 +154,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
             written = write(STDERR_FILENO, line.data, line.len);
         while (written < 0 && errno == EINTR);
     }
-    if (written < 0)
+    if (written < 0 || (size_t)written != line.len)
         logger.lost++;
     buf_done(&line);
 }

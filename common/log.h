@@ -5,7 +5,7 @@
  *
  * Only the code that decides logs, once; library code returns a struct err. Values from outside are
  * escaped (text_escape) and cut to LOG_VALUE_MAX; a line never exceeds LOG_LINE_MAX and is written by one
- * write(2). A line that cannot be written is lost and counted: log_lost_lines().
+ * write(2). A line that cannot be written whole is lost and counted: log_lost_lines().
  *
  * Repeated failures go through log_throttled(): the first is written, then at most one every
  * LOG_REPEAT_MS, which carries repeated=N.
@@ -51,7 +51,8 @@ struct log_field {
 /* Process-wide, set once by main. Before that: info, logfmt, no identity. */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Fields put on every line after msg (pod, namespace, …). -ENOBUFS over LOG_IDENTITY_MAX. */
+/* Fields put on every line after msg (pod, namespace, …), after log_setup: they are kept in its format. -ENOBUFS over
+ * LOG_IDENTITY_MAX, -ENOMEM: then the identity stays as it was. */
 int log_set_identity(const struct log_field *fields);
 
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);

@@ -49,7 +49,9 @@ typedef void loop_fd_cb(void *ctx, int fd, uint32_t events);
 int loop_watch_add(struct loop *loop, int fd, uint32_t events, loop_fd_cb *cb, void *ctx,
                    struct loop_watch **ret, struct err *err);
 int loop_watch_change(struct loop_watch *watch, uint32_t events, struct err *err);
-struct loop_watch *loop_watch_free(struct loop_watch *watch); /* NULL allowed; call before close(fd); returns NULL */
+/* Call it before close(fd): else another watch that has got the same number meanwhile would be deaf. NULL allowed;
+ * returns NULL. */
+struct loop_watch *loop_watch_free(struct loop_watch *watch);
 
 /* Timers are embedded in their owner: zero-initialise, then set cb and ctx by loop_timer_init. One-shot. A timer
  * armed with 0 fires in the next turn, never from inside loop_timer_arm(). */

@@ -123,7 +123,7 @@ static void take_string(struct cursor *c, char *out, size_t max)
         }
         out[used++] = (unsigned char)ch < 0x20 ? ' ' : ch;
     }
-    out[text_utf8_cut(out, used, used)] = '\0';
+    out[text_utf8_whole(out, used)] = '\0';
 }
 
 void profefe_reply_parse(const char *body, size_t len, struct profefe_reply *ret)
@@ -144,7 +144,7 @@ enum profefe_answer profefe_judge(unsigned status, const struct profefe_reply *r
 {
     if (status == 200 && reply->is_profefe && reply->code == 200)
         return PROFEFE_STORED;
-    if ((status == 400 || status == 422) && reply->is_profefe)
+    if ((status == 400 || status == 422) && reply->is_profefe && reply->code == (int)status)
         return PROFEFE_REFUSED;
     if (status == 413)
         return PROFEFE_TOO_LARGE;

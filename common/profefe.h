@@ -47,7 +47,7 @@ void profefe_reply_parse(const char *body, size_t len, struct profefe_reply *ret
 /* What a push came to (reliability rule 3). */
 enum profefe_answer {
     PROFEFE_STORED,    /* 200 with {"code":200 */
-    PROFEFE_REFUSED,   /* 400, 422 with profefe's JSON: this profile is bad; drop it */
+    PROFEFE_REFUSED,   /* 400, 422 with profefe's JSON, which names the same code: this profile is bad; drop it */
     PROFEFE_TOO_LARGE, /* 413: drop it */
     PROFEFE_LATER,     /* 408, 429, 5xx: try again */
     PROFEFE_WRONG,     /* anything else: the collector or its URL is wrong; keep everything, try slowly */

@@ -49,7 +49,8 @@ static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
 }
 
 /* Three forms (facts/agent A5): the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
- * the full time; http.TimeoutHandler and proxies say 503 or 504 before SECONDS are over. */
+ * the full time; http.TimeoutHandler and proxies say 503 or 504 before SECONDS are over. Where even the shortest profile
+ * would have been too long, fewer SECONDS cannot help: an app that is not ready yet says 503 at once. */
 static bool is_too_long(enum profile_kind kind, int64_t seconds_ms, const struct httpc_result *http)
 {
     if (!profile_kinds[kind].timed || seconds_ms == 0)
@@ -58,7 +59,9 @@ static bool is_too_long(enum profile_kind kind, int64_t seconds_ms, const struct
         return true;
     if (http->end == HTTPC_EMPTY && http->elapsed_ms >= seconds_ms * 9 / 10)
         return true;
-    return (http->status == 503 || http->status == 504) && http->elapsed_ms < seconds_ms;
+    int64_t shortest_ms = profile_kinds[kind].fractions ? TYPE_SECONDS_MIN_MS : 1000;
+    return (http->status == 503 || http->status == 504) && http->elapsed_ms >= shortest_ms &&
+           http->elapsed_ms < seconds_ms;
 }
 
 static enum scrape_result judge_status(const struct httpc_result *http, char words[static ERR_TEXT_MAX])
@@ -101,13 +104,13 @@ static enum scrape_result judge_end(const struct httpc_result *http, char words[
 {
     struct text_quoted q;
     enum scrape_result result = by_end[http->end].result;
-    if (http->end == HTTPC_TIMEOUT && http->received_bytes > 0)
+    if (http->end == HTTPC_TIMEOUT && http->status != 0)
         result = SCRAPE_SLOW;
-    if (http->end == HTTPC_TOO_BIG && http->received_bytes == 0)
+    if (http->end == HTTPC_MALFORMED && http->header_bytes > HTTPC_HEADERS_MAX)
         result = SCRAPE_ENDLESS;
     if (http->end == HTTPC_ABORTED && http->abort_code == -EFBIG)
         result = SCRAPE_TOO_BIG;
-    const char *what = result == SCRAPE_SLOW      ? "bytes came, but not all of them in time"
+    const char *what = result == SCRAPE_SLOW      ? "the reply did not end in time"
                        : result == SCRAPE_ENDLESS ? "headers without end"
                        : result == SCRAPE_TOO_BIG ? "larger than the spool can hold"
                                                   : by_end[http->end].words;

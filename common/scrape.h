@@ -28,8 +28,8 @@ enum scrape_result {
     SCRAPE_OK,        /* in the spool */
     SCRAPE_EMPTY,     /* no samples: block or mutex whose rate the app never set */
     SCRAPE_REFUSED,   /* nothing listens there (yet) */
-    SCRAPE_TIMEOUT,   /* no byte in SECONDS + 10 s */
-    SCRAPE_SLOW,      /* bytes came, but not all of them in that time */
+    SCRAPE_TIMEOUT,   /* no reply in SECONDS + 10 s */
+    SCRAPE_SLOW,      /* a reply began, but did not end in that time (chunk noise without end is no different) */
     SCRAPE_BUSY,      /* somebody else holds the app's only CPU profiler or tracer: not down, try again soon */
     SCRAPE_TOO_LONG,  /* SECONDS exceed the app's WriteTimeout or a handler's limit */
     SCRAPE_MISSING,   /* 404: the app does not serve this type */
@@ -39,7 +39,7 @@ enum scrape_result {
     SCRAPE_MALFORMED, /* not HTTP, or not a profile */
     SCRAPE_TRUNCATED, /* ended early */
     SCRAPE_TOO_BIG,   /* more than the spool holds, or inflates beyond the ceiling */
-    SCRAPE_ENDLESS,   /* headers or chunk noise without end */
+    SCRAPE_ENDLESS,   /* headers without end */
     SCRAPE_ERROR,     /* our side: memory, descriptors, spool */
     SCRAPE_RESULT_COUNT,
 };

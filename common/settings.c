@@ -25,6 +25,7 @@ enum {
     HOUR = 60 * MINUTE,
     NAME_MAX_BYTES = 253, /* the longest Kubernetes object name */
     FILE_MAX_BYTES = 4095,
+    IMAGE_MAX_BYTES = 512, /* a name of 255, a tag of 128 and a digest of 71 fit */
 };
 
 #define LEVELS "debug|info|warn|error"
@@ -57,6 +58,9 @@ const struct setting settings_table[SETTING_COUNT] = {
         .help = "labels for every profile: team=shop,tier=web"},
     [SETTING_POD_LABELS] = {"pod-labels", SETTING_TYPE_NAMES, POD | HOOK, "defaults", NULL,
         .help = "names of pod labels that go with every profile, read at admission"},
+    [SETTING_SAMPLE_LABELS] = {"sample-labels", SETTING_TYPE_BOOL, POD | AGENT | HOOK, "defaults",
+        "PROFEFE_AGENT_SAMPLE_LABELS", .dflt = "true",
+        .help = "write the labels into each sample too, so that a merged profile can be split by pod"},
     [SETTING_COLLECTOR] = {"collector", SETTING_TYPE_URL, POD | AGENT | HOOK, "inject", "PROFEFE_AGENT_COLLECTOR",
         .help = "base URL of profefe, e.g. http://profefe.profefe-system.svc.cluster.local.:10100"},
     [SETTING_MODE] = {"mode", SETTING_TYPE_CHOICE, POD | HOOK, "defaults", NULL, .choices = "native|container",
@@ -100,7 +104,11 @@ const struct setting settings_table[SETTING_COUNT] = {
         .help = "the first CPU profile begins at most so long after start; heap and goroutine within half of it"},
     [SETTING_SPOOL_BYTES] = {"spool-bytes", SETTING_TYPE_WHOLE, AGENT, NULL, "PROFEFE_AGENT_SPOOL_BYTES",
         .min = SPOOL_BUDGET_MIN, .max = SPOOL_BUDGET_MAX, .dflt = "8388608",
-        .help = "memory for profiles that wait, are taken or are sent; never above half of the memory limit"},
+        .help = "room for profiles that wait, are taken or are sent; in memory never above half of the memory limit"},
+    [SETTING_SPOOL_DIR] = {"spool-dir", SETTING_TYPE_TEXT, AGENT, NULL, "PROFEFE_AGENT_SPOOL_DIR",
+        .min = 1, .max = FILE_MAX_BYTES, .help = "directory for them, which outlives the agent (default: memory)"},
+    [SETTING_SPOOL_AGE] = {"spool-age", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_SPOOL_AGE",
+        .min = 1 * MINUTE, .max = 168 * HOUR, .dflt = "24h", .help = "older profiles are dropped unsent"},
     [SETTING_RETRY_MIN] = {"retry-min", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_RETRY_MIN",
         .min = 10 * MS, .max = 1 * HOUR, .dflt = "1s", .help = "first ceiling of the wait between two tries"},
     [SETTING_RETRY_MAX] = {"retry-max", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_RETRY_MAX",
@@ -364,23 +372,90 @@ static int check_quantity(const struct setting *setting, struct span text, struc
     return text_equal(text, "none") ? 0 : quantity_parse(text, &quantity, err);
 }
 
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+}
+
+/* Characters are words and `separators`; it begins and ends with a word. */
+static bool is_image_part(struct span s, const char *separators)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!is_word(s.ptr[i]) && (s.ptr[i] == '\0' || strchr(separators, s.ptr[i]) == NULL))
+            return false;
+    }
+    return s.len > 0 && is_word(s.ptr[0]) && is_word(s.ptr[s.len - 1]);
+}
+
+/* Cuts what follows the last `mark` off; an empty rest is a fault. */
+static bool cut_image_tail(struct span *s, char mark, const char *separators)
+{
+    const char *at = s->len > 0 ? memrchr(s->ptr, mark, s->len) : NULL;
+    const char *end = s->ptr + s->len;
+    if (at == NULL || memchr(at, '/', (size_t)(end - at)) != NULL)
+        return true;
+    s->len = (size_t)(at - s->ptr);
+    return is_image_part((struct span){at + 1, (size_t)(end - at) - 1}, separators);
+}
+
+/* The first part is a registry when it looks like a host (distribution/reference, splitDockerDomain). */
+static bool is_registry(struct span s)
+{
+    bool host = text_equal(s, "localhost");
+    for (size_t i = 0; i < s.len; i++)
+        host |= s.ptr[i] == '.' || s.ptr[i] == ':' || (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z');
+    return host && is_image_part(s, ".-:");
+}
+
+/* What may stand between two words of a path: ".", "_", "__" or any number of "-". */
+static bool has_good_separators(struct span part)
+{
+    for (size_t i = 1; i < part.len; i++) {
+        char c = part.ptr[i], before = part.ptr[i - 1];
+        bool triple = i > 1 && c == '_' && part.ptr[i - 2] == '_';
+        if (!is_word(c) && !is_word(before) && (c != before || c == '.' || triple))
+            return false;
+    }
+    return true;
+}
+
+static bool is_image_path(struct span path)
+{
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.ptr[i] >= 'A' && path.ptr[i] <= 'Z')
+            return false;
+    }
+    for (;;) {
+        const char *slash = path.len > 0 ? memchr(path.ptr, '/', path.len) : NULL;
+        struct span part = {path.ptr, slash != NULL ? (size_t)(slash - path.ptr) : path.len};
+        if (!is_image_part(part, "._-") || !has_good_separators(part))
+            return false;
+        if (slash == NULL)
+            return true;
+        path = (struct span){slash + 1, path.len - part.len - 1};
+    }
+}
+
+/* [REGISTRY/]PATH[:TAG][@DIGEST] */
+static bool is_image(struct span text)
+{
+    struct span name = text;
+    if (!cut_image_tail(&name, '@', ":+._-") || !cut_image_tail(&name, ':', "._-"))
+        return false;
+    const char *slash = name.len > 0 ? memchr(name.ptr, '/', name.len) : NULL;
+    struct span first = {name.ptr, slash != NULL ? (size_t)(slash - name.ptr) : 0};
+    if (slash != NULL && is_registry(first))
+        name = (struct span){slash + 1, name.len - first.len - 1};
+    return is_image_path(name);
+}
+
 /* Only what keeps a wrong name from blocking a native pod for ever (seen: "bad image!" passes the API server):
  * the characters of distribution/reference, no empty part, lower-case path. The registry decides the rest. */
 static int check_image(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
     struct text_quoted q;
-    bool ok = text.len > 0 && text.len <= 512;
-    char last = '/';
-    for (size_t i = 0; ok && i < text.len; i++) {
-        char c = text.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-        bool separator = c != '\0' && strchr("._-/:@", c) != NULL;
-        bool doubled = separator && strchr("/:@", last) != NULL;
-        ok = (word || separator) && !doubled;
-        last = c;
-    }
-    if (!ok || strchr("._-/:@", last) != NULL)
+    if (text.len > IMAGE_MAX_BYTES || !is_image(text))
         return err_set(err, EINVAL, "expected an image such as registry.example.com/profefe-agent:1.0, got %s",
                        text_quote_n(&q, text.ptr, text.len));
     return 0;
@@ -523,7 +598,7 @@ unsigned settings_read_env(struct settings *settings, unsigned use, char *const 
 struct ini_reading {
     struct settings *settings;
     unsigned use;
-    int last_id; /* the key that an indented line goes on with */
+    bool seen[SETTING_COUNT];
 };
 
 static const char *section_of(const struct setting *setting, unsigned use)
@@ -545,28 +620,16 @@ static int find_ini_key(unsigned use, const char *section, const char *key)
 static int unknown_key(unsigned use, const char *section, const char *key, struct err *err)
 {
     struct text_quoted qs, qk;
+    int elsewhere = settings_find((struct span){key, strlen(key)}, use);
     const char *near = settings_near_miss((struct span){key, strlen(key)}, use);
     text_quote(&qs, section);
     text_quote(&qk, key);
+    if (elsewhere >= 0)
+        return err_set(err, EINVAL, "unknown key %s in section %s, expected it in [%s]", qk.text, qs.text,
+                       section_of(&settings_table[elsewhere], use));
     if (near != NULL)
-        return err_set(err, EINVAL, "unknown key %s in section [%s], did you mean %s?", qk.text, section, near);
+        return err_set(err, EINVAL, "unknown key %s in section %s, did you mean %s?", qk.text, qs.text, near);
     return err_set(err, EINVAL, "unknown key %s in section %s", qk.text, qs.text);
-}
-
-/* A line that goes on with a list: the value so far, a comma, the new part. */
-static int append_value(struct settings *settings, int id, const char *more, struct err *err)
-{
-    CLEANUP(buf_done) struct buf joined;
-    buf_init(&joined, SETTINGS_VALUE_MAX);
-    const char *before = settings->values[id].text;
-    size_t len = before != NULL ? strlen(before) : 0;
-    buf_append(&joined, before, len);
-    if (len > 0 && before[len - 1] != ',')
-        buf_putc(&joined, ',');
-    buf_puts(&joined, more);
-    if (buf_error(&joined) != 0)
-        return err_set(err, EINVAL, "expected at most %d bytes", SETTINGS_VALUE_MAX);
-    return settings_set(settings, (enum setting_id)id, (struct span){buf_text(&joined), joined.len}, SETTING_FROM_INI, err);
 }
 
 static bool is_list(enum setting_type type)
@@ -575,27 +638,53 @@ static bool is_list(enum setting_type type)
            type == SETTING_TYPE_TARGETS || type == SETTING_TYPE_PORT;
 }
 
+static int no_room(const struct buf *buf, struct err *err)
+{
+    if (buf_error(buf) == -ENOMEM)
+        return err_set(err, ENOMEM, "no memory for a setting");
+    return err_set(err, EINVAL, "expected at most %d bytes", SETTINGS_VALUE_MAX);
+}
+
+/* The lines of a list as one: with a comma where the writer put none. */
+static int join_lines(const char *value, struct buf *out, struct err *err)
+{
+    for (const char *line = value;; line++) {
+        size_t len = strcspn(line, "\n");
+        if (out->len > 0 && len > 0 && out->data[out->len - 1] != ',')
+            buf_putc(out, ',');
+        buf_append(out, line, len);
+        line += len;
+        if (*line == '\0')
+            return buf_error(out) != 0 ? no_room(out, err) : 0;
+    }
+}
+
+static int set_ini_value(struct settings *settings, int id, const char *value, struct err *err)
+{
+    CLEANUP(buf_done) struct buf joined;
+    buf_init(&joined, SETTINGS_VALUE_MAX);
+    if (!is_list(settings_table[id].type) && strchr(value, '\n') != NULL)
+        return err_set(err, EINVAL, "expected one line; an indented line goes on with the value above it");
+    int rc = join_lines(value, &joined, err);
+    if (rc < 0)
+        return rc;
+    return settings_set(settings, (enum setting_id)id, (struct span){buf_text(&joined), joined.len}, SETTING_FROM_INI, err);
+}
+
 static int take_ini_key(void *ctx, const char *section, const char *key, const char *value, struct err *err)
 {
     struct ini_reading *r = ctx;
     int id = find_ini_key(r->use, section, key);
     if (id < 0)
         return unknown_key(r->use, section, key, err);
-    bool goes_on = r->last_id == id && settings_is_set(r->settings, (enum setting_id)id);
-    int rc;
-    if (goes_on && !is_list(settings_table[id].type))
-        rc = err_set(err, EINVAL, "given twice");
-    else if (goes_on)
-        rc = append_value(r->settings, id, value, err);
-    else
-        rc = settings_set(r->settings, (enum setting_id)id, (struct span){value, strlen(value)}, SETTING_FROM_INI, err);
-    r->last_id = id;
+    int rc = r->seen[id] ? err_set(err, EINVAL, "given twice") : set_ini_value(r->settings, id, value, err);
+    r->seen[id] = true;
     return rc < 0 ? err_wrap(err, rc, "[%s] %s", section, key) : 0;
 }
 
 int settings_read_ini(struct settings *settings, const char *path, unsigned use, struct err *err)
 {
-    struct ini_reading r = {.settings = settings, .use = use, .last_id = -1};
+    struct ini_reading r = {.settings = settings, .use = use};
     return conf_read_file(path, take_ini_key, &r, err);
 }
 
@@ -625,7 +714,7 @@ static int set_flag(struct settings *settings, int id, const char *value, struct
     buf_init(&joined, SETTINGS_VALUE_MAX);
     buf_printf(&joined, "%s,%s", before->text, value);
     if (buf_error(&joined) != 0)
-        return err_set(err, EINVAL, "expected at most %d bytes", SETTINGS_VALUE_MAX);
+        return no_room(&joined, err);
     return settings_set(settings, (enum setting_id)id, (struct span){buf_text(&joined), joined.len}, SETTING_FROM_FLAG, err);
 }
 
@@ -649,18 +738,41 @@ int settings_read_flag(struct settings *settings, unsigned use, int argc, char *
     return rc < 0 ? err_wrap(err, rc, "--%.*s", (int)len, arg + 2) : 1;
 }
 
+static void write_description(struct buf *out, const struct setting *setting)
+{
+    buf_printf(out, "      %s", setting->help);
+    if (setting->choices != NULL)
+        buf_printf(out, " (%s)", setting->choices);
+    if (setting->dflt != NULL)
+        buf_printf(out, " (default %s)", setting->dflt);
+    buf_putc(out, '\n');
+}
+
+static void write_flag(struct buf *out, enum setting_id id, unsigned use)
+{
+    const struct setting *setting = &settings_table[id];
+    buf_printf(out, "  --%s VALUE\n", id == SETTING_TARGETS ? "target" : setting->name);
+    write_description(out, setting);
+    buf_printf(out, "      env %s, INI [%s] %s\n", setting->env, section_of(setting, use), setting->name);
+}
+
 int settings_write_help(struct buf *out, unsigned use)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
+        if (has_flag(&settings_table[id], use))
+            write_flag(out, (enum setting_id)id, use);
+    }
+    return buf_error(out);
+}
+
+int settings_write_ini_help(struct buf *out, unsigned use, const char *section)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *setting = &settings_table[id];
-        if (!has_flag(setting, use))
+        if ((setting->uses & use) == 0 || strcmp(section_of(setting, use), section) != 0)
             continue;
-        buf_printf(out, "  --%s VALUE\n      %s", id == SETTING_TARGETS ? "target" : setting->name, setting->help);
-        if (setting->choices != NULL)
-            buf_printf(out, " (%s)", setting->choices);
-        if (setting->dflt != NULL)
-            buf_printf(out, " (default %s)", setting->dflt);
-        buf_printf(out, "\n      env %s, INI [%s] %s\n", setting->env, section_of(setting, use), setting->name);
+        buf_printf(out, "  %s = VALUE\n", setting->name);
+        write_description(out, setting);
     }
     return buf_error(out);
 }

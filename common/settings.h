@@ -33,6 +33,7 @@ enum setting_id {
     SETTING_CPU_SECONDS,
     SETTING_LABELS,
     SETTING_POD_LABELS,
+    SETTING_SAMPLE_LABELS,
     SETTING_COLLECTOR,
     SETTING_MODE,
     SETTING_IMAGE,
@@ -54,6 +55,8 @@ enum setting_id {
     SETTING_POD_IP,
     SETTING_FIRST_WITHIN,
     SETTING_SPOOL_BYTES,
+    SETTING_SPOOL_DIR,
+    SETTING_SPOOL_AGE,
     SETTING_RETRY_MIN,
     SETTING_RETRY_MAX,
     SETTING_CONNECT_TIMEOUT,
@@ -167,7 +170,10 @@ int settings_read_ini(struct settings *settings, const char *path, unsigned use,
 int settings_read_flag(struct settings *settings, unsigned use, int argc, char *const *argv, int *index,
                        struct err *err);
 
-/* The --help lines of the settings of one use. */
+/* The --help lines of the settings of one use that have a flag. */
 int settings_write_help(struct buf *out, unsigned use);
+
+/* The --help lines of one INI section, for settings without a flag. */
+int settings_write_ini_help(struct buf *out, unsigned use, const char *section);
 
 #endif

@@ -3,6 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* How long a character that begins with this byte is, 1 for what begins none. */
+static size_t lead_len(char first)
+{
+    unsigned char c = (unsigned char)first;
+    return c >= 0xC2 && c <= 0xDF ? 2 : c >= 0xE0 && c <= 0xEF ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 1;
+}
+
 size_t text_utf8_len(const char *bytes, size_t len)
 {
     if (len == 0)
@@ -11,8 +18,8 @@ size_t text_utf8_len(const char *bytes, size_t len)
     if (b0 < 0x80)
         return 1;
     /* RFC 3629 §4: the second byte's range excludes overlong forms, surrogates and > U+10FFFF. */
-    size_t n = b0 >= 0xC2 && b0 <= 0xDF ? 2 : b0 >= 0xE0 && b0 <= 0xEF ? 3 : b0 >= 0xF0 && b0 <= 0xF4 ? 4 : 0;
-    if (n == 0 || n > len)
+    size_t n = lead_len(bytes[0]);
+    if (n == 1 || n > len)
         return 0;
     unsigned char b1 = (unsigned char)bytes[1];
     unsigned char low = b0 == 0xE0 ? 0xA0 : b0 == 0xF0 ? 0x90 : 0x80;
@@ -30,10 +37,20 @@ size_t text_utf8_cut(const char *bytes, size_t len, size_t max)
 {
     if (len <= max)
         return len;
-    size_t n = max;
-    while (n > 0 && ((unsigned char)bytes[n] & 0xC0) == 0x80)
-        n--;
-    return n;
+    size_t lead = max;
+    while (lead > 0 && max - lead < 3 && ((unsigned char)bytes[lead] & 0xC0) == 0x80)
+        lead--;
+    return text_utf8_len(bytes + lead, len - lead) > max - lead ? lead : max;
+}
+
+size_t text_utf8_whole(const char *bytes, size_t len)
+{
+    for (size_t back = 1; back <= 3 && back <= len; back++) {
+        char c = bytes[len - back];
+        if (((unsigned char)c & 0xC0) != 0x80)
+            return lead_len(c) > back ? len - back : len;
+    }
+    return len;
 }
 
 /* Writes one escaped character of bytes to out (at most 4 bytes) and says how much was read. */
@@ -109,7 +126,7 @@ struct span text_trim(struct span s)
 
 bool text_equal(struct span s, const char *word)
 {
-    return strlen(word) == s.len && memcmp(s.ptr, word, s.len) == 0;
+    return strlen(word) == s.len && (s.len == 0 || memcmp(s.ptr, word, s.len) == 0);
 }
 
 static char lower(char c)

@@ -37,8 +37,11 @@ int text_escape(struct buf *buf, const char *bytes, size_t len);
 /* Length in bytes of the valid UTF-8 character at bytes (1 to 4), or 0 when there is none. */
 size_t text_utf8_len(const char *bytes, size_t len);
 
-/* The largest n <= max such that bytes[0..n) does not end inside a UTF-8 character. */
+/* The largest n <= max such that bytes[0..n) does not end inside a valid UTF-8 character. */
 size_t text_utf8_cut(const char *bytes, size_t len, size_t max);
+
+/* len less the unfinished UTF-8 character that bytes end with, if they do: for what somebody else has cut. */
+size_t text_utf8_whole(const char *bytes, size_t len);
 
 bool text_is_space(char c);
 struct span text_trim(struct span s);

@@ -48,11 +48,18 @@ static struct item split_item(struct span text)
 static int unknown_type(struct span name, struct err *err)
 {
     struct text_quoted q;
+    const char *near = NULL;
+    unsigned near_distance = 3; /* a slip or two, not another word */
     text_quote_n(&q, name.ptr, name.len);
     for (unsigned k = 0; k < PROFILE_OTHER; k++) {
-        if (text_distance(name, profile_kinds[k].name) <= 2)
-            return err_set(err, EINVAL, "unknown profile type %s, did you mean %s?", q.text, profile_kinds[k].name);
+        unsigned distance = text_distance(name, profile_kinds[k].name);
+        if (distance >= near_distance)
+            continue;
+        near = profile_kinds[k].name;
+        near_distance = distance;
     }
+    if (near != NULL)
+        return err_set(err, EINVAL, "unknown profile type %s, did you mean %s?", q.text, near);
     return err_set(err, EINVAL,
                    "unknown profile type %s, expected cpu, heap, goroutine, block, mutex, threadcreate, "
                    "allocs, trace or other/NAME",
@@ -96,24 +103,27 @@ static int find_kind(struct span name, struct profile_type *type, struct err *er
 }
 
 static int set_every(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
-                     struct warnings *warnings, struct err *err)
+                     struct err *err)
 {
     type->every_ms = defaults->interval_ms;
     if (type->kind != PROFILE_CPU)
         type->every_ms *= TYPE_OTHERS_FACTOR;
     if (type->every_ms > TYPE_EVERY_MAX_MS)
         type->every_ms = TYPE_EVERY_MAX_MS;
-    if (item->every.ptr != NULL) {
-        int rc = parse_duration_ms(item->every, TYPE_EVERY_MIN_MS, TYPE_EVERY_MAX_MS, &type->every_ms, err);
-        if (rc < 0)
-            return err_wrap(err, rc, "EVERY of %s", type->name);
-    }
-    if (type->kind == PROFILE_CPU && type->every_ms < CPU_EVERY_MIN_MS) {
-        warnings_add(warnings, "types: a CPU profile takes whole seconds, so cpu is taken every 2s instead of %llds",
-                     (long long)(type->every_ms / 1000));
-        type->every_ms = CPU_EVERY_MIN_MS;
-    }
-    return 0;
+    if (item->every.ptr == NULL)
+        return 0;
+    int rc = parse_duration_ms(item->every, TYPE_EVERY_MIN_MS, TYPE_EVERY_MAX_MS, &type->every_ms, err);
+    return rc < 0 ? err_wrap(err, rc, "EVERY of %s", type->name) : 0;
+}
+
+static void raise_every(struct profile_type *type, struct warnings *warnings)
+{
+    struct parse_duration_text from, to;
+    if (type->kind != PROFILE_CPU || type->every_ms >= CPU_EVERY_MIN_MS)
+        return;
+    warnings_add(warnings, "types: a CPU profile takes whole seconds, so cpu is taken every %s instead of %s",
+                 parse_format_duration(&to, CPU_EVERY_MIN_MS), parse_format_duration(&from, type->every_ms));
+    type->every_ms = CPU_EVERY_MIN_MS;
 }
 
 /* Lowers the seconds under `limit_ms`, whole ones where the kind wants that. */
@@ -157,13 +167,17 @@ static int set_seconds(const struct item *item, const struct types_defaults *def
         return err_set(err, EINVAL, "expected SECONDS less than EVERY, got %s",
                        text_quote_n(&q, item->all.ptr, item->all.len));
     }
+    return 0;
+}
+
+static void limit_seconds(const struct types_defaults *defaults, struct profile_type *type, struct warnings *warnings)
+{
     if (type->seconds_ms >= type->every_ms)
         cap_seconds(type, type->every_ms / 2, "it must end before the next one begins", warnings);
     if (defaults->grace_ms >= 0)
         cap_seconds(type, defaults->grace_ms / 2,
                     "a profile in flight holds up the app's shutdown: at most half of the grace period",
                     warnings);
-    return 0;
 }
 
 static bool has_type(const struct profile_types *types, const char *name)
@@ -182,12 +196,15 @@ static int parse_item(struct span text, const struct types_defaults *defaults, s
     struct profile_type type = {0};
     int rc = find_kind(item.type, &type, err);
     if (rc == 0)
-        rc = set_every(&item, defaults, &type, warnings, err);
+        rc = set_every(&item, defaults, &type, err);
     if (rc == 0)
         rc = set_seconds(&item, defaults, &type, warnings, err);
-    if (rc == 0)
-        *ret = type;
-    return rc;
+    if (rc < 0)
+        return rc;
+    raise_every(&type, warnings);
+    limit_seconds(defaults, &type, warnings);
+    *ret = type;
+    return 0;
 }
 
 int types_parse(struct span text, const struct types_defaults *defaults, struct profile_types *ret,

@@ -2,6 +2,7 @@
 
 #include "parse.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 static int bad_url(struct span text, const char *what, struct err *err)
@@ -53,16 +54,28 @@ int url_check_path(struct span text, struct err *err)
     return 0;
 }
 
+static bool is_ipv6(struct span host)
+{
+    struct in6_addr address;
+    char text[INET6_ADDRSTRLEN];
+    if (host.len >= sizeof(text))
+        return false;
+    memcpy(text, host.ptr, host.len);
+    text[host.len] = '\0';
+    return strlen(text) == host.len && inet_pton(AF_INET6, text, &address) == 1;
+}
+
 static const char *host_fault(struct span host, bool bracketed)
 {
     if (host.len == 0)
         return "the host is missing";
+    if (bracketed)
+        return is_ipv6(host) ? NULL : "no IPv6 address between [ and ]";
     if (host.len > 253)
         return "the host is longer than 253 bytes";
     for (size_t i = 0; i < host.len; i++) {
         char c = host.ptr[i];
-        bool ok = bracketed ? is_hex(c) || c == ':' || c == '.' : is_alnum(c) || c == '-' || c == '.' || c == '_';
-        if (!ok)
+        if (!is_alnum(c) && c != '-' && c != '.' && c != '_')
             return "a character that a host name cannot hold";
     }
     return NULL;

@@ -16,18 +16,20 @@ void warnings_clear(struct warnings *warnings)
 }
 
 /* Like text_escape, but quotes stay: they pass the API server. */
-static size_t escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
+static void escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
 {
     static const char ellipsis[] = "…";
     const size_t room = WARNING_MAX - (sizeof(ellipsis) - 1);
-    size_t used = 0, len = strlen(raw);
+    size_t used = 0, cut = 0, len = strlen(raw); /* cut: where the ellipsis would go */
     for (size_t i = 0; i < len;) {
         size_t n = text_utf8_len(raw + i, len - i);
         bool plain = n > 0 && (unsigned char)raw[i] >= 0x20 && raw[i] != 0x7F;
         size_t need = plain ? n : 4;
-        if (used + need > room) {
-            memcpy(out + used, ellipsis, sizeof(ellipsis));
-            return used + sizeof(ellipsis) - 1;
+        if (used <= room)
+            cut = used;
+        if (used + need > WARNING_MAX) {
+            memcpy(out + cut, ellipsis, sizeof(ellipsis));
+            return;
         }
         if (plain)
             memcpy(out + used, raw + i, n);
@@ -37,7 +39,6 @@ static size_t escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
         i += plain ? n : 1;
     }
     out[used] = '\0';
-    return used;
 }
 
 void warnings_add(struct warnings *warnings, const char *fmt, ...)

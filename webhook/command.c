@@ -106,5 +106,9 @@ int command_write_help(struct buf *out)
                   "  --version\n      print the version and those of the libraries\n"
                   "  --help\n      print this\n\n"
                   "Settings of the server, in the order flag, environment, INI file, default:\n\n");
-    return settings_write_help(out, SETTING_WEBHOOK);
+    settings_write_help(out, SETTING_WEBHOOK);
+    buf_puts(out, "\nWhat is injected, in section [inject] of the INI file:\n\n");
+    settings_write_ini_help(out, SETTING_WEBHOOK, "inject");
+    buf_puts(out, "\nDefaults for what pods may say by annotation, in section [defaults]:\n\n");
+    return settings_write_ini_help(out, SETTING_WEBHOOK, "defaults");
 }

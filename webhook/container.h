@@ -14,7 +14,7 @@
 #define CONTAINER_TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount" /* exact, no slash at the end */
 
 enum {
-    CONTAINER_ENV_MAX = 16,
+    CONTAINER_ENV_MAX = 32, /* the settings that agent and webhook share, and a few of our own */
     CONTAINER_USER = 65532, /* USER of the image; said in the pod only where the pod says root */
 };
 

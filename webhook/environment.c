@@ -157,14 +157,16 @@ static void add_value(struct container *container, enum setting_id id, struct sp
     container_add_env(container, settings_table[id].env, value);
 }
 
+/* Settings that the agent takes as they were given: a new row of the table that pods and agent share needs nothing here.
+ * Service and labels are put together from more than one place. */
 static void add_asked(struct container *container, const struct environment_source *from)
 {
-    static const enum setting_id ids[] = {
-        SETTING_COLLECTOR,   SETTING_TYPES,     SETTING_INTERVAL,
-        SETTING_CPU_SECONDS, SETTING_LOG_LEVEL, SETTING_LOG_FORMAT,
-    };
-    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-        add_value(container, ids[i], annotations_get_changed(from->asked, ids[i]));
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        unsigned uses = settings_table[id].uses;
+        bool shared = (uses & SETTING_AGENT) != 0 && (uses & (SETTING_ANNOTATION | SETTING_WEBHOOK)) != 0;
+        if (shared && id != SETTING_SERVICE && id != SETTING_LABELS)
+            add_value(container, (enum setting_id)id, annotations_get_changed(from->asked, (enum setting_id)id));
+    }
 }
 
 int environment_fill(struct environment *environment, const struct environment_source *from,

@@ -106,7 +106,7 @@ static int parse_all(struct arena *a, const char *bytes, size_t len, cJSON **ret
     if (root == NULL && a->error == -ENOMEM)
         return err_set(err, ENOMEM, "no memory to read JSON");
     if (root == NULL)
-        return err_set(err, EINVAL, "expected JSON, got something else at byte %zu", (size_t)(end - bytes));
+        return err_set(err, EINVAL, "expected JSON, got something else near byte %zu", (size_t)(end - bytes));
     while (end < bytes + len && is_json_space(*end))
         end++;
     if (end != bytes + len)

@@ -10,6 +10,13 @@ static bool optional(const cJSON *parent, const char *key, int type, const cJSON
     return item == NULL || (item->type & 0xFF) == type;
 }
 
+/* Go leaves empty lists and maps out when it writes a pod (omitempty). Adding a list with its first element works
+ * whether an empty one is there or not; adding to it does not. */
+static const cJSON *without_empty(const cJSON *item)
+{
+    return item != NULL && item->child == NULL ? NULL : item;
+}
+
 bool pod_read(const cJSON *object, struct pod *ret)
 {
     struct pod pod = {.object = object};
@@ -22,6 +29,9 @@ bool pod_read(const cJSON *object, struct pod *ret)
               optional(pod.spec, "containers", cJSON_Array, &pod.containers);
     if (!ok || pod.containers == NULL || pod.containers->child == NULL)
         return false;
+    pod.annotations = without_empty(pod.annotations);
+    pod.init_containers = without_empty(pod.init_containers);
+    pod.volumes = without_empty(pod.volumes);
     *ret = pod;
     return true;
 }

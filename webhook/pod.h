@@ -22,9 +22,9 @@ enum {
 
 struct pod {
     const cJSON *object;
-    const cJSON *metadata;        /* these four: NULL when absent or null */
-    const cJSON *annotations;
-    const cJSON *labels;
+    const cJSON *metadata;        /* NULL when absent or null */
+    const cJSON *labels;          /* likewise */
+    const cJSON *annotations;     /* these three: NULL also when empty, so that a patch adds them whole */
     const cJSON *init_containers;
     const cJSON *volumes;
     const cJSON *spec;            /* never NULL */

@@ -1,0 +1,3 @@
+module profefe-sidecar/test/go/app
+
+go 1.24.0

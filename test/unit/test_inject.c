@@ -1,0 +1,250 @@
+/* inject and its parts, beyond what the fixtures show: the configuration, image prefixes, what annotations may say
+ * once the table lets them, and the words that other parts of the project rely on. */
+#include "review_fixtures.h"
+
+#include "webhook/annotations.h"
+#include "webhook/container.h"
+#include "webhook/inject.h"
+#include "webhook/resources.h"
+#include "webhook/status.h"
+
+static void inject_names_its_decisions_and_reasons(void **state)
+{
+    (void)state;
+    static const char *const decisions[] = {"injected", "skipped", "unchanged", "denied"};
+    static const char *const reasons[] = {"",        "not-annotated", "disabled",     "already-injected", "host-network",
+                                          "mirror-pod", "windows",    "no-such-port", "unsupported-object"};
+    assert_int_equal(INJECT_DECISION_COUNT, sizeof(decisions) / sizeof(decisions[0]));
+    assert_int_equal(INJECT_REASON_COUNT, sizeof(reasons) / sizeof(reasons[0]));
+    for (int i = 0; i < INJECT_DECISION_COUNT; i++)
+        assert_string_equal(inject_decision_names[i], decisions[i]);
+    for (int i = 0; i < INJECT_REASON_COUNT; i++)
+        assert_string_equal(inject_reason_names[i], reasons[i]);
+}
+
+static void inject_checks_the_configuration(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpu_request, *cpu_limit, *memory_request, *memory_limit; /* NULL = not set */
+        const char *error, *warning;                                         /* "" = none */
+    } cases[] = {
+        {NULL, NULL, NULL, NULL, "", ""},
+        {"none", "none", "none", "none", "", ""},
+        {"100m", "0.1", "16Mi", "16777216", "", ""},
+        {"100m", "50m", NULL, NULL, "[inject] cpu-request: expected at most cpu-limit, which is 50m, got 100m", ""},
+        {NULL, NULL, "64Mi", "63Mi", "[inject] memory-request: expected at most memory-limit, which is 63Mi, got 64Mi", ""},
+        {NULL, NULL, "64Mi", NULL, "", ""}, /* the default limit follows */
+        {NULL, NULL, NULL, "16Mi", "", ""}, /* the default request follows */
+        {NULL, "20m", NULL, NULL, "", "[inject] cpu-limit: 20m is below 50m: pods may start slowly or not at all"},
+        {NULL, NULL, NULL, "8Mi", "", "[inject] memory-limit: 8Mi is below 12Mi: pods may start slowly or not at all"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *values[] = {cases[i].cpu_request, cases[i].cpu_limit, cases[i].memory_request, cases[i].memory_limit};
+        const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SETTING_MEMORY_REQUEST, SETTING_MEMORY_LIMIT};
+        struct settings settings;
+        struct warnings warnings;
+        struct err err = {0};
+        init_settings(&settings);
+        warnings_clear(&warnings);
+        for (int k = 0; k < 4; k++) {
+            if (values[k] != NULL)
+                set_setting(&settings, ids[k], values[k]);
+        }
+        assert_int_equal(inject_check_settings(&settings, &warnings, &err), cases[i].error[0] != '\0' ? -EINVAL : 0);
+        assert_string_equal(err.text, cases[i].error);
+        assert_string_equal(warnings_text(&warnings, 0), cases[i].warning);
+        settings_done(&settings);
+    }
+}
+
+static void inject_wants_an_image_and_misses_a_collector(void **state)
+{
+    (void)state;
+    struct settings settings;
+    struct warnings warnings;
+    struct err err = {0};
+    settings_init(&settings);
+    warnings_clear(&warnings);
+    assert_int_equal(inject_check_settings(&settings, &warnings, &err), -EINVAL);
+    assert_string_equal(err.text, "[inject] image: expected the image of profefe-agent, got none");
+    set_setting(&settings, SETTING_IMAGE, "i");
+    assert_int_equal(inject_check_settings(&settings, &warnings, &err), 0);
+    assert_int_equal(warnings.count, 1);
+    assert_non_null(strstr(warnings_text(&warnings, 0), "[inject] collector"));
+    assert_int_equal(inject_check_settings(&settings, NULL, NULL), 0);
+    settings_done(&settings);
+}
+
+static void annotations_permit_images_by_prefix(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *prefixes, *image;
+        bool permitted;
+    } cases[] = {
+        {"ghcr.io/acme/", "ghcr.io/acme/agent:1", true},
+        {"ghcr.io/acme/", "ghcr.io/acme", false},
+        {"ghcr.io/acme", "ghcr.io/acme", true},
+        {"ghcr.io/acme", "ghcr.io/acme/agent", true},
+        {"ghcr.io/acme", "ghcr.io/acme:1", true},
+        {"ghcr.io/acme", "ghcr.io/acme@sha256:0", true},
+        {"ghcr.io/acme", "ghcr.io/acme-evil/agent", false},
+        {"ghcr.io/acme", "ghcr.io/acmeevil/agent", false},
+        {"ghcr.io/acme", "ghcr.io/acme.evil/agent", false},
+        {"localhost/profefe-", "localhost/profefe-agent:dev", true}, /* open on purpose */
+        {"a.io/x, b.io/y", "b.io/y:1", true},
+        {"a.io/x, b.io/y", "b.io/x:1", false},
+        {"a.io/x", "evil.io/a.io/x", false},
+        {"", "a", false},
+        {",,", "a", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (annotations_permit_image(span_of_text(cases[i].prefixes), span_of_text(cases[i].image)) != cases[i].permitted)
+            fail_msg("%s with prefixes %s: expected %d", cases[i].image, cases[i].prefixes, cases[i].permitted);
+    }
+}
+
+/* The four resource settings are no annotations yet; the rules for the day they are stand already. */
+static void resources_weaker_value_follows_the_stronger(void **state)
+{
+    (void)state;
+    static const struct {
+        enum setting_id id;
+        const char *annotated, *request, *limit, *warning;
+    } cases[] = {
+        {SETTING_MEMORY_REQUEST, "64Mi", "64Mi", "64Mi",
+         "profefe.com/memory-request 64Mi is above memory-limit 32Mi; the limit is changed to match"},
+        {SETTING_MEMORY_LIMIT, "16Mi", "16Mi", "16Mi",
+         "profefe.com/memory-request 32Mi is above memory-limit 16Mi; the request is changed to match"},
+        {SETTING_MEMORY_LIMIT, "8Mi", "8Mi", "8Mi",
+         "profefe.com/memory-request 32Mi is above memory-limit 8Mi; the request is changed to match"},
+        {SETTING_MEMORY_LIMIT, "none", "32Mi", NULL, ""},
+        {SETTING_MEMORY_REQUEST, "none", NULL, "32Mi", ""},
+        {SETTING_MEMORY_LIMIT, "64Mi", "32Mi", "64Mi", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct settings settings;
+        struct json json;
+        struct pod pod;
+        struct warnings warnings;
+        struct resources got;
+        init_settings(&settings);
+        warnings_clear(&warnings);
+        read_quoted(&json, "{'spec':{'containers':[{'name':'a'}]}}");
+        assert_true(pod_read(json.root, &pod));
+        struct annotations asked = {.settings = &settings};
+        asked.given[cases[i].id] = span_of_text(cases[i].annotated);
+        resources_resolve(&pod, &asked, &got, &warnings);
+        assert_true(cases[i].request == NULL ? got.memory_request.ptr == NULL
+                                             : text_equal(got.memory_request, cases[i].request));
+        assert_true(cases[i].limit == NULL ? got.memory_limit.ptr == NULL : text_equal(got.memory_limit, cases[i].limit));
+        assert_string_equal(warnings_text(&warnings, 0), cases[i].warning);
+        json_done(&json);
+        settings_done(&settings);
+    }
+}
+
+static void resources_warn_of_a_limit_that_starts_badly(void **state)
+{
+    (void)state;
+    struct settings settings;
+    struct json json;
+    struct pod pod;
+    struct warnings warnings;
+    struct resources got;
+    init_settings(&settings);
+    warnings_clear(&warnings);
+    read_quoted(&json, "{'spec':{'containers':[{'name':'a'}]}}");
+    assert_true(pod_read(json.root, &pod));
+    struct annotations asked = {.settings = &settings};
+    asked.given[SETTING_CPU_LIMIT] = span_of_text("20m");
+    asked.given[SETTING_MEMORY_REQUEST] = asked.given[SETTING_MEMORY_LIMIT] = span_of_text("6Mi");
+    resources_resolve(&pod, &asked, &got, &warnings);
+    assert_int_equal(warnings.count, 2);
+    assert_string_equal(warnings_text(&warnings, 0), "profefe.com/cpu-limit 20m is below 50m: the pod may start slowly or not at all");
+    assert_string_equal(warnings_text(&warnings, 1), "profefe.com/memory-limit 6Mi is below 12Mi: the pod may start slowly or not at all");
+    json_done(&json);
+    settings_done(&settings);
+}
+
+/* Warnings are bounded, so the status is, whatever they say. */
+static void status_stays_within_its_limit(void **state)
+{
+    (void)state;
+    struct warnings warnings;
+    struct buf out;
+    warnings_clear(&warnings);
+    buf_init(&out, STATUS_MAX);
+    for (int i = 0; i < 5000; i++)
+        warnings_add(&warnings, "%0900d", i);
+    assert_int_equal(status_write_injected(&out, &warnings), 0);
+    assert_true(out.len <= STATUS_MAX);
+    assert_non_null(strstr(buf_text(&out), "(+4999)"));
+    buf_done(&out);
+}
+
+/* Kubernetes' own expansion (third_party/forked/golang/expansion), to see that it gives back what went in. */
+static void expand(const char *text, struct buf *out)
+{
+    while (*text != '\0') {
+        const char *close = text[0] == '$' && text[1] == '(' ? strchr(text, ')') : NULL;
+        if (text[0] == '$' && text[1] == '$') {
+            buf_putc(out, '$');
+            text += 2;
+        } else if (close != NULL) {
+            buf_puts(out, "EXPANDED");
+            text = close + 1;
+        } else {
+            buf_putc(out, *text++);
+        }
+    }
+}
+
+static void container_values_survive_expansion(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"plain", "$", "$$", "$$$", "$(POD_NAME)", "$$(POD_NAME)", "$$$(X)", "a$b", "$(",
+                                         "x$", "$)(", "\"$(A)\\", "$(A)$(B)", "é$(é)"};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        struct buf text, expanded;
+        struct json json;
+        struct container container = {.image = span_of_text("i"), .volume = "v", .port = 1};
+        buf_init(&text, 4096);
+        buf_init(&expanded, 4096);
+        container_add_env(&container, "A", span_of_text(values[i]));
+        container_write(&text, &container);
+        assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
+        const cJSON *last = json_get_array(json.root, "env")->child->prev;
+        expand(json_get_text(last, "value"), &expanded);
+        assert_string_equal(buf_text(&expanded), values[i]);
+        json_done(&json);
+        buf_done(&text);
+        buf_done(&expanded);
+    }
+}
+
+static void container_leaves_out_empty_values(void **state)
+{
+    (void)state;
+    struct container container = {.port = 1};
+    container_add_env(&container, "A", span_of_text(""));
+    container_add_env(&container, "B", (struct span){NULL, 0});
+    assert_int_equal(container.env_count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inject_names_its_decisions_and_reasons),
+        cmocka_unit_test(inject_checks_the_configuration),
+        cmocka_unit_test(inject_wants_an_image_and_misses_a_collector),
+        cmocka_unit_test(annotations_permit_images_by_prefix),
+        cmocka_unit_test(resources_weaker_value_follows_the_stronger),
+        cmocka_unit_test(resources_warn_of_a_limit_that_starts_badly),
+        cmocka_unit_test(status_stays_within_its_limit),
+        cmocka_unit_test(container_values_survive_expansion),
+        cmocka_unit_test(container_leaves_out_empty_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

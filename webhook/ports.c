@@ -66,7 +66,7 @@ static const char *container_of(const struct pod *pod, uint16_t port)
     }
     if (declared == 1)
         return pod_container_name(declaring);
-    return declared == 0 && all == 1 ? pod_container_name(any) : NULL;
+    return all == 1 ? pod_container_name(any) : NULL;
 }
 
 static bool has_name(const struct ports *ports, struct span name)

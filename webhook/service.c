@@ -52,19 +52,25 @@ static void count_review(struct counters *counters, const struct admission_resul
     metrics_observe_us(&counters->latency, took_us);
 }
 
+/* The author of a Deployment sees no admission warning and only the first one in `status`: the log has them all. */
+static void log_warnings(const struct admission_result *result)
+{
+    for (unsigned i = 0; i < warnings_shown(&result->warnings); i++)
+        log_warn("admission warning", LOG_STR("namespace", result->pod_namespace), LOG_STR("pod", result->pod),
+                 LOG_STR("uid", result->uid), LOG_STR("warning", warnings_text(&result->warnings, i)));
+}
+
 static void log_review(const struct admission_result *result, uint64_t took_us)
 {
-    enum log_level level = result->warnings.count > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
-    if (result->reason == INJECT_NOT_ANNOTATED || result->reason == INJECT_MIRROR_POD)
-        level = LOG_LEVEL_DEBUG;
-    log_write(level, "review",
+    bool of_no_interest = result->reason == INJECT_NOT_ANNOTATED || result->reason == INJECT_MIRROR_POD;
+    log_write(of_no_interest ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "review",
               LOG_FIELDS(LOG_STR("namespace", result->pod_namespace), LOG_STR("pod", result->pod),
                          LOG_STR("owner_kind", result->owner_kind), LOG_STR("owner", result->owner_name),
-                         LOG_STR("uid", result->uid),
-                         LOG_STR("decision", inject_decision_names[result->decision]),
+                         LOG_STR("uid", result->uid), LOG_STR("decision", inject_decision_names[result->decision]),
                          LOG_STR("reason", inject_reason_names[result->reason]), LOG_STR("service", result->service),
                          LOG_STR("dry_run", result->dry_run ? "true" : "false"), LOG_I64("us", took_us),
-                         LOG_I64("warnings", result->warnings.count), LOG_STR("warning", warnings_text(&result->warnings, 0))));
+                         LOG_I64("warnings", result->warnings.count)));
+    log_warnings(result);
 }
 
 static void refuse(struct service *service, struct httpd_response *response, int rc, const struct err *err)

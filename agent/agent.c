@@ -24,6 +24,7 @@ struct agent {
     struct httpd *httpd; /* NULL = without */
     struct loop_timer deadline;
     int64_t started_ms, started_wall_ms;
+    uint64_t spool_recreated; /* times that were said */
     bool stopping;
 };
 
@@ -131,10 +132,21 @@ static void on_signal(void *ctx, int signo)
 
 /* ---- the daemon ---- */
 
+/* Somebody removed the directory under way: what waited there is lost, and counted by the spool. */
+static void watch_spool(struct agent *agent)
+{
+    const struct spool_stats *stats = spool_get_stats(agent->engine.spool);
+    if (stats->recreated != agent->spool_recreated)
+        log_warn("spool directory was gone, made anew", LOG_STR("directory", agent->setup->options->spool_dir),
+                 LOG_I64("lost", stats->dropped[SPOOL_DROP_ERROR]));
+    agent->spool_recreated = stats->recreated;
+}
+
 static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_report *report)
 {
     struct agent *agent = ctx;
     (void)job;
+    watch_spool(agent);
     if (report->result == SCRAPE_OK)
         push_kick(agent->engine.push);
 }

@@ -14,23 +14,28 @@ static void add_problem(void *ctx, const struct err *err)
     warnings_add(ctx, "%s", err->text);
 }
 
-static bool env_is_garbage(char *const *env, enum setting_id id)
+/* NULL when it is not set or empty. */
+static const char *env_value(char *const *env, const char *name)
 {
-    const char *name = settings_table[id].env;
     size_t len = strlen(name);
     for (; *env != NULL; env++) {
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=' && (*env)[len + 1] != '\0')
-            return settings_check(id, text_trim(span_of(*env + len + 1)), NULL) < 0;
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return (*env)[len + 1] != '\0' ? *env + len + 1 : NULL;
     }
-    return false;
+    return NULL;
 }
 
-/* A sidecar whose PROFEFE_AGENT_SIDECAR holds garbage is still a sidecar: only a word for false says otherwise. */
+/* A sidecar whose PROFEFE_AGENT_SIDECAR holds garbage, or that has no memory to keep it, is still a sidecar: only a word
+ * for false says otherwise. */
 static bool is_sidecar(const struct settings *settings, char *const *env)
 {
     const struct settings_value *value = &settings->values[SETTING_SIDECAR];
-    bool by_flag = value->text != NULL && value->origin == SETTING_FROM_FLAG;
-    return (!by_flag && env_is_garbage(env, SETTING_SIDECAR)) || settings_get_bool(settings, SETTING_SIDECAR);
+    const char *text = env_value(env, settings_table[SETTING_SIDECAR].env);
+    bool by_flag = value->text != NULL && value->origin == SETTING_FROM_FLAG, sidecar = true;
+    if (by_flag || text == NULL)
+        return settings_get_bool(settings, SETTING_SIDECAR);
+    parse_bool(text_trim(span_of(text)), &sidecar, NULL);
+    return sidecar;
 }
 
 static void read_timeout(struct command *command, const char *text)

@@ -1,5 +1,7 @@
 #include "agent/engine.h"
 
+#include "common/log.h"
+
 int engine_init(struct engine *engine, struct err *err)
 {
     *engine = (struct engine){0};
@@ -11,7 +13,12 @@ static int open_spool(struct engine *engine, const struct options *options, stru
     if (options->spool_dir == NULL)
         return spool_new_memory(options->spool_bytes, &engine->spool, err);
     int rc = spool_new_disk(options->spool_dir, options->spool_bytes, &engine->spool, err);
-    return rc < 0 ? err_wrap(err, rc, "spool-dir") : 0;
+    if (rc < 0)
+        return err_wrap(err, rc, "spool-dir");
+    const struct spool_stats *found = spool_get_stats(engine->spool);
+    log_info("spool opened", LOG_STR("directory", options->spool_dir), LOG_I64("waiting", found->items),
+             LOG_I64("bytes", found->bytes), LOG_I64("broken", found->dropped[SPOOL_DROP_ERROR]));
+    return 0;
 }
 
 static int start_push(struct engine *engine, const struct options *options, const struct engine_callbacks *callbacks,

@@ -1,5 +1,6 @@
 #include "agent/options.h"
 
+#include "common/parse.h"
 #include "common/spool.h"
 #include "common/text.h"
 
@@ -118,6 +119,15 @@ static void resolve_plain(const struct settings *settings, const char *host, str
     options->push_timeout_ms = settings_get_ms(settings, SETTING_PUSH_TIMEOUT);
 }
 
+static int check_retry(const struct options *options, struct err *err)
+{
+    struct parse_duration_text min, max;
+    if (options->retry_min_ms <= options->retry_max_ms)
+        return 0;
+    return err_set(err, EINVAL, "retry-min: expected at most retry-max (%s), got %s",
+                   parse_format_duration(&max, options->retry_max_ms), parse_format_duration(&min, options->retry_min_ms));
+}
+
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
                     struct warnings *warnings, struct err *err)
 {
@@ -133,7 +143,7 @@ int options_resolve(const struct settings *settings, const char *host, uint64_t 
         rc = resolve_types(settings, ret, warnings, err);
     if (rc == 0)
         rc = resolve_labels(settings, ret, warnings, err);
-    if (rc == 0 && ret->retry_min_ms > ret->retry_max_ms)
-        rc = err_set(err, EINVAL, "retry-min: expected at most retry-max");
+    if (rc == 0)
+        rc = check_retry(ret, err);
     return rc;
 }

@@ -11,22 +11,23 @@
  * In memory: a ring in one memfd. Its pages count against the container, not against RSS, and past the limit
  * comes SIGKILL, not ENOMEM (seen): so the budget is charged in whole pages, and pages without a live byte are
  * given back at once (fallocate PUNCH_HOLE; all of them when the spool is empty). The file is never longer than
- * the budget, so that the bound holds by construction. One profile: at most the budget less one page.
- * (Where the node forces huge pages on shared memory, which no kernel does by default, 2 MiB are charged at a time.)
+ * the budget, so that the bound holds by construction. One profile: at most the budget less one page. (Where
+ * the node forces huge pages on shared memory, which no kernel does by default, 2 MiB are charged at a time.)
  *
  *     0          oldest                     tail        budget
  *     ├── free ───┼── p1 ──┼─ p2 ─┼─ writing ┼── free ─────┤       a profile may wrap around the end
  *
- * On disk: one file a profile in a directory of our own, SEQ-TIME-TYPE-TARGET-SIZE (decimal; TIME in ms of Unix
- * time; TYPE and TARGET with every byte but letters, digits, '.', '_' and '~' as %XX). It is written as
+ * On disk: one file a profile in a directory of our own, SEQ-TIME-TYPE-TARGET-SIZE (decimal; TIME in ms of
+ * Unix time; TYPE and TARGET with every byte but letters, digits, '.', '_' and '~' as %XX). It is written as
  * "writing.tmp" and renamed when it is whole, so that death at any instruction leaves no half profile under a
  * name. The next start reads them in the order of SEQ; what is not as long as its name says (the machine
- * crashed) is deleted and counted. Files with other names are left alone. Blocks are charged (st_blocks * 512),
- * not sizes: 1000 profiles of 0.6 KB take 4 MB (seen); the directory itself (under 200 KB) is not.
- * "lock" is held by flock as long as the spool is open and never deleted: one agent a directory. One profile: at most
- * half the budget and SPOOL_PROFILE_MAX. No fsync: a killed agent needs none, a crashed machine is found at start.
- * A full disk (short write, ENOSPC, EDQUOT) evicts the oldest like a full budget does; a directory that vanishes is made again at the
- * next begin; a profile that cannot be deleted (read-only) stays charged and is deleted when that works again.
+ * crashed) is deleted and counted. Files with other names are left alone. Blocks are charged
+ * (st_blocks * 512), not sizes: 1000 profiles of 0.6 KB take 4 MB (seen); the directory itself (about 100 KB)
+ * is not. "lock" is held by flock as long as the spool is open and never deleted: one agent a directory. One
+ * profile: at most half the budget and SPOOL_PROFILE_MAX. No fsync: a killed agent needs none, a crashed
+ * machine is found at start. A full disk (short write, ENOSPC, EDQUOT) evicts the oldest like a full budget
+ * does; a directory that vanishes is made again at the next begin; a profile that cannot be deleted
+ * (read-only) stays charged and is deleted when that works again, or is sent once more after a restart.
  */
 #ifndef PROFEFE_SPOOL_H
 #define PROFEFE_SPOOL_H
@@ -81,8 +82,8 @@ struct spool;
 /* -ERANGE outside SPOOL_BUDGET_MIN..MAX, -ENOMEM, or why there is no memfd. */
 int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struct err *err);
 
-/* Makes the directory when missing (0700, its parents too) and takes in what an earlier agent left; stats tell how
- * much that is and what was lost. -EAGAIN: another agent holds it. -EROFS, -EACCES, …: not writable. */
+/* Makes the directory when missing (0700, its parents too) and takes in what an earlier agent left; stats tell
+ * how much that is and what was lost. -EAGAIN: another agent holds it. -EROFS, -EACCES, …: not writable. */
 int spool_new_disk(const char *dir, uint64_t budget_bytes, struct spool **ret, struct err *err);
 
 /* NULL allowed; returns NULL. What waits on disk stays there; what is being written is aborted. */
@@ -92,12 +93,12 @@ struct spool *spool_free(struct spool *spool);
  * is counted already. */
 int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *err);
 
-/* -EFBIG (over the ceiling) or -EIO/-ENOSPC/-ENOMEM/…: the writing is then aborted and counted already. -EINVAL when
- * nothing is being written. */
+/* -EFBIG (over the ceiling) or -EIO/-ENOSPC/-ENOMEM/…: the writing is then aborted and counted already.
+ * -EINVAL when nothing is being written. */
 int spool_write(struct spool *spool, const void *bytes, size_t len, struct err *err);
 
-/* Makes it visible to readers; ret_id may be NULL. time_ms replaces meta.time_ms when > 0 (the profile's own time).
- * Failures as with spool_write. An empty profile is stored like any other. */
+/* Makes it visible to readers; ret_id may be NULL. time_ms replaces meta.time_ms when > 0 (the profile's own
+ * time). Failures as with spool_write. An empty profile is stored like any other. */
 int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct err *err);
 
 /* Forgets what is being written, uncounted: the scrape itself names the reason. No-op when nothing is. */
@@ -106,8 +107,9 @@ void spool_abort(struct spool *spool);
 /* The oldest item with id > after (0 = the oldest of all): 0, or -ENOENT. */
 int spool_next(const struct spool *spool, uint64_t after, struct spool_item *ret);
 
-/* Up to len bytes at offset; 0 at the end; -ESTALE when the item is gone. Finding that it vanished or cannot be read
- * (EIO) removes it and counts it. Any other -Exxx (no descriptor left): nothing changed, try again later. */
+/* Up to len bytes at offset; 0 at the end; -ESTALE when the item is gone. Finding that its file vanished or
+ * cannot be read (EIO) removes and counts it. Any other -Exxx (no descriptor left): nothing changed, try again
+ * later. */
 int64_t spool_read(struct spool *spool, uint64_t id, uint64_t offset, void *bytes, size_t len);
 
 /* Gives the room back. -ENOENT when it is gone already. */

@@ -225,7 +225,8 @@ static int lock_place(struct place *place, struct err *err)
     struct stat st;
     int rc = flock(place->lock_fd, LOCK_EX | LOCK_NB);
     if (rc < 0 && errno == EWOULDBLOCK)
-        return err_set(err, EAGAIN, "another agent holds its file \"" LOCK_NAME "\"; each agent needs its own directory");
+        return err_set(err, EAGAIN,
+                       "another agent holds its file \"" LOCK_NAME "\"; each agent needs its own directory");
     if (rc < 0 || fstat(place->lock_fd, &st) < 0)
         return err_errno(err, errno, "cannot lock its file \"" LOCK_NAME "\"");
     place->lock_dev = st.st_dev;

@@ -13,8 +13,10 @@ static const struct option *find_option(const struct option *options, const char
 {
     for (; options->name != NULL; options++) {
         size_t len = strlen(options->name);
+        if (strncmp(arg, options->name, len) != 0)
+            continue;
         bool with_value = options->value != NULL && arg[len] == '=';
-        if (strncmp(arg, options->name, len) == 0 && (arg[len] == '\0' || with_value))
+        if (arg[len] == '\0' || with_value)
             return options;
     }
     return NULL;

@@ -34,7 +34,8 @@ static struct span span_of_buf(const struct buf *buf)
     return (struct span){buf_text(buf), buf->len};
 }
 
-/* [NAME=]URL,… TARGETS_MAX of them stay below SETTINGS_VALUE_MAX. By name, since the agent tries 127.0.0.1 and then ::1 for it. */
+/* [NAME=]URL,… TARGETS_MAX of them stay below SETTINGS_VALUE_MAX. localhost and no address, since the agent tries
+ * 127.0.0.1 and then ::1 for it. */
 static void write_targets(const struct environment_source *from, struct buf *out)
 {
     struct span scheme = annotations_get(from->asked, SETTING_SCHEME);
@@ -92,7 +93,8 @@ static void write_labels(const struct labels *labels, struct buf *out, struct wa
         const struct label *label = &labels->items[i];
         size_t need = strlen(label->key) + strlen(label->value) + sizeof(",=") - 1;
         if (need > out->max - out->len)
-            warnings_add(warnings, KEY("labels: %s is left out: expected at most %zu bytes in all"), label->key, out->max);
+            warnings_add(warnings, KEY("labels: %s is left out: expected at most %zu bytes in all"), label->key,
+                         out->max);
         else
             buf_printf(out, "%s%s=%s", out->len > 0 ? "," : "", label->key, label->value);
     }
@@ -157,8 +159,8 @@ static void add_value(struct container *container, enum setting_id id, struct sp
     container_add_env(container, settings_table[id].env, value);
 }
 
-/* Settings that the agent takes as they were given: a new row of the table that pods and agent share needs nothing here.
- * Service and labels are put together from more than one place. */
+/* Settings that the agent takes as they were given: a new row of the table that pods and agent share needs nothing
+ * here. Service and labels are put together from more than one place. */
 static void add_asked(struct container *container, const struct environment_source *from)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {

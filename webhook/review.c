@@ -23,7 +23,9 @@ static int expected(const cJSON *parent, const char *key, const char *what, stru
 {
     struct text_quoted q;
     const cJSON *item = json_get(parent, key);
-    const char *got = item == NULL ? "none" : cJSON_IsString(item) ? text_quote(&q, item->valuestring) : json_type_name(item);
+    const char *got = item == NULL           ? "none"
+                      : cJSON_IsString(item) ? text_quote(&q, item->valuestring)
+                                             : json_type_name(item);
     return err_set(err, EINVAL, "%s: expected %s, got %s", key, what, got);
 }
 
@@ -173,6 +175,6 @@ int review_write(struct buf *out, const struct review *review, const struct revi
     }
     write_warnings(out, response->warnings);
     write_audit(out, response);
-    buf_puts(out, "}}\n");
+    buf_puts(out, "}}");
     return buf_error(out);
 }

@@ -13,8 +13,8 @@
  * 0, -EINVAL (it does not hold; err says what), or -ENOMEM. */
 int verify_patch(const struct settings *settings, struct span body, bool all, struct span patch, struct err *err);
 
-/* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may have
- * become something, and the status annotation another text. */
+/* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may
+ * have become something, and the status annotation another text. */
 int verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
 
 #endif

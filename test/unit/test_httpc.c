@@ -1404,8 +1404,8 @@ static void failed_allocation_costs_one_transfer_at_most(void **state)
     unsigned failed_starts = 0;
     unsigned failed_transfers = 0;
     failing_thread = pthread_self();
+    httpc = httpc_free(httpc);
     for (long n = 0;; n++) {
-        httpc = httpc_free(httpc);
         start_server(talk_after_body, 1);
         struct outcome outcome = {.source_left = 3};
         allocations_left = n;
@@ -1414,6 +1414,7 @@ static void failed_allocation_costs_one_transfer_at_most(void **state)
             wait_done(&outcome);
         bool met = allocations_left < 0;
         allocations_left = -1;
+        httpc = httpc_free(httpc);
         end_server();
         if (!met) {
             assert_end(&outcome.result, HTTPC_OK);

@@ -19,7 +19,7 @@ static void review_reply_holds_only_what_there_is(void **state)
     (void)state;
     const struct review_response response = {.allowed = true, .reason = ""};
     expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
-                            "\"allowed\":true}}\n");
+                            "\"allowed\":true}}");
 }
 
 static void review_reply_holds_all_of_it(void **state)
@@ -33,7 +33,7 @@ static void review_reply_holds_all_of_it(void **state)
         .allowed = true, .patch = {"[]", 2}, .warnings = &warnings, .decision = "skipped", .reason = "windows"};
     expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
                             "\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W10=\",\"warnings\":[\"a \\\"quoted\\\" one\","
-                            "\"tab\\\\x09here\"],\"auditAnnotations\":{\"decision\":\"skipped\",\"reason\":\"windows\"}}}\n");
+                            "\"tab\\\\x09here\"],\"auditAnnotations\":{\"decision\":\"skipped\",\"reason\":\"windows\"}}}");
 }
 
 /* metav1.Status: without a message the API server makes one up. */
@@ -43,7 +43,7 @@ static void review_reply_says_why_not(void **state)
     const struct review_response response = {.message = "say \"no\"", .decision = "denied", .reason = ""};
     expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
                             "\"allowed\":false,\"status\":{\"code\":403,\"reason\":\"Forbidden\",\"message\":\"say \\\"no\\\"\"},"
-                            "\"auditAnnotations\":{\"decision\":\"denied\"}}}\n");
+                            "\"auditAnnotations\":{\"decision\":\"denied\"}}}");
 }
 
 /* RFC 4648 §10, and every byte. */
@@ -57,7 +57,7 @@ static void review_patch_is_base64(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char want[256];
         snprintf(want, sizeof(want), "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":"
-                 "{\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"%s\"}}\n", cases[i].want);
+                 "{\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"%s\"}}", cases[i].want);
         const struct review_response response = {.allowed = true, .patch = span_of_text(cases[i].text), .reason = ""};
         expect_reply(&response, want);
     }

@@ -741,7 +741,7 @@ static _Noreturn void child_write(const struct bench *bench, uint64_t first_seed
     _exit(0);
 }
 
-enum { LEDGER_MAX = 200000 };
+enum { LEDGER_MAX = 1 << 20 }; /* a life tells at most 4096 times: then its pipe is full (pipe(7)) */
 
 /* Seeds of profiles, over all lives. */
 struct ledger {

@@ -6,7 +6,7 @@
 #include "common/version.h"
 #include "webhook/admission.h"
 #include "webhook/certs.h"
-#include "webhook/command.h"
+#include "webhook/webhook_command.h"
 #include "webhook/service.h"
 
 #include <cjson/cJSON.h>
@@ -30,7 +30,7 @@ static int complain(const struct err *err)
 static int print(int (*write_text)(struct buf *))
 {
     CLEANUP(buf_done) struct buf out;
-    buf_init(&out, COMMAND_HELP_MAX);
+    buf_init(&out, WEBHOOK_COMMAND_HELP_MAX);
     int rc = write_text(&out);
     fputs(buf_text(&out), stdout);
     return rc < 0 ? 1 : 0;
@@ -70,7 +70,7 @@ static int stand_in_for_image(struct settings *settings, struct err *err)
     return settings_set(settings, SETTING_IMAGE, (struct span){name, sizeof(name) - 1}, SETTING_FROM_DEFAULT, err);
 }
 
-static int review(struct command *command)
+static int review(struct webhook_command *command)
 {
     static struct admission_result result;
     CLEANUP_FREE char *bytes = NULL;
@@ -93,7 +93,7 @@ static int review(struct command *command)
 
 /* ---- --check and serving ---- */
 
-static int check(const struct command *command, struct warnings *warnings)
+static int check(const struct webhook_command *command, struct warnings *warnings)
 {
     const struct settings *settings = &command->settings;
     struct err err;
@@ -109,7 +109,7 @@ static int check(const struct command *command, struct warnings *warnings)
     return 0;
 }
 
-static int serve(const struct command *command)
+static int serve(const struct webhook_command *command)
 {
     struct err err;
     if (service_run(&command->settings, &err) == 0)
@@ -118,11 +118,11 @@ static int serve(const struct command *command)
     return 1;
 }
 
-static int run(struct command *command)
+static int run(struct webhook_command *command)
 {
     struct warnings warnings = {0};
     if (command->help)
-        return print(command_write_help);
+        return print(webhook_command_write_help);
     if (command->version)
         return print(write_version);
     set_up_log(&command->settings);
@@ -136,10 +136,10 @@ static int run(struct command *command)
 
 int main(int argc, char **argv)
 {
-    static struct command command;
+    static struct webhook_command command;
     struct err err;
-    int rc = command_read(&command, argc, argv, environ, &err);
+    int rc = webhook_command_read(&command, argc, argv, environ, &err);
     rc = rc < 0 ? complain(&err) : run(&command);
-    command_done(&command);
+    webhook_command_done(&command);
     return rc;
 }

@@ -1,4 +1,4 @@
-#include "webhook/command.h"
+#include "webhook/webhook_command.h"
 
 #include <string.h>
 
@@ -41,7 +41,7 @@ static int unknown_option(const char *arg, struct err *err)
     return err_set(err, EINVAL, "unknown option %s; --help lists them", text_quote(&q, arg));
 }
 
-static int read_flags(struct command *command, int argc, char *const *argv, const char **ret_config, struct err *err)
+static int read_flags(struct webhook_command *command, int argc, char *const *argv, const char **ret_config, struct err *err)
 {
     const struct option options[] = {
         {"--help", &command->help, NULL},       {"-h", &command->help, NULL},
@@ -75,10 +75,10 @@ static void keep_first(void *ctx, const struct err *err)
     first->set = true;
 }
 
-int command_read(struct command *command, int argc, char *const *argv, char *const *env, struct err *err)
+int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env, struct err *err)
 {
     const char *config = NULL;
-    *command = (struct command){.namespace_name = "default"};
+    *command = (struct webhook_command){.namespace_name = "default"};
     settings_init(&command->settings);
     int rc = read_flags(command, argc, argv, &config, err);
     if (rc < 0)
@@ -89,12 +89,12 @@ int command_read(struct command *command, int argc, char *const *argv, char *con
     return config != NULL ? settings_read_ini(&command->settings, config, SETTING_WEBHOOK, err) : 0;
 }
 
-void command_done(struct command *command)
+void webhook_command_done(struct webhook_command *command)
 {
     settings_done(&command->settings);
 }
 
-int command_write_help(struct buf *out)
+int webhook_command_write_help(struct buf *out)
 {
     buf_puts(out, "Usage: profefe-webhook --config FILE [OPTION]...\n"
                   "       profefe-webhook --review FILE|- [--all] [--namespace NS] [--config FILE]\n"

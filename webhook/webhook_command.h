@@ -8,9 +8,9 @@
 
 #include <stdbool.h>
 
-enum { COMMAND_HELP_MAX = 32 * 1024 };
+enum { WEBHOOK_COMMAND_HELP_MAX = 32 * 1024 };
 
-struct command {
+struct webhook_command {
     bool help;
     bool version;
     bool check;
@@ -20,10 +20,10 @@ struct command {
     struct settings settings;
 };
 
-/* -EINVAL: the first bad flag, variable or INI line. Free with command_done in either case. */
-int command_read(struct command *command, int argc, char *const *argv, char *const *env, struct err *err);
-void command_done(struct command *command);
+/* -EINVAL: the first bad flag, variable or INI line. Free with webhook_command_done in either case. */
+int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env, struct err *err);
+void webhook_command_done(struct webhook_command *command);
 
-int command_write_help(struct buf *out);
+int webhook_command_write_help(struct buf *out);
 
 #endif

@@ -267,12 +267,14 @@ static void sweep_connections(void *ctx)
         loop_timer_arm(&httpd->sweep, next_ms - now_ms);
 }
 
+/* Linux counts the client's FIN as a byte received (tcp_data_queue adds up sequence numbers), so one byte is none: a
+ * single byte before the end is no beginning of anything either. */
 static bool received_any(int fd)
 {
     struct tcp_info info;
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_bytes_received > 0;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_bytes_received > 1;
 }
 
 /* A client that sent something and never came to a request. One that only connects (a port probe, a

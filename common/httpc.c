@@ -73,6 +73,8 @@ struct httpc_transfer {
     bool looked_up;       /* the host is a name that DNS answers for */
     enum stop stranded;   /* not STOP_NONE: to be ended by us for that reason, since curl will not */
     size_t header_bytes;
+    unsigned opened;      /* sockets, one an address tried */
+    unsigned nudged;      /* value of `opened` when curl was last reminded of this transfer */
     int socket_error;     /* errno: socket(2) found no room */
     int watch_error;      /* errno: the loop could not watch the socket */
     int64_t started_ms;
@@ -89,7 +91,8 @@ struct httpc_transfer {
 
 struct watched {
     int fd;
-    struct loop_watch *watch; /* NULL = free place */
+    struct loop_watch *watch;              /* NULL = free place */
+    const struct httpc_transfer *transfer; /* only to be compared */
 };
 
 struct httpc {
@@ -141,7 +144,8 @@ static unsigned curl_users; /* clients alive: curl_global_init and _cleanup come
 static int curl_ref(struct err *err)
 {
     if (curl_users == 0 &&
-        curl_global_init_mem(CURL_GLOBAL_DEFAULT, curl_malloc, free, curl_realloc, curl_strdup, curl_calloc) != CURLE_OK)
+        curl_global_init_mem(CURL_GLOBAL_DEFAULT, curl_malloc, free, curl_realloc, curl_strdup, curl_calloc) !=
+            CURLE_OK)
         return err_set(err, ENOMEM, "HTTP client: libcurl did not start");
     curl_users++;
     return 0;
@@ -209,7 +213,7 @@ static enum httpc_end end_of_code(const struct httpc_transfer *transfer, CURLcod
     case CURLE_UNSUPPORTED_PROTOCOL: /* of the URL, or an HTTP version in the reply */
         return transfer->connected ? HTTPC_MALFORMED : HTTPC_BAD_URL;
     case CURLE_COULDNT_RESOLVE_HOST:
-        return HTTPC_RESOLVE;
+        return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_RESOLVE;
     case CURLE_COULDNT_CONNECT:
         return end_of_connect(transfer);
     case CURLE_OPERATION_TIMEDOUT:
@@ -426,6 +430,30 @@ static void reap_finished(struct httpc *httpc)
     }
 }
 
+static bool has_socket(const struct httpc_transfer *transfer)
+{
+    const struct watched *sockets = transfer->httpc->sockets;
+    for (const struct watched *at = sockets; at < sockets + SOCKETS_MAX; at++) {
+        if (at->watch != NULL && at->transfer == transfer)
+            return true;
+    }
+    return false;
+}
+
+/* When an address has had its share of the time, curl 7.88.1 closes its socket and goes to sleep until the whole
+ * time is over: it means to open the next one when it is called again, which only polling programs do. Pausing
+ * and going on makes it look at the transfer at once. */
+static void nudge_silent(struct httpc *httpc)
+{
+    for (struct httpc_transfer *transfer = httpc->transfers; transfer != NULL; transfer = transfer->next) {
+        if (transfer->connected || transfer->opened == transfer->nudged || has_socket(transfer))
+            continue;
+        transfer->nudged = transfer->opened;
+        curl_easy_pause(transfer->easy, CURLPAUSE_SEND);
+        curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+    }
+}
+
 static void run_curl(struct httpc *httpc, curl_socket_t fd, int events)
 {
     int running = 0;
@@ -436,6 +464,7 @@ static void run_curl(struct httpc *httpc, curl_socket_t fd, int events)
     mark_stranded(httpc, code);
     reap_finished(httpc);
     reap_stranded(httpc);
+    nudge_silent(httpc);
 }
 
 /* curl's callbacks: sockets and time */
@@ -478,14 +507,17 @@ static struct watched *find_watched(struct httpc *httpc, int fd)
     return NULL;
 }
 
-static int watch_socket(struct httpc *httpc, int fd, uint32_t events)
+static int watch_socket(struct httpc *httpc, int fd, uint32_t events, const struct httpc_transfer *transfer)
 {
     struct watched *known = find_watched(httpc, fd);
-    if (known != NULL)
+    if (known != NULL) {
+        known->transfer = transfer;
         return loop_watch_change(known->watch, events, NULL);
+    }
     for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
         if (at->watch == NULL) {
             at->fd = fd;
+            at->transfer = transfer;
             return loop_watch_add(httpc->loop, fd, events, on_socket_ready, httpc, &at->watch, NULL);
         }
     }
@@ -509,8 +541,8 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, voi
         return 0;
     }
     uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0U) | (what & CURL_POLL_OUT ? EPOLLOUT : 0U);
-    int rc = watch_socket(httpc, fd, events);
     struct httpc_transfer *transfer = transfer_of(easy); /* NULL: a kept connection being closed */
+    int rc = watch_socket(httpc, fd, events, transfer);
     if (rc < 0 && transfer != NULL)
         transfer->watch_error = -rc;
     return 0;
@@ -543,6 +575,7 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     struct httpc_transfer *transfer = ctx;
     int size = SOCKET_BUFFER;
     (void)purpose;
+    transfer->opened++;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd >= 0)
         fd = give_new_number(transfer->httpc, fd);
@@ -817,8 +850,12 @@ static CURLcode set_request(struct httpc_transfer *transfer, const struct httpc_
     SET(easy, CURLOPT_USERAGENT, request->user_agent);
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
     SET(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-    SET(easy, CURLOPT_SSL_VERIFYPEER, request->insecure ? 0L : 1L);
-    SET(easy, CURLOPT_SSL_VERIFYHOST, request->insecure ? 0L : 2L);
+    if (request->insecure) {
+        SET(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        SET(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+        SET(easy, CURLOPT_CAINFO, NULL); /* else the system's CAs are parsed for nothing, 140 of them */
+        SET(easy, CURLOPT_CAPATH, NULL);
+    }
     SET(easy, CURLOPT_FORBID_REUSE, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_FRESH_CONNECT, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, transfer->httpc->distrust_dns ? 0L : (long)HTTPC_DNS_CACHE_S);

@@ -65,7 +65,7 @@ struct loop_timer {
     struct loop_timer *next; /* the loop's list, ordered by due_ms */
 };
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_cb *cb, void *ctx);
-void loop_timer_arm(struct loop_timer *timer, int64_t delay_ms); /* < 0 counts as 0; re-arming moves it; needs no memory */
+void loop_timer_arm(struct loop_timer *timer, int64_t delay_ms); /* < 0 counts as 0; arming again moves it; no memory */
 void loop_timer_disarm(struct loop_timer *timer);                /* must happen before the owner is freed */
 
 /* Signals: blocks the signal for the process and delivers it as a callback. Call it before any thread starts

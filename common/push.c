@@ -344,7 +344,8 @@ static void scan_on(void *ctx)
         return;
     }
     if (rc < 0) {
-        const struct httpc_result stopped = {.end = HTTPC_ABORTED, .abort_code = rc};
+        struct httpc_result stopped = {.end = HTTPC_ABORTED, .abort_code = rc};
+        snprintf(stopped.text, sizeof(stopped.text), "cannot read the spool: %s", strerror(-rc));
         on_reply(push, &stopped);
         return;
     }

@@ -79,6 +79,12 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     atomic_fetch_add(&lookups, 1);
     if (strcmp(node, "app.test") == 0)
         return real(answer_for_app, service, hints, ret);
+    if (strcmp(node, "two.test") == 0) {
+        int rc = real("127.0.0.1", service, hints, ret);
+        if (rc == 0)
+            rc = real("127.0.0.2", service, hints, &(*ret)->ai_next);
+        return rc != 0 ? rc : real("::1", service, hints, &(*ret)->ai_next->ai_next);
+    }
     if (strcmp(node, "slow.test") == 0)
         peer_sleep_ms(1500);
     return EAI_NONAME;
@@ -254,11 +260,13 @@ static void begin(struct outcome *outcome, const struct httpc_request *request)
 
 static void wait_done(struct outcome *outcome)
 {
-    int64_t end_ms = peer_now_ms() + 2 * LONG_MS;
-    while (outcome->done == 0) {
+    struct loop_timer timer = {.armed = false};
+    int64_t end_ms = peer_now_ms() + LONG_MS + 2000;
+    loop_timer_init(&timer, loop, stop_loop, NULL);
+    loop_timer_arm(&timer, LONG_MS + 2000);
+    while (outcome->done == 0 && peer_now_ms() < end_ms)
         assert_int_equal(loop_run(loop, NULL), 0);
-        assert_true(peer_now_ms() < end_ms);
-    }
+    loop_timer_disarm(&timer);
     assert_int_equal(outcome->done, 1);
 }
 
@@ -285,6 +293,8 @@ static void assert_end(const struct httpc_result *result, enum httpc_end end)
                  result->text, result->status);
     assert_int_equal(result->text[0] == '\0', end == HTTPC_OK);
 }
+
+#define REPLY(text) "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" text
 
 /* What goes out, what comes in */
 
@@ -752,31 +762,89 @@ static void refused_connection_is_named(void **state)
     assert_false(outcome.result.body_sent);
 }
 
-/* A full backlog: the kernel drops further SYNs. */
+/* A port of 127.0.0.1 with a full backlog: the kernel drops further SYNs. */
+struct silent_port {
+    int fd;
+    int clients[4];
+    uint16_t port;
+};
+
+static void open_silent_port(struct silent_port *silent)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET};
+    socklen_t len = sizeof(addr);
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    silent->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(silent->fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(silent->fd, 0), 0);
+    assert_int_equal(getsockname(silent->fd, (struct sockaddr *)&addr, &len), 0);
+    for (int i = 0; i < 4; i++) {
+        silent->clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)connect(silent->clients[i], (const struct sockaddr *)&addr, sizeof(addr));
+    }
+    silent->port = ntohs(addr.sin_port);
+}
+
+static void close_silent_port(struct silent_port *silent)
+{
+    for (int i = 0; i < 4; i++)
+        close(silent->clients[i]);
+    close(silent->fd);
+}
+
 static void connection_that_does_not_come_up_times_out(void **state)
 {
     (void)state;
-    struct sockaddr_in addr = {.sin_family = AF_INET};
-    socklen_t len = sizeof(addr);
-    int clients[4];
-    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
-    assert_int_equal(listen(fd, 0), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-    for (int i = 0; i < 4; i++) {
-        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        (void)connect(clients[i], (const struct sockaddr *)&addr, sizeof(addr));
-    }
+    struct silent_port silent;
     struct outcome outcome = {.done = 0};
+    open_silent_port(&silent);
     struct httpc_request request = default_request(&outcome);
-    request.url = url_of(ntohs(addr.sin_port));
+    request.url = url_of(silent.port);
     request.connect_timeout_ms = SHORT_MS;
     fetch(&outcome, &request);
     assert_end(&outcome.result, HTTPC_CONNECT_TIMEOUT);
-    for (int i = 0; i < 4; i++)
-        close(clients[i]);
-    close(fd);
+    close_silent_port(&silent);
+}
+
+/* two.test: 127.0.0.1 is silent, 127.0.0.2 answers, ::1 refuses. libcurl gives each address a share of the time. */
+static void get_two(bool late)
+{
+    struct silent_port silent;
+    struct outcome outcome = {.done = 0};
+    open_silent_port(&silent);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(silent.port)};
+    assert_int_equal(inet_pton(AF_INET, "127.0.0.2", &addr.sin_addr), 1);
+    server.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    server.port = silent.port;
+    assert_int_equal(bind(server.listen_fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(server.listen_fd, 4), 0);
+    start_text_server(REPLY("ok"));
+    struct httpc_request request = default_request(&outcome);
+    snprintf(url, sizeof(url), "http://two.test:%u/", silent.port);
+    request.connect_timeout_ms = 2000;
+    begin(&outcome, &request);
+    if (late) {
+        run_for(50);
+        peer_sleep_ms(1100);
+    }
+    wait_done(&outcome);
+    end_server();
+    assert_end(&outcome.result, HTTPC_OK);
+    close_silent_port(&silent);
+}
+
+static void second_address_is_tried_after_a_silent_one(void **state)
+{
+    (void)state;
+    get_two(false);
+}
+
+/* After a pause the first address's time is over and IPv6's turn has come: in one call libcurl closes the first
+ * socket unannounced and opens the second one with the same number. */
+static void socket_with_the_number_of_the_last_one_is_watched(void **state)
+{
+    (void)state;
+    get_two(true);
 }
 
 static void proxy_of_the_environment_is_ignored(void **state)
@@ -845,8 +913,9 @@ static int listen_on(int family, uint16_t *port)
     v6.sin6_addr = in6addr_loopback;
     bool is_v6 = family == AF_INET6;
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 || bind(fd, is_v6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4,
-                       is_v6 ? sizeof(v6) : sizeof(v4)) < 0 ||
+    const struct sockaddr *addr = is_v6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        bind(fd, addr, is_v6 ? sizeof(v6) : sizeof(v4)) < 0 ||
         listen(fd, 4) < 0 || getsockname(fd, (struct sockaddr *)&bound, &len) < 0) {
         if (fd >= 0)
             close(fd);
@@ -867,8 +936,6 @@ static void get_localhost(uint16_t port, enum httpc_end end, const char *reply)
     assert_end(&outcome.result, end);
     assert_string_equal(outcome.result.reply, reply);
 }
-
-#define REPLY(text) "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" text
 
 static void localhost_is_127_0_0_1_then_ipv6(void **state)
 {
@@ -1456,6 +1523,8 @@ int main(void)
         TEST(refusal_before_the_body_is_through_is_told),
         TEST(refused_connection_is_named),
         TEST(connection_that_does_not_come_up_times_out),
+        TEST(second_address_is_tried_after_a_silent_one),
+        TEST(socket_with_the_number_of_the_last_one_is_watched),
         TEST(proxy_of_the_environment_is_ignored),
         TEST(bad_urls_are_refused_at_once),
         TEST(without_descriptors_it_says_so),

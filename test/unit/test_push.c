@@ -1,0 +1,1123 @@
+/* push: each answer of a collector has its treatment. The collector is a script on the same loop: it reads one request a
+ * connection, notes it, and answers as the test says. */
+#include "unit.h"
+
+#include "alloc_fail.h"
+#include "common/file.h"
+#include "common/listener.h"
+#include "common/log.h"
+#include "common/push.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    PATIENCE_MS = 20 * 1000, /* only a broken test waits so long */
+    REQUESTS_MAX = 64,
+    CONNECTIONS_MAX = 8,
+    REQUEST_MAX = 512 * 1024,
+    RETRY_MIN_MS = 10,
+    RETRY_MAX_MS = 20,
+};
+
+#define CLOSES "Connection: close\r\n\r\n"
+#define STORED "HTTP/1.1 200 OK\r\n" CLOSES "{\"code\":200,\"body\":{\"id\":\"1\"}}\n"
+#define REFUSED "HTTP/1.1 400 Bad Request\r\n" CLOSES "{\"code\":400,\"error\":\"profile is empty: no samples\"}\n"
+#define FAILED "HTTP/1.1 500 Internal Server Error\r\n" CLOSES "{\"code\":500,\"error\":\"internal server error\"}\n"
+
+/* ---- the collector ---- */
+
+struct request {
+    char head[16 * 1024];
+    size_t body_len;  /* chunks put together */
+    char body[256];   /* its beginning */
+};
+
+enum behaviour {
+    ANSWER,            /* the text, when the request is whole */
+    ANSWER_EARLY,      /* the text after the head, the body unread */
+    CLOSE_AT_HEAD,     /* reset after the head, the body unread */
+    CLOSE_AT_END,      /* when the request is whole, without a word */
+    HANG,              /* reads nothing more */
+};
+
+struct answer {
+    enum behaviour behaviour;
+    const char *text;
+};
+
+struct bench;
+
+struct connection {
+    struct bench *bench;
+    int fd;
+    struct loop_watch *watch;
+    size_t len;
+    char *bytes; /* REQUEST_MAX */
+};
+
+struct bench {
+    struct loop *loop;
+    struct httpc *httpc;
+    struct spool *spool;
+    struct push *push;
+    struct labels labels;
+    struct targets targets;
+    struct push_options options;
+    char url[64];
+    uint16_t port;
+    struct listener *listener;
+    uint64_t pauses;
+    struct connection connections[CONNECTIONS_MAX];
+    /* the script: by request number, then `otherwise`; or by body */
+    struct answer answers[REQUESTS_MAX];
+    unsigned answer_count;
+    struct answer otherwise;
+    const char *bad_body;       /* a body with this in it gets bad_answer */
+    struct answer bad_answer;
+    unsigned request_count;
+    struct request *requests;
+    unsigned open, most_open;
+    /* what was settled, in order */
+    unsigned settled_count;
+    uint64_t settled_ids[REQUESTS_MAX];
+    bool settled_stored[REQUESTS_MAX];
+    /* waiting */
+    struct loop_hook hook;
+    struct loop_timer deadline;
+    bool (*until)(struct bench *bench);
+    bool late;
+};
+
+static void close_connection(struct connection *c, bool reset)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    if (reset)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    c->watch = loop_watch_free(c->watch);
+    close(c->fd);
+    c->fd = -1;
+    c->bench->open--;
+}
+
+/* The body without its chunk marks; false while more is to come. */
+static bool take_body(const struct connection *c, const char *body, struct request *request)
+{
+    const char *length = strstr(request->head, "\r\nContent-Length: ");
+    size_t have = c->len - (size_t)(body - c->bytes);
+    request->body_len = 0;
+    if (length != NULL) {
+        request->body_len = strtoul(length + 18, NULL, 10);
+        memcpy(request->body, body, have < sizeof(request->body) - 1 ? have : sizeof(request->body) - 1);
+        return have >= request->body_len;
+    }
+    for (const char *at = body, *end = body + have; at < end;) {
+        const char *line = memmem(at, (size_t)(end - at), "\r\n", 2);
+        if (line == NULL)
+            return false;
+        size_t chunk = strtoul(at, NULL, 16);
+        if ((size_t)(end - line) < chunk + 4)
+            return false;
+        if (chunk == 0)
+            return true;
+        for (size_t i = 0; i < chunk && request->body_len + i < sizeof(request->body) - 1; i++)
+            request->body[request->body_len + i] = line[2 + i];
+        request->body_len += chunk;
+        at = line + 2 + chunk + 2;
+    }
+    return false;
+}
+
+static const struct answer *choose_answer(struct bench *bench, const struct request *request)
+{
+    if (bench->bad_body != NULL && strstr(request->body, bench->bad_body) != NULL)
+        return &bench->bad_answer;
+    return bench->request_count < bench->answer_count ? &bench->answers[bench->request_count] : &bench->otherwise;
+}
+
+static void give_answer(struct connection *c, const struct answer *answer)
+{
+    c->bench->request_count++;
+    if (answer->text != NULL && send(c->fd, answer->text, strlen(answer->text), MSG_NOSIGNAL) < 0)
+        fail_msg("the script's answer did not go out");
+    if (answer->behaviour == HANG)
+        loop_watch_change(c->watch, 0, NULL);
+    else
+        close_connection(c, answer->behaviour == CLOSE_AT_HEAD);
+}
+
+static void handle_bytes(struct connection *c)
+{
+    struct bench *bench = c->bench;
+    const char *end = memmem(c->bytes, c->len, "\r\n\r\n", 4);
+    if (end == NULL)
+        return;
+    if (bench->request_count == REQUESTS_MAX)
+        fail_msg("more than %d requests", REQUESTS_MAX);
+    struct request *request = &bench->requests[bench->request_count];
+    *request = (struct request){0};
+    snprintf(request->head, sizeof(request->head), "%.*s", (int)(end + 2 - c->bytes), c->bytes);
+    bool whole = take_body(c, end + 4, request);
+    const struct answer *answer = choose_answer(bench, request);
+    if (whole || answer->behaviour == ANSWER_EARLY || answer->behaviour == CLOSE_AT_HEAD || answer->behaviour == HANG)
+        give_answer(c, answer);
+}
+
+static void on_bytes(void *ctx, int fd, uint32_t events)
+{
+    struct connection *c = ctx;
+    (void)events;
+    alloc_fail_pause();
+    ssize_t n = recv(fd, c->bytes + c->len, REQUEST_MAX - c->len, 0);
+    if (n > 0) {
+        c->len += (size_t)n;
+        handle_bytes(c);
+    } else if (n == 0 || errno != EAGAIN) {
+        close_connection(c, false);
+    }
+    alloc_fail_resume();
+}
+
+static void on_connection(void *ctx, int fd, const struct sockaddr *addr, socklen_t addr_len)
+{
+    struct bench *bench = ctx;
+    (void)addr;
+    (void)addr_len;
+    alloc_fail_pause();
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        struct connection *c = &bench->connections[i];
+        if (c->fd >= 0)
+            continue;
+        c->fd = fd;
+        c->len = 0;
+        bench->open++;
+        bench->most_open = bench->open > bench->most_open ? bench->open : bench->most_open;
+        if (loop_watch_add(bench->loop, fd, EPOLLIN, on_bytes, c, &c->watch, NULL) < 0)
+            fail_msg("cannot watch a connection");
+        alloc_fail_resume();
+        return;
+    }
+    fail_msg("more than %d connections", CONNECTIONS_MAX);
+}
+
+static void collector_up(struct bench *bench)
+{
+    char address[32];
+    struct err err;
+    snprintf(address, sizeof(address), "127.0.0.1:%u", bench->port);
+    if (listener_new(bench->loop, address, on_connection, bench, &bench->pauses, &bench->listener, &err) < 0)
+        fail_msg("%s", err.text);
+    bench->port = listener_port(bench->listener);
+    snprintf(bench->url, sizeof(bench->url), "http://127.0.0.1:%u", bench->port);
+}
+
+static void collector_down(struct bench *bench)
+{
+    bench->listener = listener_free(bench->listener);
+}
+
+static void script(struct bench *bench, const struct answer *answers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        bench->answers[i] = answers[i];
+    bench->answer_count = count;
+}
+
+/* ---- the bench ---- */
+
+static void on_settled(void *ctx, uint64_t id, bool stored)
+{
+    struct bench *bench = ctx;
+    if (bench->settled_count == REQUESTS_MAX)
+        fail_msg("more than %d settled", REQUESTS_MAX);
+    bench->settled_ids[bench->settled_count] = id;
+    bench->settled_stored[bench->settled_count] = stored;
+    bench->settled_count++;
+}
+
+static struct bench *bench_new(uint64_t budget)
+{
+    struct bench *bench = calloc(1, sizeof(*bench));
+    struct err err;
+    assert_non_null(bench);
+    bench->requests = calloc(REQUESTS_MAX + 1, sizeof(*bench->requests));
+    assert_non_null(bench->requests);
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        bench->connections[i] = (struct connection){.bench = bench, .fd = -1, .bytes = malloc(REQUEST_MAX)};
+        assert_non_null(bench->connections[i].bytes);
+    }
+    if (loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &bench->httpc, &err) < 0 ||
+        spool_new_memory(budget, &bench->spool, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(0, labels_add_list(&bench->labels, span_of("team=shop"), NULL, NULL));
+    assert_int_equal(0, targets_parse(span_of("api=http://127.0.0.1:6060/debug/pprof"), &bench->targets, NULL));
+    collector_up(bench);
+    bench->otherwise = (struct answer){ANSWER, STORED};
+    bench->options = (struct push_options){
+        .collector = bench->url, .service = "web", .instance_id = "web-1", .labels = &bench->labels, .targets = &bench->targets,
+        .retry_min_ms = RETRY_MIN_MS, .retry_max_ms = RETRY_MAX_MS, .connect_timeout_ms = 2000, .timeout_ms = 5000,
+        .settled = on_settled, .settled_ctx = bench};
+    return bench;
+}
+
+static void bench_start(struct bench *bench)
+{
+    struct err err = err_untouched;
+    expect_success("push_new", push_new(bench->loop, bench->httpc, bench->spool, &bench->options, &bench->push, &err), &err);
+}
+
+static void bench_free(struct bench *bench)
+{
+    push_free(bench->push);
+    httpc_free(bench->httpc);
+    spool_free(bench->spool);
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        if (bench->connections[i].fd >= 0)
+            close_connection(&bench->connections[i], true);
+        free(bench->connections[i].bytes);
+    }
+    listener_free(bench->listener);
+    loop_free(bench->loop);
+    free(bench->requests);
+    free(bench);
+}
+
+static int setup(void **state)
+{
+    *state = bench_new(SPOOL_BUDGET_DEFAULT);
+    bench_start(*state);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    alloc_fail_disarm();
+    bench_free(*state);
+    return 0;
+}
+
+static uint64_t add_bytes(struct bench *bench, const char *type, const char *target, const void *bytes, size_t len)
+{
+    struct spool_meta meta = {.time_ms = INT64_C(1795366000000)};
+    struct err err;
+    uint64_t id = 0;
+    snprintf(meta.type, sizeof(meta.type), "%s", type);
+    snprintf(meta.target, sizeof(meta.target), "%s", target);
+    if (spool_begin(bench->spool, &meta, &err) < 0 || spool_write(bench->spool, bytes, len, &err) < 0 ||
+        spool_commit(bench->spool, 0, &id, &err) < 0)
+        fail_msg("%s", err.text);
+    return id;
+}
+
+static uint64_t add(struct bench *bench, const char *body)
+{
+    return add_bytes(bench, "heap", "", body, strlen(body));
+}
+
+static void on_turn(void *ctx)
+{
+    struct bench *bench = ctx;
+    if (bench->until(bench))
+        loop_stop(bench->loop);
+}
+
+static int64_t no_opinion(void *ctx)
+{
+    (void)ctx;
+    return -1;
+}
+
+static void on_deadline(void *ctx)
+{
+    struct bench *bench = ctx;
+    bench->late = true;
+    loop_stop(bench->loop);
+}
+
+static bool never(struct bench *bench)
+{
+    (void)bench;
+    return false;
+}
+
+/* Runs the loop until the condition holds; true when it came to that in time. */
+static bool run(struct bench *bench, bool (*until)(struct bench *bench), int64_t most_ms)
+{
+    bench->until = until;
+    bench->late = false;
+    bench->hook = (struct loop_hook){.wait_ms = no_opinion, .run = on_turn, .ctx = bench};
+    loop_hook_add(bench->loop, &bench->hook);
+    loop_timer_init(&bench->deadline, bench->loop, on_deadline, bench);
+    loop_timer_arm(&bench->deadline, most_ms);
+    assert_int_equal(0, loop_run(bench->loop, NULL));
+    loop_timer_disarm(&bench->deadline);
+    loop_hook_remove(bench->loop, &bench->hook);
+    return !bench->late;
+}
+
+static bool is_idle(struct bench *bench)
+{
+    return push_is_idle(bench->push);
+}
+
+static void send_all(struct bench *bench)
+{
+    push_kick(bench->push);
+    if (!run(bench, is_idle, PATIENCE_MS))
+        fail_msg("not sent after %d s: %s", PATIENCE_MS / 1000, push_get_stats(bench->push)->last_error);
+}
+
+static uint64_t result_count(const struct bench *bench, enum push_result result)
+{
+    return push_get_stats(bench->push)->results[result];
+}
+
+/* Exactly these results, and no others. */
+static void expect_results(const struct bench *bench, const uint64_t expected[static PUSH_RESULT_COUNT])
+{
+    for (unsigned r = 0; r < PUSH_RESULT_COUNT; r++)
+        expect_number(push_result_names[r], (long long)expected[r], (long long)result_count(bench, r));
+}
+
+static uint64_t dropped_count(const struct bench *bench)
+{
+    uint64_t sum = 0;
+    for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
+        sum += push_get_stats(bench->push)->dropped[r];
+    return sum;
+}
+
+/* The bodies in the order of the requests, one word each. */
+static void expect_bodies(const struct bench *bench, const char *expected)
+{
+    char got[2048] = "";
+    for (unsigned i = 0; i < bench->request_count; i++)
+        snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s", i > 0 ? " " : "", bench->requests[i].body);
+    expect_text("bodies", expected, got);
+}
+
+/* ---- stored ---- */
+
+static void profile_is_posted_with_its_identity_and_leaves_the_spool(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t id = add_bytes(bench, "cpu", "api", "body of it", 10);
+    assert_false(push_is_idle(bench->push));
+    int64_t before = loop_wall_ms();
+    send_all(bench);
+    const struct push_stats *stats = push_get_stats(bench->push);
+    expect_contains("head", bench->requests[0].head,
+                    "POST /api/0/profiles?service=web&type=cpu&labels=team%3Dshop%2Ctarget%3Dapi"
+                    "&created_at=2026-11-22T16%3A46%3A40&instance_id=web-1 HTTP/1.1\r\n");
+    expect_contains("head", bench->requests[0].head, "\r\nContent-Type: application/octet-stream\r\n");
+    expect_contains("head", bench->requests[0].head, "\r\nContent-Length: 10\r\n");
+    assert_null(strcasestr(bench->requests[0].head, "\r\nExpect:"));
+    expect_bodies(bench, "body of it");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_STORED] = 1});
+    assert_int_equal(10, stats->stored_bytes);
+    assert_int_equal(0, stats->failures);
+    assert_int_equal(0, stats->failing_since_ms);
+    assert_in_range(stats->last_stored_wall_ms, before, loop_wall_ms());
+    assert_string_equal("", stats->last_error);
+    assert_int_equal(1, bench->settled_count);
+    assert_int_equal(id, bench->settled_ids[0]);
+    assert_true(bench->settled_stored[0]);
+    assert_int_equal(0, spool_get_stats(bench->spool)->items);
+    assert_int_equal(0, spool_get_stats(bench->spool)->bytes);
+}
+
+static void profiles_go_oldest_first_and_one_at_a_time(void **state)
+{
+    struct bench *bench = *state;
+    add(bench, "one");
+    add(bench, "two");
+    add(bench, "three");
+    send_all(bench);
+    add(bench, "four");
+    send_all(bench);
+    expect_bodies(bench, "one two three four");
+    assert_int_equal(1, bench->most_open);
+}
+
+static void nothing_to_send_is_idle(void **state)
+{
+    struct bench *bench = *state;
+    assert_true(push_is_idle(bench->push));
+    push_kick(bench->push);
+    push_now(bench->push);
+    assert_false(run(bench, never, 50));
+    assert_int_equal(0, bench->request_count);
+    assert_true(push_is_idle(bench->push));
+}
+
+static void an_empty_profile_is_posted_like_any(void **state)
+{
+    struct bench *bench = *state;
+    add(bench, "");
+    send_all(bench);
+    assert_int_equal(1, bench->request_count);
+    expect_contains("head", bench->requests[0].head, "\r\nContent-Length: 0\r\n");
+    assert_int_equal(1, result_count(bench, PUSH_STORED));
+}
+
+static void a_large_profile_arrives_whole(void **state)
+{
+    struct bench *bench = *state;
+    size_t len = 400 * 1024;
+    char *body = malloc(len);
+    assert_non_null(body);
+    memset(body, 'x', len);
+    add_bytes(bench, "heap", "", body, len);
+    free(body);
+    send_all(bench);
+    assert_int_equal(len, bench->requests[0].body_len);
+    assert_int_equal(len, push_get_stats(bench->push)->stored_bytes);
+}
+
+/* ---- dropped ---- */
+
+static void refused_profile_is_dropped_and_the_next_goes_at_once(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER, REFUSED}, {ANSWER, "HTTP/1.1 422 X\r\n" CLOSES "{\"code\":422,\"error\":\"bad\"}"}};
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "bad");
+    add(bench, "worse");
+    add(bench, "good");
+    send_all(bench);
+    expect_bodies(bench, "bad worse good");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_REFUSED] = 2, [PUSH_STORED] = 1});
+    assert_int_equal(2, push_get_stats(bench->push)->dropped[PUSH_DROP_REFUSED]);
+    assert_int_equal(2, dropped_count(bench));
+    assert_int_equal(3, bench->settled_count);
+    assert_false(bench->settled_stored[0]);
+    assert_true(bench->settled_stored[2]);
+}
+
+static void a_refusal_is_no_failing_collector(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER, FAILED}, {ANSWER, REFUSED}};
+    const struct push_stats *stats = push_get_stats(bench->push);
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "bad");
+    send_all(bench);
+    assert_int_equal(1, result_count(bench, PUSH_LATER));
+    assert_int_equal(1, result_count(bench, PUSH_REFUSED));
+    assert_int_equal(0, stats->failures);
+    assert_int_equal(0, stats->failing_since_ms);
+    assert_string_equal("answered 400 \"profile is empty: no samples\"", stats->last_error);
+}
+
+static void too_large_is_dropped_whoever_says_so(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER, "HTTP/1.1 413 Payload Too Large\r\n" CLOSES "<html>nginx"},
+                                            {ANSWER_EARLY, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n" CLOSES}};
+    size_t len = 300 * 1024;
+    char *body = calloc(1, len);
+    assert_non_null(body);
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    add_bytes(bench, "heap", "", body, len);
+    free(body);
+    add(bench, "good");
+    send_all(bench);
+    /* the second one may learn of it only by a reset: then it is tried again, and stored by this script */
+    uint64_t dropped = push_get_stats(bench->push)->dropped[PUSH_DROP_TOO_LARGE];
+    assert_in_range(dropped, 1, 2);
+    assert_int_equal(3, dropped + result_count(bench, PUSH_STORED));
+    assert_int_equal(dropped, dropped_count(bench));
+}
+
+/* ---- tried again ---- */
+
+static void failures_are_tried_again_until_it_is_stored(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {
+        {ANSWER, FAILED},
+        {ANSWER, "HTTP/1.1 503 Service Unavailable\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 429 Too Many Requests\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 408 Request Timeout\r\n" CLOSES},
+    };
+    const struct push_stats *stats = push_get_stats(bench->push);
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    add(bench, "two");
+    send_all(bench);
+    expect_bodies(bench, "one one one one one two");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_LATER] = 4, [PUSH_STORED] = 2});
+    assert_int_equal(0, dropped_count(bench));
+    assert_int_equal(0, stats->failures);
+    assert_string_equal("", stats->last_error);
+}
+
+static bool has_failed_three_times(struct bench *bench)
+{
+    return push_get_stats(bench->push)->failures == 3;
+}
+
+static void while_it_fails_the_stats_say_since_when_and_why(void **state)
+{
+    struct bench *bench = *state;
+    const struct push_stats *stats = push_get_stats(bench->push);
+    bench->otherwise = (struct answer){ANSWER, FAILED};
+    add(bench, "one");
+    int64_t before = loop_now_ms(bench->loop);
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_three_times, PATIENCE_MS));
+    assert_in_range(stats->failing_since_ms, before, loop_now_ms(bench->loop) - 2 * RETRY_MIN_MS);
+    assert_string_equal("answered 500 \"internal server error\"", stats->last_error);
+    assert_int_equal(0, bench->settled_count);
+    assert_int_equal(1, spool_get_stats(bench->spool)->items);
+    bench->otherwise = (struct answer){ANSWER, STORED};
+    send_all(bench);
+    assert_int_equal(0, stats->failing_since_ms);
+}
+
+/* Whatever is not profefe's word is no reason to lose a profile: a token being rotated, a portal, a wrong URL. */
+static void wrong_collector_loses_nothing(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {
+        {ANSWER, "HTTP/1.1 401 Unauthorized\r\n" CLOSES "{\"code\":401,\"error\":\"x\"}"},
+        {ANSWER, "HTTP/1.1 403 Forbidden\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 404 Not Found\r\n" CLOSES "{\"code\":404,\"error\":\"nothing found\"}"},
+        {ANSWER, "HTTP/1.1 405 Method Not Allowed\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 407 Proxy Authentication Required\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 200 OK\r\n" CLOSES "<html>Welcome to the hotel</html>"},
+        {ANSWER, "HTTP/1.1 200 OK\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 204 No Content\r\n" CLOSES},
+        {ANSWER, "HTTP/1.1 400 Bad Request\r\n" CLOSES "<html>bad request</html>"},
+    };
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    add(bench, "two");
+    send_all(bench);
+    expect_bodies(bench, "one one one one one one one one one one one two");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_WRONG] = COUNT_OF(answers), [PUSH_STORED] = 2});
+    assert_int_equal(0, dropped_count(bench));
+}
+
+static bool has_failed_once(struct bench *bench)
+{
+    return push_get_stats(bench->push)->failures == 1;
+}
+
+static void wrong_collector_is_told_in_words(void **state)
+{
+    struct bench *bench = *state;
+    bench->otherwise = (struct answer){ANSWER, "HTTP/1.1 200 OK\r\n" CLOSES "<html>\x1b[31mhotel</html>"};
+    add(bench, "one");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    assert_string_equal("answered 200 \"<html>\\x1b[31mhotel</html>\": not what profefe says; is the collector's URL right?",
+                        push_get_stats(bench->push)->last_error);
+}
+
+static void a_lost_reply_is_unsure_and_sent_again(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{CLOSE_AT_END, NULL}, {CLOSE_AT_END, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":200"}};
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    send_all(bench);
+    expect_bodies(bench, "one one one");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = 2, [PUSH_STORED] = 1});
+}
+
+static void a_reply_broken_off_after_a_500_is_still_a_500(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{CLOSE_AT_END, "HTTP/1.1 500 X\r\nContent-Length: 100\r\n\r\n{\"code\":500"}};
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    send_all(bench);
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_LATER] = 1, [PUSH_STORED] = 1});
+}
+
+static void a_cut_body_is_a_network_failure(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{CLOSE_AT_HEAD, NULL}};
+    size_t len = 4 * 1024 * 1024; /* more than both socket buffers hold */
+    char *body = calloc(1, len);
+    assert_non_null(body);
+    script(bench, answers, COUNT_OF(answers));
+    uint64_t id = add_bytes(bench, "heap", "", body, len);
+    free(body);
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_NETWORK] = 1});
+    assert_int_equal(0, spool_remove(bench->spool, id));
+}
+
+static void a_collector_that_hangs_times_out(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{HANG, NULL}};
+    bench->push = push_free(bench->push);
+    bench->options.timeout_ms = 100;
+    bench_start(bench);
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    send_all(bench);
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = 1, [PUSH_STORED] = 1});
+}
+
+static bool has_failed_five_times(struct bench *bench)
+{
+    return push_get_stats(bench->push)->failures >= 5;
+}
+
+static void collector_down_then_up_loses_nothing(void **state)
+{
+    struct bench *bench = *state;
+    collector_down(bench);
+    add(bench, "one");
+    add(bench, "two");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_five_times, PATIENCE_MS));
+    add(bench, "three");
+    assert_int_equal(0, bench->request_count);
+    assert_int_equal(result_count(bench, PUSH_NETWORK), push_get_stats(bench->push)->failures);
+    expect_contains("words", push_get_stats(bench->push)->last_error, "refused: ");
+    collector_up(bench);
+    send_all(bench);
+    expect_bodies(bench, "one two three");
+    assert_int_equal(0, dropped_count(bench));
+}
+
+static void retry_after_is_kept_to(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER, "HTTP/1.1 503 X\r\nRetry-After: 1\r\n" CLOSES}};
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    int64_t before = loop_wall_ms();
+    send_all(bench);
+    assert_in_range(loop_wall_ms() - before, 1000, 1000 + PATIENCE_MS / 2);
+}
+
+static void push_now_does_not_wait_and_begins_anew_with_short_waits(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER, "HTTP/1.1 503 X\r\nRetry-After: 600\r\n" CLOSES}, {ANSWER, FAILED}};
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    push_kick(bench->push); /* does not cut the wait */
+    assert_false(run(bench, is_idle, 100));
+    assert_int_equal(1, bench->request_count);
+    int64_t before = loop_wall_ms();
+    push_now(bench->push);
+    assert_true(run(bench, is_idle, PATIENCE_MS));
+    assert_in_range(loop_wall_ms() - before, 0, 5000);
+    assert_int_equal(3, bench->request_count);
+}
+
+/* ---- one profile that the collector fails on ---- */
+
+static void profile_that_fails_while_the_next_passes_is_dropped(void **state)
+{
+    struct bench *bench = *state;
+    bench->bad_body = "bad";
+    bench->bad_answer = (struct answer){ANSWER, FAILED};
+    uint64_t bad = add(bench, "bad");
+    add(bench, "two");
+    add(bench, "three");
+    send_all(bench);
+    expect_bodies(bench, "bad bad bad bad bad two bad three");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_LATER] = 6, [PUSH_STORED] = 2});
+    assert_int_equal(1, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
+    assert_int_equal(1, dropped_count(bench));
+    assert_int_equal(bad, bench->settled_ids[1]);
+    assert_false(bench->settled_stored[1]);
+}
+
+/* An 8 MB heap may kill the server each time: no reply, the whole body sent. */
+static void profile_that_kills_the_server_is_dropped_too(void **state)
+{
+    struct bench *bench = *state;
+    bench->bad_body = "bad";
+    bench->bad_answer = (struct answer){CLOSE_AT_END, NULL};
+    add(bench, "bad");
+    add(bench, "two");
+    send_all(bench);
+    expect_bodies(bench, "bad bad bad bad bad two bad");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = 6, [PUSH_STORED] = 1});
+    assert_int_equal(1, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
+}
+
+static void two_bad_profiles_are_both_dropped(void **state)
+{
+    struct bench *bench = *state;
+    bench->bad_body = "bad";
+    bench->bad_answer = (struct answer){ANSWER, FAILED};
+    add(bench, "bad-1");
+    add(bench, "good-1");
+    add(bench, "bad-2");
+    add(bench, "good-2");
+    send_all(bench);
+    assert_int_equal(2, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
+    assert_int_equal(2, result_count(bench, PUSH_STORED));
+}
+
+static bool all_dropped_or_stored(struct bench *bench)
+{
+    return bench->request_count >= 30 || push_is_idle(bench->push);
+}
+
+/* Where nothing passes, nothing is to blame. */
+static void a_server_that_fails_on_all_loses_nothing(void **state)
+{
+    struct bench *bench = *state;
+    bench->otherwise = (struct answer){ANSWER, FAILED};
+    add(bench, "one");
+    add(bench, "two");
+    add(bench, "three");
+    push_kick(bench->push);
+    assert_true(run(bench, all_dropped_or_stored, PATIENCE_MS));
+    assert_int_equal(3, spool_get_stats(bench->spool)->items);
+    assert_int_equal(0, dropped_count(bench));
+    bench->otherwise = (struct answer){ANSWER, STORED};
+    send_all(bench);
+    assert_int_equal(3, result_count(bench, PUSH_STORED));
+    assert_int_equal(0, dropped_count(bench));
+}
+
+static void a_lone_profile_is_tried_for_ever(void **state)
+{
+    struct bench *bench = *state;
+    for (unsigned i = 0; i < 20; i++)
+        bench->answers[i] = (struct answer){ANSWER, FAILED};
+    bench->answer_count = 20;
+    add(bench, "one");
+    send_all(bench);
+    assert_int_equal(21, bench->request_count);
+    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(0, dropped_count(bench));
+}
+
+/* Five failures by an outage, and the server is back with the sixth try, which is the next one's. */
+static void profile_that_only_met_an_outage_gets_its_last_try(void **state)
+{
+    struct bench *bench = *state;
+    for (unsigned i = 0; i < PUSH_BLOCKED_TRIES; i++)
+        bench->answers[i] = (struct answer){ANSWER, FAILED};
+    bench->answer_count = PUSH_BLOCKED_TRIES;
+    add(bench, "one");
+    add(bench, "two");
+    send_all(bench);
+    expect_bodies(bench, "one one one one one two one");
+    assert_int_equal(2, result_count(bench, PUSH_STORED));
+    assert_int_equal(0, dropped_count(bench));
+}
+
+/* The way to the server is nobody's fault, however often. */
+static void network_failures_blame_no_profile(void **state)
+{
+    struct bench *bench = *state;
+    collector_down(bench);
+    add(bench, "one");
+    add(bench, "two");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_five_times, PATIENCE_MS));
+    assert_false(run(bench, never, 200));
+    collector_up(bench);
+    send_all(bench);
+    expect_bodies(bench, "one two");
+}
+
+/* ---- evicted, expired, freed ---- */
+
+static bool has_request(struct bench *bench)
+{
+    return bench->request_count > 0;
+}
+
+static int small_setup(void **state)
+{
+    *state = bench_new(SPOOL_BUDGET_MIN);
+    bench_start(*state);
+    return 0;
+}
+
+static void profile_evicted_while_it_is_sent_is_given_up(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{HANG, NULL}};
+    size_t len = SPOOL_BUDGET_MIN - 16 * 1024; /* more than the socket buffers of 64 KiB hold */
+    char *body = malloc(len);
+    assert_non_null(body);
+    memset(body, 'x', len);
+    script(bench, answers, COUNT_OF(answers));
+    uint64_t first = add_bytes(bench, "heap", "", body, len);
+    push_kick(bench->push);
+    assert_true(run(bench, has_request, PATIENCE_MS));
+    memcpy(body, "second", 7);
+    add_bytes(bench, "heap", "", body, len);
+    free(body);
+    assert_int_equal(1, spool_get_stats(bench->spool)->dropped[SPOOL_DROP_EVICTED]);
+    /* the peer goes on reading, so that the rest of the body is asked for */
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        if (bench->connections[i].watch != NULL)
+            loop_watch_change(bench->connections[i].watch, EPOLLIN, NULL);
+    }
+    bench->request_count = 0;
+    bench->answer_count = 0;
+    send_all(bench);
+    assert_int_equal(1, result_count(bench, PUSH_GONE));
+    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(2, bench->settled_count);
+    assert_int_equal(first, bench->settled_ids[0]);
+    assert_false(bench->settled_stored[0]);
+    assert_true(bench->settled_stored[1]);
+    assert_int_equal(0, dropped_count(bench));
+    assert_int_equal(0, push_get_stats(bench->push)->failures);
+}
+
+/* The collector has it all when it is evicted: a stored profile all the same. */
+static void profile_evicted_after_its_last_byte_counts_as_stored(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{HANG, NULL}};
+    script(bench, answers, COUNT_OF(answers));
+    uint64_t id = add(bench, "one");
+    push_kick(bench->push);
+    assert_true(run(bench, has_request, PATIENCE_MS));
+    assert_int_equal(0, spool_remove(bench->spool, id));
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        if (bench->connections[i].fd < 0)
+            continue;
+        assert_true(send(bench->connections[i].fd, STORED, strlen(STORED), MSG_NOSIGNAL) > 0);
+        close_connection(&bench->connections[i], false);
+    }
+    assert_true(run(bench, is_idle, PATIENCE_MS));
+    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, bench->settled_count);
+}
+
+static void old_profiles_expire_unsent(void **state)
+{
+    struct bench *bench = *state;
+    bench->push = push_free(bench->push);
+    bench->options.age_max_ms = 60 * 1000;
+    bench_start(bench);
+    add(bench, "old"); /* of 2026-11-22T16:46:40Z */
+    struct spool_meta meta = {.type = "heap", .time_ms = loop_wall_ms()};
+    assert_int_equal(0, spool_begin(bench->spool, &meta, NULL));
+    assert_int_equal(0, spool_write(bench->spool, "new", 3, NULL));
+    assert_int_equal(0, spool_commit(bench->spool, 0, NULL, NULL));
+    send_all(bench);
+    expect_bodies(bench, "new");
+    assert_int_equal(1, spool_get_stats(bench->spool)->dropped[SPOOL_DROP_OLD]);
+}
+
+static void free_cancels_whatever_is_under_way(void **state)
+{
+    struct bench *bench = *state;
+    bench->otherwise = (struct answer){HANG, NULL};
+    add(bench, "one");
+    push_kick(bench->push);
+    assert_true(run(bench, has_request, PATIENCE_MS));
+    bench->push = push_free(bench->push); /* a transfer */
+    bench->otherwise = (struct answer){ANSWER, FAILED};
+    bench_start(bench);
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    bench->push = push_free(bench->push); /* a wait */
+    bench->options.sample_labels = true;
+    bench_start(bench);
+    push_kick(bench->push);
+    bench->push = push_free(bench->push); /* a start */
+    assert_false(run(bench, never, 100));
+    assert_int_equal(0, bench->settled_count);
+    assert_int_equal(1, spool_get_stats(bench->spool)->items);
+    assert_null(push_free(NULL));
+}
+
+/* ---- labels in samples ---- */
+
+static int labelled_setup(void **state)
+{
+    struct bench *bench = bench_new(SPOOL_BUDGET_DEFAULT);
+    bench->options.sample_labels = true;
+    bench_start(bench);
+    *state = bench;
+    return 0;
+}
+
+static void labelled_profile_goes_in_chunks(void **state)
+{
+    struct bench *bench = *state;
+    char *bytes = NULL;
+    size_t len = 0;
+    struct err err;
+    if (file_read(FIXTURES "/pprof/ok/go1.24-heap.pb.gz", 8 << 20, &bytes, &len, &err) < 0)
+        fail_msg("%s", err.text);
+    add_bytes(bench, "heap", "api", bytes, len);
+    free(bytes);
+    send_all(bench);
+    expect_contains("head", bench->requests[0].head, "\r\nTransfer-Encoding: chunked\r\n");
+    assert_null(strcasestr(bench->requests[0].head, "\r\nExpect:"));
+    assert_true(bench->requests[0].body_len > 1000);
+    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(len, push_get_stats(bench->push)->stored_bytes);
+    for (unsigned r = 0; r < RELABEL_RESULT_COUNT; r++)
+        assert_int_equal(0, push_get_stats(bench->push)->unlabelled[r]);
+}
+
+static void what_cannot_be_labelled_goes_as_it_came(void **state)
+{
+    struct bench *bench = *state;
+    add(bench, "no profile");
+    send_all(bench);
+    expect_bodies(bench, "no profile");
+    assert_int_equal(1, push_get_stats(bench->push)->unlabelled[RELABEL_NOT_A_PROFILE]);
+    assert_int_equal(1, result_count(bench, PUSH_STORED));
+}
+
+static void labelled_profile_is_tried_again_whole(void **state)
+{
+    struct bench *bench = *state;
+    char *bytes = NULL;
+    size_t len = 0;
+    bench->answers[0] = (struct answer){ANSWER, FAILED};
+    bench->answers[1] = (struct answer){CLOSE_AT_END, NULL};
+    bench->answer_count = 2;
+    assert_int_equal(0, file_read(FIXTURES "/pprof/ok/go1.24-cpu.pb.gz", 8 << 20, &bytes, &len, NULL));
+    add_bytes(bench, "cpu", "", bytes, len);
+    free(bytes);
+    send_all(bench);
+    assert_int_equal(3, bench->request_count);
+    for (unsigned i = 1; i < 3; i++) {
+        assert_int_equal(bench->requests[0].body_len, bench->requests[i].body_len);
+        assert_memory_equal(bench->requests[0].body, bench->requests[i].body, sizeof(bench->requests[0].body));
+    }
+}
+
+static void labelled_profile_evicted_before_it_is_read_is_given_up(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t id = add(bench, "one");
+    push_kick(bench->push);
+    /* sent from the loop: nothing is read yet */
+    assert_int_equal(0, spool_remove(bench->spool, id));
+    add(bench, "two");
+    send_all(bench);
+    expect_bodies(bench, "two");
+}
+
+/* ---- without memory ---- */
+
+static int new_attempt(void *ctx)
+{
+    struct bench *bench = ctx;
+    struct push *push = NULL;
+    struct err err = {0};
+    int rc = push_new(bench->loop, bench->httpc, bench->spool, &bench->options, &push, &err);
+    if (rc < 0) {
+        assert_int_equal(-ENOMEM, rc);
+        assert_null(push);
+        assert_non_null(strstr(err.text, "no memory"));
+    }
+    push_free(push);
+    return rc;
+}
+
+/* An allocation of ours that fails while a profile is sent: it is tried again, and arrives. */
+static int send_attempt(void *ctx)
+{
+    struct bench *bench = ctx;
+    bench->request_count = 0;
+    bench->settled_count = 0;
+    uint64_t stored = result_count(bench, PUSH_STORED);
+    alloc_fail_pause();
+    add(bench, "one");
+    alloc_fail_resume();
+    push_kick(bench->push);
+    bool in_time = run(bench, is_idle, PATIENCE_MS);
+    alloc_fail_pause();
+    if (!in_time)
+        fail_msg("not sent: %s", push_get_stats(bench->push)->last_error);
+    assert_int_equal(stored + 1, result_count(bench, PUSH_STORED));
+    assert_int_equal(0, dropped_count(bench));
+    assert_int_equal(1, bench->settled_count);
+    assert_true(bench->settled_stored[0]);
+    alloc_fail_resume();
+    return ALLOC_FAIL_SHED;
+}
+
+static void without_memory_there_is_no_pusher(void **state)
+{
+    struct bench *bench = *state;
+    assert_int_equal(1, alloc_fail_in_turn("push_new", new_attempt, bench));
+}
+
+static void memory_short_for_a_moment_loses_no_profile(void **state)
+{
+    struct bench *bench = *state;
+    unsigned n = 0;
+    bool failed = true;
+    send_attempt(bench); /* makes what stays */
+    for (; failed && n < 2000; n++) {
+        alloc_fail_arm(n, /* for_ever= */ false);
+        send_attempt(bench);
+        failed = alloc_fail_disarm();
+    }
+    assert_in_range(n, 3, 1999);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(profile_is_posted_with_its_identity_and_leaves_the_spool, setup, teardown),
+        cmocka_unit_test_setup_teardown(profiles_go_oldest_first_and_one_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_to_send_is_idle, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_empty_profile_is_posted_like_any, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_profile_arrives_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(refused_profile_is_dropped_and_the_next_goes_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_is_no_failing_collector, setup, teardown),
+        cmocka_unit_test_setup_teardown(too_large_is_dropped_whoever_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(failures_are_tried_again_until_it_is_stored, setup, teardown),
+        cmocka_unit_test_setup_teardown(while_it_fails_the_stats_say_since_when_and_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_collector_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_collector_is_told_in_words, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_reply_is_unsure_and_sent_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reply_broken_off_after_a_500_is_still_a_500, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cut_body_is_a_network_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_collector_that_hangs_times_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(collector_down_then_up_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(retry_after_is_kept_to, setup, teardown),
+        cmocka_unit_test_setup_teardown(push_now_does_not_wait_and_begins_anew_with_short_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(profile_that_fails_while_the_next_passes_is_dropped, setup, teardown),
+        cmocka_unit_test_setup_teardown(profile_that_kills_the_server_is_dropped_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_bad_profiles_are_both_dropped, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_server_that_fails_on_all_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lone_profile_is_tried_for_ever, setup, teardown),
+        cmocka_unit_test_setup_teardown(profile_that_only_met_an_outage_gets_its_last_try, setup, teardown),
+        cmocka_unit_test_setup_teardown(network_failures_blame_no_profile, setup, teardown),
+        cmocka_unit_test_setup_teardown(profile_evicted_while_it_is_sent_is_given_up, small_setup, teardown),
+        cmocka_unit_test_setup_teardown(profile_evicted_after_its_last_byte_counts_as_stored, setup, teardown),
+        cmocka_unit_test_setup_teardown(old_profiles_expire_unsent, setup, teardown),
+        cmocka_unit_test_setup_teardown(free_cancels_whatever_is_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(labelled_profile_goes_in_chunks, labelled_setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_labelled_goes_as_it_came, labelled_setup, teardown),
+        cmocka_unit_test_setup_teardown(labelled_profile_is_tried_again_whole, labelled_setup, teardown),
+        cmocka_unit_test_setup_teardown(labelled_profile_evicted_before_it_is_read_is_given_up, labelled_setup, teardown),
+        cmocka_unit_test_setup_teardown(without_memory_there_is_no_pusher, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_short_for_a_moment_loses_no_profile, setup, teardown),
+    };
+    log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
+    /* First, so that libcurl takes its memory past our wraps: 7.88.1 divides by zero when one of its own fails. */
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

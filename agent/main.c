@@ -1,7 +1,7 @@
 /* profefe-agent: see README.md. main only wires: command line, options, log, run. */
 #include "agent/agent.h"
 #include "agent/cgroup.h"
-#include "agent/command.h"
+#include "agent/agent_command.h"
 #include "common/log.h"
 #include "common/version.h"
 
@@ -20,7 +20,7 @@ enum {
 static int print(int (*write_text)(struct buf *))
 {
     struct buf out;
-    buf_init(&out, COMMAND_HELP_MAX);
+    buf_init(&out, AGENT_COMMAND_HELP_MAX);
     int rc = write_text(&out);
     fputs(buf_text(&out), stdout);
     buf_done(&out);
@@ -66,7 +66,7 @@ static void wait_for_sigterm(void)
         pause();
 }
 
-static int run_daemon(struct command *command, const struct options *options, const struct warnings *warnings)
+static int run_daemon(struct agent_command *command, const struct options *options, const struct warnings *warnings)
 {
     const char *listen = settings_get(&command->settings, SETTING_LISTEN);
     const struct agent_setup setup = {
@@ -85,7 +85,7 @@ static int run_daemon(struct command *command, const struct options *options, co
     return command->sidecar ? 0 : 1;
 }
 
-static int run_once(const struct command *command, const struct options *options)
+static int run_once(const struct agent_command *command, const struct options *options)
 {
     struct err err;
     int rc = agent_run_once(options, command->timeout_ms, &err);
@@ -94,14 +94,14 @@ static int run_once(const struct command *command, const struct options *options
     return rc < 0 ? 1 : rc;
 }
 
-static int run(struct command *command)
+static int run(struct agent_command *command)
 {
     static struct options options;   /* tens of kilobytes: not for the stack */
     static struct warnings warnings;
     struct err err;
     char host[HOST_NAME_MAX + 1] = "localhost";
     if (command->help)
-        return print(command_write_help);
+        return print(agent_command_write_help);
     if (command->version)
         return print(write_version);
     gethostname(host, sizeof(host) - 1);
@@ -120,9 +120,9 @@ static int run(struct command *command)
 
 int main(int argc, char **argv)
 {
-    static struct command command;
-    command_read(&command, argc, argv, environ);
+    static struct agent_command command;
+    agent_command_read(&command, argc, argv, environ);
     int rc = run(&command);
-    command_done(&command);
+    agent_command_done(&command);
     return rc;
 }

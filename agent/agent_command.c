@@ -1,4 +1,4 @@
-#include "agent/command.h"
+#include "agent/agent_command.h"
 
 #include "common/parse.h"
 
@@ -38,7 +38,7 @@ static bool is_sidecar(const struct settings *settings, char *const *env)
     return sidecar;
 }
 
-static void read_timeout(struct command *command, const char *text)
+static void read_timeout(struct agent_command *command, const char *text)
 {
     struct err err;
     int rc = parse_duration_ms(span_of(text), 1000, 3600 * 1000, &command->timeout_ms, &err);
@@ -47,7 +47,7 @@ static void read_timeout(struct command *command, const char *text)
 }
 
 /* Switches and the two values that are no settings. Returns false when arg is none of them. */
-static bool take_own(struct command *command, int argc, char *const *argv, int *index, const char **config)
+static bool take_own(struct agent_command *command, int argc, char *const *argv, int *index, const char **config)
 {
     const char *arg = argv[*index];
     const struct {
@@ -90,7 +90,7 @@ static const char *near_option(struct span name)
     return near;
 }
 
-static void unknown_option(struct command *command, const char *arg)
+static void unknown_option(struct agent_command *command, const char *arg)
 {
     struct text_quoted q;
     const char *name = text_has_prefix(arg, "--") ? arg + 2 : arg;
@@ -101,7 +101,7 @@ static void unknown_option(struct command *command, const char *arg)
         warnings_add(&command->problems, "unknown option %s; --help lists them", text_quote(&q, arg));
 }
 
-static const char *read_flags(struct command *command, int argc, char *const *argv)
+static const char *read_flags(struct agent_command *command, int argc, char *const *argv)
 {
     const char *config = NULL;
     for (int i = 1; i < argc; i++) {
@@ -117,9 +117,9 @@ static const char *read_flags(struct command *command, int argc, char *const *ar
     return config;
 }
 
-void command_read(struct command *command, int argc, char *const *argv, char *const *env)
+void agent_command_read(struct agent_command *command, int argc, char *const *argv, char *const *env)
 {
-    *command = (struct command){.timeout_ms = COMMAND_ONCE_TIMEOUT_MS};
+    *command = (struct agent_command){.timeout_ms = AGENT_COMMAND_ONCE_TIMEOUT_MS};
     settings_init(&command->settings);
     const char *config = read_flags(command, argc, argv);
     settings_read_env(&command->settings, SETTING_AGENT, env, add_problem, &command->problems);
@@ -129,12 +129,12 @@ void command_read(struct command *command, int argc, char *const *argv, char *co
     command->sidecar = is_sidecar(&command->settings, env);
 }
 
-void command_done(struct command *command)
+void agent_command_done(struct agent_command *command)
 {
     settings_done(&command->settings);
 }
 
-int command_write_help(struct buf *out)
+int agent_command_write_help(struct buf *out)
 {
     buf_puts(out, "Usage: profefe-agent [OPTION]...\n"
                   "Scrapes Go pprof servers and pushes each profile to profefe.\n\n"

@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 enum {
-    COMMAND_ONCE_TIMEOUT_MS = 2 * 60 * 1000, /* default of --timeout */
-    COMMAND_HELP_MAX = 32 * 1024,
+    AGENT_COMMAND_ONCE_TIMEOUT_MS = 2 * 60 * 1000, /* default of --timeout */
+    AGENT_COMMAND_HELP_MAX = 32 * 1024,
 };
 
-struct command {
+struct agent_command {
     bool help;
     bool version;
     bool check;
@@ -26,10 +26,10 @@ struct command {
 };
 
 /* Reads everything and never fails: what is wrong is in problems, so that a sidecar can go on and say it. Free with
- * command_done. */
-void command_read(struct command *command, int argc, char *const *argv, char *const *env);
-void command_done(struct command *command);
+ * agent_command_done. */
+void agent_command_read(struct agent_command *command, int argc, char *const *argv, char *const *env);
+void agent_command_done(struct agent_command *command);
 
-int command_write_help(struct buf *out);
+int agent_command_write_help(struct buf *out);
 
 #endif

@@ -2,11 +2,11 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
-#include "agent/command.h"
+#include "agent/agent_command.h"
 
 #include <unistd.h>
 
-static char ini_path[] = "/tmp/test_command_XXXXXX";
+static char ini_path[] = "/tmp/test_agent_command_XXXXXX";
 
 static int make_ini(void **state)
 {
@@ -29,7 +29,7 @@ static void write_ini(const char *text)
     assert_int_equal(0, fclose(f));
 }
 
-static struct command command;
+static struct agent_command command;
 
 static void read_command(const char *const *argv, const char *const *env)
 {
@@ -37,7 +37,7 @@ static void read_command(const char *const *argv, const char *const *env)
     int argc = 0;
     while (argv[argc] != NULL)
         argc++;
-    command_read(&command, argc, words_of(argv), words_of(env != NULL ? env : none));
+    agent_command_read(&command, argc, words_of(argv), words_of(env != NULL ? env : none));
 }
 
 static void expect_no_problem(const char *row)
@@ -68,9 +68,9 @@ static void switches(void **state)
         assert_int_equal(rows[i].version, command.version);
         assert_int_equal(rows[i].check, command.check);
         assert_int_equal(rows[i].once, command.once);
-        assert_int_equal(COMMAND_ONCE_TIMEOUT_MS, command.timeout_ms);
+        assert_int_equal(AGENT_COMMAND_ONCE_TIMEOUT_MS, command.timeout_ms);
         assert_false(command.sidecar);
-        command_done(&command);
+        agent_command_done(&command);
     }
 }
 
@@ -84,10 +84,10 @@ static void timeout_is_a_duration_in_both_forms(void **state)
     } rows[] = {
         {{"x", "--timeout", "4s"}, 4000, NULL},
         {{"x", "--timeout=1h"}, 3600000, NULL},
-        {{"x", "--timeout"}, COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a value after it"},
-        {{"x", "--timeout="}, COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a whole number with a unit"},
-        {{"x", "--timeout", "0s"}, COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a whole number with a unit (ms, s, m, h) from 1s to 1h"},
-        {{"x", "--timeout", "4"}, COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected"},
+        {{"x", "--timeout"}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a value after it"},
+        {{"x", "--timeout="}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a whole number with a unit"},
+        {{"x", "--timeout", "0s"}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a whole number with a unit (ms, s, m, h) from 1s to 1h"},
+        {{"x", "--timeout", "4"}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         read_command(rows[i].argv, NULL);
@@ -96,7 +96,7 @@ static void timeout_is_a_duration_in_both_forms(void **state)
             expect_no_problem(rows[i].argv[1]);
         else
             expect_contains(rows[i].argv[1], warnings_text(&command.problems, 0), rows[i].words);
-        command_done(&command);
+        agent_command_done(&command);
     }
 }
 
@@ -138,7 +138,7 @@ static void each_bad_word_is_named_with_the_near_miss(void **state)
         read_command(rows[i].argv, NULL);
         expect_number(rows[i].argv[1], 1, command.problems.count);
         expect_contains(rows[i].argv[1], warnings_text(&command.problems, 0), rows[i].words);
-        command_done(&command);
+        agent_command_done(&command);
     }
 }
 
@@ -150,7 +150,7 @@ static void one_bad_word_hides_no_other(void **state)
     read_command(argv, env);
     assert_int_equal(6, command.problems.count);
     assert_string_equal("web", settings_get(&command.settings, SETTING_SERVICE));
-    command_done(&command);
+    agent_command_done(&command);
 }
 
 static void flag_goes_before_environment_before_file_before_default(void **state)
@@ -165,7 +165,7 @@ static void flag_goes_before_environment_before_file_before_default(void **state
     assert_string_equal("2", settings_get(&command.settings, SETTING_CPU_SECONDS));
     assert_string_equal("file", settings_get(&command.settings, SETTING_SERVICE));
     assert_string_equal("2m", settings_get(&command.settings, SETTING_RETRY_MAX));
-    command_done(&command);
+    agent_command_done(&command);
 }
 
 static void bad_ini_line_is_one_problem(void **state)
@@ -178,7 +178,7 @@ static void bad_ini_line_is_one_problem(void **state)
     assert_int_equal(1, command.problems.count);
     snprintf(words, sizeof(words), "%s:3: expected [section] or key = value", ini_path);
     assert_string_equal(words, warnings_text(&command.problems, 0));
-    command_done(&command);
+    agent_command_done(&command);
 }
 
 /* An agent that exits takes its pod down: whatever the variable says short of "no", it is a sidecar. */
@@ -216,7 +216,7 @@ static void sidecar_by_flag_environment_and_file(void **state)
         read_command(argv, env);
         if (command.sidecar != rows[i].sidecar)
             fail_msg("%s %s %s: expected %d", rows[i].env, rows[i].flag, rows[i].ini, rows[i].sidecar);
-        command_done(&command);
+        agent_command_done(&command);
     }
 }
 
@@ -241,7 +241,7 @@ static void garbage_in_every_variable(void **state)
     assert_int_equal(WARNINGS_MAX, warnings_shown(&command.problems));
     for (unsigned i = 0; i + 1 < warnings_shown(&command.problems); i++)
         expect_contains("problem", warnings_text(&command.problems, i), "expected");
-    command_done(&command);
+    agent_command_done(&command);
 }
 
 static void service_links_of_kubernetes_are_no_problem(void **state)
@@ -255,7 +255,7 @@ static void service_links_of_kubernetes_are_no_problem(void **state)
     expect_no_problem("service links");
     for (int id = 0; id < SETTING_COUNT; id++)
         assert_false(settings_is_set(&command.settings, (enum setting_id)id));
-    command_done(&command);
+    agent_command_done(&command);
 }
 
 static void help_names_every_option(void **state)
@@ -263,8 +263,8 @@ static void help_names_every_option(void **state)
     (void)state;
     static const char *const own[] = {"--config FILE", "--once", "--timeout DURATION", "--check", "--version", "--help"};
     struct buf help;
-    buf_init(&help, COMMAND_HELP_MAX);
-    assert_int_equal(0, command_write_help(&help));
+    buf_init(&help, AGENT_COMMAND_HELP_MAX);
+    assert_int_equal(0, agent_command_write_help(&help));
     for (size_t i = 0; i < COUNT_OF(own); i++)
         expect_contains("help", help.data, own[i]);
     for (int id = 0; id < SETTING_COUNT; id++) {
@@ -283,7 +283,7 @@ static int read_attempt(void *ctx)
     unsigned problems = command.problems.count;
     bool named = problems == 0 || strstr(warnings_text(&command.problems, 0), "no memory") != NULL;
     bool sidecar = command.sidecar;
-    command_done(&command);
+    agent_command_done(&command);
     assert_true(named);
     assert_true(sidecar);
     return problems > 0 ? -ENOMEM : 0;
@@ -294,7 +294,7 @@ static void without_memory_it_is_a_problem_like_others(void **state)
     (void)state;
     const char *argv[] = {"x", "--config", ini_path, "--target", "http://h/x", NULL};
     write_ini("[agent]\nservice = web\nlabels = a=b,\n  c=d\n");
-    assert_in_range(alloc_fail_in_turn("command_read", read_attempt, argv), 5, 60);
+    assert_in_range(alloc_fail_in_turn("agent_command_read", read_attempt, argv), 5, 60);
 }
 
 int main(void)

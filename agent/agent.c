@@ -20,6 +20,7 @@ enum {
 
 struct agent {
     const struct agent_setup *setup;
+    const struct options *options; /* setup's; NULL = idle */
     struct engine engine;
     struct httpd *httpd; /* NULL = without */
     struct loop_timer deadline;
@@ -35,7 +36,7 @@ static struct status_view view_of(const struct agent *agent)
     return (struct status_view){
         .problems = agent->setup->problems,
         .warnings = agent->setup->warnings,
-        .options = agent->setup->options,
+        .options = agent->options,
         .gather = agent->engine.gather,
         .push = agent->engine.push,
         .spool = agent->engine.spool,
@@ -151,16 +152,40 @@ static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_
         push_kick(agent->engine.push);
 }
 
-static int start(struct agent *agent, struct err *err)
+/* A pod that shares its process namespace may have anybody's signals; as process 1 these had no effect anyway. */
+static int set_signals(struct agent *agent, struct err *err)
+{
+    int rc = loop_signal_add(agent->engine.loop, SIGTERM, on_signal, agent, err);
+    if (!agent->setup->sidecar)
+        return rc == 0 ? loop_signal_add(agent->engine.loop, SIGINT, on_signal, agent, err) : rc;
+    static const int ignored[] = {SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        signal(ignored[i], SIG_IGN);
+    return rc;
+}
+
+static int start_work(struct agent *agent, struct err *err)
 {
     const struct engine_callbacks callbacks = {.settled = on_settled, .gather = {.taken = on_taken, .ctx = agent}};
+    if (agent->options == NULL)
+        return 0;
+    int rc = engine_start(&agent->engine, agent->options, /* once= */ false, &callbacks, err);
+    if (rc == 0 || !agent->setup->sidecar)
+        return rc;
+    engine_stop(&agent->engine);
+    agent->options = NULL;
+    warnings_add(agent->setup->problems, "%s", err->text);
+    log_error("cannot work, idling", LOG_ERR(err));
+    return 0;
+}
+
+static int start(struct agent *agent, struct err *err)
+{
     int rc = engine_init(&agent->engine, err);
     if (rc == 0)
-        rc = loop_signal_add(agent->engine.loop, SIGTERM, on_signal, agent, err);
+        rc = set_signals(agent, err);
     if (rc == 0)
-        rc = loop_signal_add(agent->engine.loop, SIGINT, on_signal, agent, err);
-    if (rc == 0 && agent->setup->options != NULL)
-        rc = engine_start(&agent->engine, agent->setup->options, /* once= */ false, &callbacks, err);
+        rc = start_work(agent, err);
     return rc;
 }
 
@@ -178,7 +203,7 @@ static void say_start(const struct agent_setup *setup)
 
 int agent_run(const struct agent_setup *setup, struct err *err)
 {
-    struct agent agent = {.setup = setup};
+    struct agent agent = {.setup = setup, .options = setup->options};
     say_start(setup);
     int rc = start(&agent, err);
     if (rc == 0) {

@@ -6,14 +6,16 @@
 #include "common/err.h"
 #include "common/warnings.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct agent_setup {
     const struct options *options;   /* NULL = idle: only the status server runs */
     const char *listen;              /* of the status server; NULL = none */
-    const struct warnings *problems; /* why it is idle */
+    struct warnings *problems;       /* why it is idle; a sidecar that cannot start its work adds that */
     const struct warnings *warnings;
     int64_t interval_ms;
+    bool sidecar; /* nothing but SIGTERM ends it: it idles where it cannot work */
 };
 
 /* Runs until SIGTERM or SIGINT and the flush after it. 0, or -Exxx when it could not start. */

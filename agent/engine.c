@@ -57,12 +57,17 @@ int engine_start(struct engine *engine, const struct options *options, bool once
     return rc;
 }
 
-/* Users of a thing before the thing: transfers, then their client, then the spool they read and write, then the loop. */
-void engine_done(struct engine *engine)
+/* Users of a thing before the thing: transfers, then their client, then the spool they read and write. */
+void engine_stop(struct engine *engine)
 {
     engine->gather = gather_free(engine->gather);
     engine->push = push_free(engine->push);
     engine->httpc = httpc_free(engine->httpc);
     engine->spool = spool_free(engine->spool);
+}
+
+void engine_done(struct engine *engine)
+{
+    engine_stop(engine);
     engine->loop = loop_free(engine->loop);
 }

@@ -23,6 +23,7 @@ struct engine_callbacks {
 int engine_init(struct engine *engine, struct err *err);
 int engine_start(struct engine *engine, const struct options *options, bool once, const struct engine_callbacks *callbacks,
                  struct err *err);
+void engine_stop(struct engine *engine); /* all but the loop */
 void engine_done(struct engine *engine);
 
 #endif

@@ -75,6 +75,7 @@ static int run_daemon(struct agent_command *command, const struct options *optio
         .problems = &command->problems,
         .warnings = warnings,
         .interval_ms = settings_get_ms(&command->settings, SETTING_INTERVAL),
+        .sidecar = command->sidecar,
     };
     struct err err;
     if (agent_run(&setup, &err) == 0)
@@ -107,7 +108,8 @@ static int run(struct agent_command *command)
     gethostname(host, sizeof(host) - 1);
     set_up_log(&command->settings);
     uint64_t limit = cgroup_memory_limit("/sys/fs/cgroup");
-    if (options_resolve(&command->settings, host, limit, &options, &warnings, &err) < 0)
+    /* What was refused would only be missed again. */
+    if (command->problems.count == 0 && options_resolve(&command->settings, host, limit, &options, &warnings, &err) < 0)
         warnings_add(&command->problems, "%s", err.text);
     if (command->problems.count > 0 && (!command->sidecar || command->check || command->once)) {
         print_problems(&command->problems);

@@ -119,7 +119,7 @@ static void put_job(struct buf *out, const struct status_view *view, const struc
     buf_printf(out, "  %-12s every %s, ", job->type->name, parse_format_duration(&every, job->type->every_ms));
     if (job->seconds_ms > 0)
         buf_printf(out, "%lld ms long, ", (long long)job->seconds_ms);
-    buf_puts(out, "last stored in the spool ");
+    buf_puts(out, "last taken ");
     put_wall(out, state->last_ok_wall_ms);
     if (gather_running(view->gather) == job)
         buf_puts(out, ", running now");
@@ -144,6 +144,18 @@ static void put_targets(struct buf *out, const struct status_view *view)
     }
 }
 
+static uint64_t count_dropped(const struct status_view *view)
+{
+    const struct spool_stats *spool = spool_get_stats(view->spool);
+    const struct push_stats *push = push_get_stats(view->push);
+    uint64_t sum = 0;
+    for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++)
+        sum += spool->dropped[r];
+    for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
+        sum += push->dropped[r];
+    return sum;
+}
+
 static void put_sending(struct buf *out, const struct status_view *view)
 {
     const struct spool_stats *spool = spool_get_stats(view->spool);
@@ -154,7 +166,12 @@ static void put_sending(struct buf *out, const struct status_view *view)
     put_wall(out, push->last_stored_wall_ms);
     buf_printf(out, ", %llu stored in all\n", (unsigned long long)push->results[PUSH_STORED]);
     if (push->failures > 0)
-        buf_printf(out, "  failing, %u in a row, last: %s\n", push->failures, push->last_error);
+        buf_printf(out, "  failing, %u in a row\n", push->failures);
+    if (push->last_error[0] != '\0')
+        buf_printf(out, "  last error: %s\n", push->last_error);
+    if (count_dropped(view) > 0)
+        buf_printf(out, "dropped %llu profiles since the start; /metrics has the reasons\n",
+                   (unsigned long long)count_dropped(view));
 }
 
 void status_write_text(struct buf *out, const struct status_view *view)

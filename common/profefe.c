@@ -100,6 +100,31 @@ static bool take_number(struct cursor *c, int *ret)
     return digits > 0;
 }
 
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c != '\0' ? strchr(digits, c | 0x20) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+/* After "\u": the four digits, as far as they are some. */
+static char take_unicode(struct cursor *c)
+{
+    int value = 0;
+    for (int i = 0; i < 4 && c->at < c->end && hex_digit(*c->at) >= 0; i++)
+        value = value * 16 + hex_digit(*c->at++);
+    return value >= 0x20 && value < 0x7F ? (char)value : '?';
+}
+
+/* After a backslash. */
+static char take_escape(struct cursor *c)
+{
+    char ch = *c->at++;
+    if (ch == 'u')
+        return take_unicode(c);
+    return ch == 'n' || ch == 't' || ch == 'r' ? ' ' : ch;
+}
+
 /* A JSON string up to its closing quote or the end of what we have. \uXXXX of plain ASCII (Go writes < > & so) is
  * decoded; the rest of them becomes "?". */
 static void take_string(struct cursor *c, char *out, size_t max)
@@ -107,20 +132,8 @@ static void take_string(struct cursor *c, char *out, size_t max)
     size_t used = 0;
     while (c->at < c->end && *c->at != '"' && used < max) {
         char ch = *c->at++;
-        if (ch == '\\' && c->at < c->end) {
-            ch = *c->at++;
-            if (ch == 'n' || ch == 't' || ch == 'r') {
-                ch = ' ';
-            } else if (ch == 'u') {
-                unsigned value = 0;
-                for (int i = 0; i < 4 && c->at < c->end; i++, c->at++) {
-                    const char *hex = "0123456789abcdef";
-                    const char *at = *c->at != '\0' ? strchr(hex, *c->at | 0x20) : NULL;
-                    value = value * 16 + (at != NULL ? (unsigned)(at - hex) : 0);
-                }
-                ch = value >= 0x20 && value < 0x7F ? (char)value : '?';
-            }
-        }
+        if (ch == '\\' && c->at < c->end)
+            ch = take_escape(c);
         out[used++] = (unsigned char)ch < 0x20 ? ' ' : ch;
     }
     out[text_utf8_whole(out, used)] = '\0';

@@ -44,7 +44,7 @@ struct push {
         bool passed;       /* the next one was stored: it is this profile's fault */
     } trouble;
     struct push_stats stats;
-    struct log_throttle failing;
+    struct log_throttle failing, refusing;
 };
 
 static void send_next(void *ctx);
@@ -153,35 +153,42 @@ static enum push_result judge(const struct httpc_result *http, char words[static
 
 static void drop(struct push *push, uint64_t id, enum push_drop reason)
 {
-    if (spool_remove(push->spool, id) < 0)
-        return; /* evicted meanwhile, and counted there */
-    push->stats.dropped[reason]++;
+    if (spool_remove(push->spool, id) == 0) /* else it was evicted meanwhile, and counted there */
+        push->stats.dropped[reason]++;
     if (push->options.settled != NULL)
         push->options.settled(push->options.settled_ctx, id, false);
 }
 
 /* ---- after an answer ---- */
 
-/* The collector is there and judges profiles. */
-static void on_answer(struct push *push)
+/* What /healthz and /status tell: only a stored profile ends it, since a collector that refuses each one loses all. */
+static void note_failure(struct push *push, const char *words)
+{
+    push->stats.failures++;
+    if (push->stats.failing_since_ms == 0)
+        push->stats.failing_since_ms = loop_now_ms(push->loop);
+    snprintf(push->stats.last_error, sizeof(push->stats.last_error), "%s", words);
+}
+
+static void note_success(struct push *push)
 {
     if (push->stats.failing_since_ms != 0)
-        log_info("collector answers again", LOG_STR("collector", push->options.collector),
+        log_info("collector stores again", LOG_STR("collector", push->options.collector),
                  LOG_I64("failures", push->stats.failures), LOG_I64("waiting", spool_get_stats(push->spool)->items));
     log_throttle_reset(&push->failing);
     push->stats.failures = 0;
     push->stats.failing_since_ms = 0;
+    push->stats.last_error[0] = '\0';
+    push->stats.last_stored_wall_ms = loop_wall_ms();
     retry_reset(&push->retry);
 }
 
 static void on_stored(struct push *push)
 {
-    on_answer(push);
+    note_success(push);
     log_debug("profile stored", LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
               LOG_I64("bytes", push->item.size_bytes));
     push->stats.stored_bytes += push->item.size_bytes;
-    push->stats.last_stored_wall_ms = loop_wall_ms();
-    push->stats.last_error[0] = '\0';
     spool_remove(push->spool, push->item.id);
     if (push->options.settled != NULL)
         push->options.settled(push->options.settled_ctx, push->item.id, true);
@@ -193,11 +200,11 @@ static void on_stored(struct push *push)
 
 static void on_dropped(struct push *push, enum push_result result, const char *words)
 {
-    on_answer(push);
-    snprintf(push->stats.last_error, sizeof(push->stats.last_error), "%s", words);
-    log_error("profile dropped: refused by the collector", LOG_STR("type", push->item.meta.type),
-              LOG_STR("target", push->item.meta.target), LOG_I64("bytes", push->item.size_bytes),
-              LOG_STR("reason", words));
+    note_failure(push, words);
+    retry_reset(&push->retry); /* the collector is there: the next one need not wait */
+    log_throttled(&push->refusing, loop_now_ms(push->loop), LOG_LEVEL_ERROR, "profile dropped: refused by the collector",
+                  LOG_FIELDS(LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
+                             LOG_I64("bytes", push->item.size_bytes), LOG_STR("reason", words)));
     drop(push, push->item.id, result == PUSH_TOO_LARGE ? PUSH_DROP_TOO_LARGE : PUSH_DROP_REFUSED);
 }
 
@@ -238,10 +245,7 @@ static int64_t next_wait_ms(struct push *push, enum push_result result, const st
 static void on_failed(struct push *push, enum push_result result, const struct httpc_result *http, const char *words)
 {
     int64_t now_ms = loop_now_ms(push->loop);
-    push->stats.failures++;
-    if (push->stats.failing_since_ms == 0)
-        push->stats.failing_since_ms = now_ms;
-    snprintf(push->stats.last_error, sizeof(push->stats.last_error), "%s", words);
+    note_failure(push, words);
     watch_trouble(push, result, words);
     int64_t wait_ms = next_wait_ms(push, result, http);
     log_throttled(&push->failing, now_ms, LOG_LEVEL_WARN, "push failed, profiles are kept and tried again",

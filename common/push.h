@@ -64,7 +64,7 @@ struct push_stats {
     uint64_t dropped[PUSH_DROP_COUNT];
     uint64_t unlabelled[RELABEL_RESULT_COUNT]; /* pushed as they came, by reason */
     uint64_t stored_bytes;       /* as they were in the spool */
-    unsigned failures;           /* in a row, since the last profile that was stored or refused for its own sake */
+    unsigned failures;           /* in a row, refusals included, since the last stored profile */
     int64_t failing_since_ms;    /* monotonic; 0 = not failing */
     int64_t last_stored_wall_ms; /* 0 = never */
     char last_error[ERR_TEXT_MAX]; /* "" when the last try was stored */

@@ -12,7 +12,7 @@ const struct profile_kind_info profile_kinds[PROFILE_KIND_COUNT] = {
     [PROFILE_BLOCK] = {"block", "block", "block", .built = true},
     [PROFILE_MUTEX] = {"mutex", "mutex", "mutex", .built = true},
     [PROFILE_THREADCREATE] = {"threadcreate", "threadcreate", "threadcreate", .built = true},
-    [PROFILE_ALLOCS] = {"allocs", "allocs", "other"},
+    [PROFILE_ALLOCS] = {"allocs", "allocs", "other", .built = false},
     [PROFILE_TRACE] = {"trace", "trace", "trace", .timed = true, .fractions = true},
     [PROFILE_OTHER] = {"other", NULL, "other", .timed = true, .fractions = true},
 };
@@ -116,29 +116,15 @@ static int set_every(const struct item *item, const struct types_defaults *defau
     return rc < 0 ? err_wrap(err, rc, "EVERY of %s", type->name) : 0;
 }
 
-static void raise_every(struct profile_type *type, struct warnings *warnings)
+static void raise_every(const struct item *item, struct profile_type *type, struct warnings *warnings)
 {
     struct parse_duration_text from, to;
     if (type->kind != PROFILE_CPU || type->every_ms >= CPU_EVERY_MIN_MS)
         return;
-    warnings_add(warnings, "types: a CPU profile takes whole seconds, so cpu is taken every %s instead of %s",
+    warnings_add(warnings, "%s: a CPU profile takes whole seconds, so cpu is taken every %s instead of %s",
+                 item->every.ptr != NULL ? "types" : "interval",
                  parse_format_duration(&to, CPU_EVERY_MIN_MS), parse_format_duration(&from, type->every_ms));
     type->every_ms = CPU_EVERY_MIN_MS;
-}
-
-/* Lowers the seconds under `limit_ms`, whole ones where the kind wants that. */
-static void cap_seconds(struct profile_type *type, int64_t limit_ms, const char *why, struct warnings *warnings)
-{
-    int64_t low = profile_kinds[type->kind].fractions ? TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
-    int64_t capped = profile_kinds[type->kind].fractions ? limit_ms : limit_ms / 1000 * 1000;
-    if (capped < low)
-        capped = low;
-    if (type->seconds_ms <= capped)
-        return;
-    struct parse_duration_text from, to;
-    warnings_add(warnings, "types: %s takes %s instead of %s, since %s", type->name,
-                 parse_format_duration(&to, capped), parse_format_duration(&from, type->seconds_ms), why);
-    type->seconds_ms = capped;
 }
 
 static int set_seconds(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
@@ -170,14 +156,32 @@ static int set_seconds(const struct item *item, const struct types_defaults *def
     return 0;
 }
 
-static void limit_seconds(const struct types_defaults *defaults, struct profile_type *type, struct warnings *warnings)
+/* Whole seconds where the kind wants that, and never less than its shortest profile. */
+static int64_t round_seconds(enum profile_kind kind, int64_t ms)
 {
-    if (type->seconds_ms >= type->every_ms)
-        cap_seconds(type, type->every_ms / 2, "it must end before the next one begins", warnings);
-    if (defaults->grace_ms >= 0)
-        cap_seconds(type, defaults->grace_ms / 2,
-                    "a profile in flight holds up the app's shutdown: at most half of the grace period",
-                    warnings);
+    int64_t shortest = profile_kinds[kind].fractions ? TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
+    int64_t rounded = profile_kinds[kind].fractions ? ms : ms / 1000 * 1000;
+    return rounded > shortest ? rounded : shortest;
+}
+
+/* Both limits at once, so that the one warning names what will be. It names the setting that SECONDS came from. */
+static void limit_seconds(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
+                          struct warnings *warnings)
+{
+    struct parse_duration_text from, to;
+    const char *why = "it must end before the next one begins";
+    int64_t limit_ms = type->seconds_ms >= type->every_ms ? round_seconds(type->kind, type->every_ms / 2) : INT64_MAX;
+    int64_t grace_limit_ms = defaults->grace_ms >= 0 ? round_seconds(type->kind, defaults->grace_ms / 2) : INT64_MAX;
+    if (grace_limit_ms < limit_ms) {
+        limit_ms = grace_limit_ms;
+        why = "a profile in flight holds up the app's shutdown: at most half of the grace period";
+    }
+    if (type->seconds_ms <= limit_ms)
+        return;
+    bool by_default = item->seconds.ptr == NULL && type->kind == PROFILE_CPU;
+    warnings_add(warnings, "%s: %s takes %s instead of %s, since %s", by_default ? "cpu-seconds" : "types", type->name,
+                 parse_format_duration(&to, limit_ms), parse_format_duration(&from, type->seconds_ms), why);
+    type->seconds_ms = limit_ms;
 }
 
 static bool has_type(const struct profile_types *types, const char *name)
@@ -201,8 +205,8 @@ static int parse_item(struct span text, const struct types_defaults *defaults, s
         rc = set_seconds(&item, defaults, &type, warnings, err);
     if (rc < 0)
         return rc;
-    raise_every(&type, warnings);
-    limit_seconds(defaults, &type, warnings);
+    raise_every(&item, &type, warnings);
+    limit_seconds(&item, defaults, &type, warnings);
     *ret = type;
     return 0;
 }

@@ -32,6 +32,7 @@ struct service {
     struct loop_timer leave;
     bool draining;
     struct counters counters;
+    struct log_throttle refusing;
 };
 
 /* ---- POST /mutate ---- */
@@ -83,7 +84,8 @@ static void refuse(struct service *service, struct httpd_response *response, int
     response->status = rc == -EINVAL ? 400 : rc == -EFBIG ? 413 : 500;
     buf_clear(&response->body);
     buf_printf(&response->body, "%s\n", err->text);
-    log_warn(theirs ? "not an AdmissionReview" : "review failed", LOG_ERR(err));
+    log_throttled(&service->refusing, loop_now_ms(service->loop), LOG_LEVEL_WARN,
+                  theirs ? "not an AdmissionReview" : "review failed", LOG_FIELDS(LOG_ERR(err)));
 }
 
 static void answer(struct service *service, bool all, const struct httpd_request *request, struct httpd_response *response)

@@ -204,6 +204,7 @@ static void replies_are_known_by_their_beginning(void **state)
         {"{\"code\":400,\"error\":\"bad \\\"type\\\" \\u003cx\\u003E \\\\ \\/\"}", true, 400, "bad \"type\" <x> \\ /"},
         {"{\"code\":400,\"error\":\"a\\nb\\tc\\u0007d\\u00e4\"}", true, 400, "a b c?d?"},
         {"{\"code\":400,\"error\":\"gr\xc3\xbc\xc3\x9f\"}", true, 400, "gr\xc3\xbc\xc3\x9f"},
+        {"{\"code\":400,\"error\":\"\\u\xe2\x82\xac \\u3\xc3\xbc \\u\\u004\"}", true, 400, "?\xe2\x82\xac ?\xc3\xbc ??"},
         {"{\"code\":400,\"error\":\"cut off", true, 400, "cut off"},
         {"{\"code\":400,\"error\":\"cut gr\xc3", true, 400, "cut gr"},
         {"{\"code\":400,\"error\":\"cut \\", true, 400, "cut \\"},

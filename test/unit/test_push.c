@@ -497,7 +497,8 @@ static void refused_profile_is_dropped_and_the_next_goes_at_once(void **state)
     assert_true(bench->settled_stored[2]);
 }
 
-static void a_refusal_is_no_failing_collector(void **state)
+/* A collector that refuses all it gets loses all of it: only a stored profile makes it healthy again. */
+static void refusals_count_as_failures_until_one_is_stored(void **state)
 {
     struct bench *bench = *state;
     static const struct answer answers[] = {{ANSWER, FAILED}, {ANSWER, REFUSED}};
@@ -507,9 +508,14 @@ static void a_refusal_is_no_failing_collector(void **state)
     send_all(bench);
     assert_int_equal(1, result_count(bench, PUSH_LATER));
     assert_int_equal(1, result_count(bench, PUSH_REFUSED));
+    assert_int_equal(2, stats->failures);
+    assert_true(stats->failing_since_ms > 0);
+    assert_string_equal("answered 400 \"profile is empty: no samples\"", stats->last_error);
+    add(bench, "good");
+    send_all(bench);
     assert_int_equal(0, stats->failures);
     assert_int_equal(0, stats->failing_since_ms);
-    assert_string_equal("answered 400 \"profile is empty: no samples\"", stats->last_error);
+    assert_string_equal("", stats->last_error);
 }
 
 static void too_large_is_dropped_whoever_says_so(void **state)
@@ -1084,7 +1090,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_empty_profile_is_posted_like_any, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_profile_arrives_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_profile_is_dropped_and_the_next_goes_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_refusal_is_no_failing_collector, setup, teardown),
+        cmocka_unit_test_setup_teardown(refusals_count_as_failures_until_one_is_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(too_large_is_dropped_whoever_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(failures_are_tried_again_until_it_is_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(while_it_fails_the_stats_say_since_when_and_why, setup, teardown),

@@ -233,8 +233,8 @@ static void status_of_a_new_agent(void **state)
                   "service web, instance web-1\n"
                   "labels team=shop,tier=web\n"
                   "target http://127.0.0.1:6060/debug/pprof\n"
-                  "  cpu          every 1m, 10000 ms long, last stored in the spool never, next in 5s\n"
-                  "  heap         every 90s, last stored in the spool never, next in 5s\n"
+                  "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
+                  "  heap         every 90s, last taken never, next in 5s\n"
                   "spool 0 profiles, 0 of 8388608 bytes\n"
                   "collector http://profefe:10100, last stored never, 0 stored in all\n");
 }
@@ -262,16 +262,17 @@ static void status_of_a_working_agent_with_two_targets(void **state)
                   "service web, instance web-1\n"
                   "labels team=shop,tier=web\n"
                   "target api http://h:1/x\n"
-                  "  cpu          every 1m, 5000 ms long, last stored in the spool 2026-11-22T16:45:40Z, running now\n"
-                  "  block        every 5m, last stored in the spool never, next in 0s\n"
+                  "  cpu          every 1m, 5000 ms long, last taken 2026-11-22T16:45:40Z, running now\n"
+                  "  block        every 5m, last taken never, next in 0s\n"
                   "               last run: empty: no samples; did the app call runtime.SetBlockProfileRate?\n"
                   "target worker http://h:2/x\n"
-                  "  cpu          every 1m, 10000 ms long, last stored in the spool never, next in 5s\n"
+                  "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
                   "               last run: busy: somebody else is profiling the app: \"x\"\n"
-                  "  block        every 5m, last stored in the spool never, next in 5s\n"
+                  "  block        every 5m, last taken never, next in 5s\n"
                   "spool 3 profiles, 12288 of 8388608 bytes\n"
                   "collector http://profefe:10100, last stored 2026-11-22T16:46:39Z, 41 stored in all\n"
-                  "  failing, 2 in a row, last: refused: Connection refused\n");
+                  "  failing, 2 in a row\n"
+                  "  last error: refused: Connection refused\n");
 }
 
 static void status_of_an_idle_agent(void **state)

@@ -174,7 +174,7 @@ static void oddities_are_tolerated_with_a_warning(void **state)
         expect_text(rows[i].text, rows[i].expected, got);
         assert_true(warnings.count > 0);
         expect_contains(rows[i].text, warnings_text(&warnings, 0), rows[i].words);
-        expect_contains(rows[i].text, warnings_text(&warnings, 0), "types: ");
+        assert_non_null(strstr(warnings_text(&warnings, 0), ": ")); /* begins with the setting it came from */
     }
 }
 

@@ -4,8 +4,11 @@ both of them failing."""
 import datetime
 import gzip
 import http.client
+import http.server
+import os
 import signal
 import socket
+import threading
 import time
 
 from blackbox import AGENT, APP, Case
@@ -60,6 +63,37 @@ GARBAGE = {
 
 def now():
     return datetime.datetime.now(datetime.timezone.utc)
+
+
+class RefusingCollector:
+    """Answers every POST with profefe's own words for a bad profile."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                length = int(self.headers.get("Content-Length", 0))
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    while size := int(self.rfile.readline(), 16):
+                        self.rfile.read(size + 2)
+                    self.rfile.readline()
+                else:
+                    self.rfile.read(length)
+                body = b'{"code":400,"error":"no profile of mine"}'
+                self.send_response(400)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class AgentCase(Case):
@@ -162,6 +196,33 @@ class Sidecar(AgentCase):
                 self.wait_for_port(agent)
                 self.wait_for_health(agent, 500)
                 self.stops(agent)
+
+    def test_spool_that_cannot_be_opened_is_told(self):
+        _, url = self.start_app()
+        directory = self.write("file", "not a directory") + "/spool"
+        agent = self.start_agent(self.settings(url, "http://127.0.0.1:1", PROFEFE_AGENT_SPOOL_DIR=directory))
+        self.wait_for_port(agent)
+        self.wait_for_health(agent, 500, "spool-dir", directory)
+        self.stops(agent)
+
+    def test_only_sigterm_ends_it(self):
+        agent = self.start_agent({})
+        self.wait_for_port(agent)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(agent.pid, number)
+        time.sleep(STAYS_SECONDS)
+        agent.must_live()
+        self.stops(agent)
+
+    def test_collector_that_refuses_everything_is_told(self):
+        _, url = self.start_app()
+        refusing = RefusingCollector()
+        self.addCleanup(refusing.close)
+        agent = self.start_agent(self.settings(url, refusing.url, PROFEFE_AGENT_INTERVAL="2s"))
+        self.wait_for_port(agent)
+        self.wait_for_health(agent, 500, "collector", "no profile of mine")
+        self.assertRegex(self.get("/status")[1], r"dropped \d+ profiles")
+        self.stops(agent)
 
     def test_missing_collector_is_told(self):
         _, url = self.start_app()

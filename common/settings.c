@@ -507,9 +507,11 @@ int settings_set(struct settings *settings, enum setting_id id, struct span text
     struct settings_value *value = &settings->values[id];
     if (value->text != NULL && value->origin > origin)
         return 0;
-    char *copy = strndup(text.ptr, text.len);
+    char *copy = malloc(text.len + 1);
     if (copy == NULL)
         return err_set(err, ENOMEM, "no memory for a setting");
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
     free(value->text);
     value->text = copy;
     value->origin = origin;

@@ -230,18 +230,6 @@ static int check_choice(const struct setting *setting, struct span text, struct 
     return err_set(err, EINVAL, "expected %s, got %s", setting->choices, text_quote_n(&q, text.ptr, text.len));
 }
 
-/* A DNS label (RFC 1123), which container and container-port names are. */
-static bool is_dns_label(struct span s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word && (c != '-' || i == 0 || i == s.len - 1))
-            return false;
-    }
-    return s.len > 0 && s.len <= TARGET_NAME_MAX;
-}
-
 static bool is_number(struct span s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -260,11 +248,11 @@ static int check_one_port(struct span item, struct err *err)
     if (eq != NULL) {
         struct span name = text_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
         port = text_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
-        if (!is_dns_label(name))
+        if (!text_is_dns_label(name))
             return err_set(err, EINVAL, "expected NAME=PORT with NAME of a-z, 0-9 and -, got %s",
                            text_quote_n(&q, item.ptr, item.len));
     }
-    bool ok = is_number(port) ? parse_u64(port, 1, 65535, &number, NULL) == 0 : is_dns_label(port);
+    bool ok = is_number(port) ? parse_u64(port, 1, 65535, &number, NULL) == 0 : text_is_dns_label(port);
     if (!ok)
         return err_set(err, EINVAL, "expected a port from 1 to 65535 or the name of a container port, got %s",
                        text_quote_n(&q, port.ptr, port.len));

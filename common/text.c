@@ -199,3 +199,14 @@ unsigned text_distance(struct span a, const char *b)
     }
     return last[blen];
 }
+
+bool text_is_dns_label(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!word && (c != '-' || i == 0 || i == text.len - 1))
+            return false;
+    }
+    return text.len > 0 && text.len <= TEXT_DNS_LABEL_MAX;
+}

@@ -58,4 +58,8 @@ bool text_next_item(struct span *rest, struct span *ret_item);
 enum { TEXT_DISTANCE_MAX = 40 };
 unsigned text_distance(struct span a, const char *b);
 
+/* A DNS label (RFC 1123), which names of containers and container ports are. */
+enum { TEXT_DNS_LABEL_MAX = 63 };
+bool text_is_dns_label(struct span text);
+
 #endif

@@ -105,19 +105,8 @@ bool pod_iter_stays(const struct pod_iter *iter)
     return !iter->init || text_is(iter->item, "restartPolicy", "Always");
 }
 
-bool pod_is_dns_label(struct span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word && (c != '-' || i == 0 || i == text.len - 1))
-            return false;
-    }
-    return text.len > 0 && text.len <= POD_LABEL_MAX;
-}
-
 const char *pod_container_name(const cJSON *container)
 {
     const char *name = json_get_text(container, "name");
-    return name != NULL && pod_is_dns_label((struct span){name, strlen(name)}) ? name : NULL;
+    return name != NULL && text_is_dns_label((struct span){name, strlen(name)}) ? name : NULL;
 }

@@ -57,6 +57,5 @@ bool pod_iter_stays(const struct pod_iter *iter);
 /* The container's name when it is a DNS label, so that it is safe in lists; else NULL. */
 const char *pod_container_name(const cJSON *container);
 
-bool pod_is_dns_label(struct span text);
 
 #endif

@@ -94,7 +94,7 @@ static void add(struct ports *ports, struct span name, uint16_t port, const char
     }
     struct port_target *target = &ports->items[ports->count++];
     *target = (struct port_target){.port = port, .container = container};
-    memcpy(target->name, name.ptr, name.len); /* settings_check or pod_is_dns_label: at most TARGET_NAME_MAX */
+    memcpy(target->name, name.ptr, name.len); /* settings_check or text_is_dns_label: at most TARGET_NAME_MAX */
 }
 
 static unsigned count_named(const struct pod *pod, struct span port_name)

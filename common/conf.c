@@ -44,7 +44,8 @@ static int deliver(struct reading *r)
     if (buf_error(&pending->value) != 0)
         r->rc = err_set(r->err, ENOMEM, "%s: no memory to read it", r->name);
     else
-        r->rc = r->handler(r->ctx, pending->section, pending->key, buf_text(&pending->value), r->err);
+        r->rc = r->handler(r->ctx, pending->section, pending->key, buf_text(&pending->value),
+                           pending->line, r->err);
     return r->rc < 0 ? err_wrap(r->err, r->rc, "%s:%d", r->name, pending->line) : 0;
 }
 

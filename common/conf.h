@@ -18,7 +18,7 @@ enum {
 
 /* Called for each key when its value is whole; lines that go on are separated from it and each other by a newline. A
  * negative return stops with err, which conf_read wraps with "NAME:LINE: ", LINE being the key's. */
-typedef int conf_handler(void *ctx, const char *section, const char *key, const char *value, struct err *err);
+typedef int conf_handler(void *ctx, const char *section, const char *key, const char *value, int line, struct err *err);
 
 /* Reads bytes as an INI text; name is for messages. The first bad line is told: -EINVAL where it is no INI, else what
  * the handler said. Keys above it were handed over. -ENOMEM. */

@@ -31,7 +31,13 @@ const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT] = {
     [HTTPD_REFUSED_PATH] = "path",     [HTTPD_REFUSED_METHOD] = "method",
     [HTTPD_REFUSED_TYPE] = "type",     [HTTPD_REFUSED_SIZE] = "size",
     [HTTPD_REFUSED_INCOMPLETE] = "incomplete", [HTTPD_REFUSED_MEMORY] = "memory",
-    [HTTPD_REFUSED_LIMIT] = "limit",
+    [HTTPD_REFUSED_BUSY] = "busy",     [HTTPD_REFUSED_LIMIT] = "limit",
+};
+
+const char *const httpd_cut_names[HTTPD_CUT_COUNT] = {
+    [HTTPD_CUT_IDLE] = "idle",
+    [HTTPD_CUT_SLOW] = "slow",
+    [HTTPD_CUT_DEADLINE] = "deadline",
 };
 
 /* A certificate chain with its key, shared by the connections that began their handshake with it: GnuTLS keeps
@@ -39,6 +45,12 @@ const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT] = {
 struct pair {
     unsigned refs;
     gnutls_certificate_credentials_t credentials;
+};
+
+/* Those whose certificates clients must show, shared likewise. */
+struct client_ca {
+    unsigned refs;
+    gnutls_x509_trust_list_t list;
 };
 
 enum stage {
@@ -54,10 +66,13 @@ struct connection {
     struct httpd *httpd;
     int fd; /* libmicrohttpd's; valid until MHD_CONNECTION_NOTIFY_CLOSED returns */
     struct pair *pair;
+    struct client_ca *client_ca;
     bool handshake_done;
-    bool used; /* a request line came */
-    bool cut;  /* we shut the socket down */
+    bool used;   /* a request line came */
+    bool cut;    /* we shut the socket down */
+    bool excess; /* over connections_max: 503 for whatever it asks */
     int64_t deadline_ms;
+    int64_t since_ms;  /* since then it is idle, or its request has been going on */
     int64_t active_ms; /* last progress of the body */
 
     /* the request under way */
@@ -77,6 +92,7 @@ struct httpd {
     struct loop_hook hook;
     bool hooked;
     bool running;      /* inside MHD_run */
+    bool draining;
     bool quiesced;
     uint16_t port;
     int64_t busy_since_ms; /* since then libmicrohttpd asks to be called at once; -1 = it does not */
@@ -84,6 +100,8 @@ struct httpd {
     struct connection *connections;
     struct connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
     struct pair *pair;
+    struct client_ca *client_ca;
+    unsigned cut;      /* connections that are shut down and not closed yet */
     size_t body_bytes; /* memory of all bodies */
     struct httpd_options options;
     struct httpd_stats stats;
@@ -186,6 +204,88 @@ int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pe
     return 0;
 }
 
+/* Clients' certificates */
+
+static struct client_ca *client_ca_unref(struct client_ca *ca)
+{
+    if (ca != NULL && --ca->refs == 0) {
+        if (ca->list != NULL)
+            gnutls_x509_trust_list_deinit(ca->list, 1);
+        free(ca);
+    }
+    return NULL;
+}
+
+static void client_ca_unref_scope(struct client_ca **ca)
+{
+    client_ca_unref(*ca);
+}
+
+int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err)
+{
+    assert(httpd->options.client_certificates);
+    if (ca_pem.len > PEM_MAX)
+        return err_set(err, EINVAL, "CA certificates larger than %d bytes", PEM_MAX);
+    CLEANUP(client_ca_unref_scope) struct client_ca *ca = calloc(1, sizeof(*ca));
+    if (ca == NULL)
+        return err_errno(err, ENOMEM, "CA certificates");
+    ca->refs = 1;
+    gnutls_datum_t pem = datum(ca_pem);
+    int rc = gnutls_x509_trust_list_init(&ca->list, 0);
+    if (rc == GNUTLS_E_SUCCESS)
+        rc = gnutls_x509_trust_list_add_trust_mem(ca->list, &pem, NULL, GNUTLS_X509_FMT_PEM, 0, 0);
+    if (rc < 0)
+        return tls_error(rc, "CA certificates", err);
+    if (rc == 0)
+        return err_set(err, EINVAL, "expected CA certificates, got none");
+    client_ca_unref(httpd->client_ca);
+    httpd->client_ca = TAKE_PTR(ca);
+    return 0;
+}
+
+/* The client's chain as objects; returns how many. */
+static unsigned import_peers(gnutls_session_t session, gnutls_x509_crt_t chain[static HTTPD_CLIENT_CHAIN_MAX])
+{
+    unsigned len = 0, count = 0;
+    const gnutls_datum_t *raw = gnutls_certificate_get_peers(session, &len);
+    if (raw == NULL || len > HTTPD_CLIENT_CHAIN_MAX)
+        return 0;
+    for (; count < len; count++) {
+        if (gnutls_x509_crt_init(&chain[count]) < 0)
+            break;
+        if (gnutls_x509_crt_import(chain[count], &raw[count], GNUTLS_X509_FMT_DER) < 0) {
+            gnutls_x509_crt_deinit(chain[count]);
+            break;
+        }
+    }
+    return count;
+}
+
+/* Inside the handshake; anything but 0 ends it. */
+static int verify_client(gnutls_session_t session)
+{
+    const struct connection *conn = gnutls_db_get_ptr(session);
+    gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
+                                     .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT};
+    gnutls_x509_crt_t chain[HTTPD_CLIENT_CHAIN_MAX];
+    unsigned status = GNUTLS_CERT_INVALID;
+    unsigned count = import_peers(session, chain);
+    int rc = count > 0 ? gnutls_x509_trust_list_verify_crt2(conn->client_ca->list, chain, count, &purpose, 1, 0, &status,
+                                                            NULL)
+                       : GNUTLS_E_CERTIFICATE_ERROR;
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(chain[i]);
+    return rc == GNUTLS_E_SUCCESS && status == 0 ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+static void ask_for_certificate(struct connection *conn, gnutls_session_t session)
+{
+    conn->client_ca = conn->httpd->client_ca;
+    conn->client_ca->refs++;
+    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+    gnutls_session_set_verify_function(session, verify_client);
+}
+
 /* What a handshake gets while there is no pair. */
 static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca_names, int ca_count,
                           const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
@@ -221,8 +321,10 @@ static void prepare_session(struct connection *conn, gnutls_session_t session)
 {
     gnutls_db_set_ptr(session, conn);
     gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_handshake_finished);
-    if (conn->httpd->pair == NULL)
+    if (conn->httpd->pair == NULL || (conn->httpd->options.client_certificates && conn->httpd->client_ca == NULL))
         return;
+    if (conn->httpd->options.client_certificates)
+        ask_for_certificate(conn, session);
     conn->pair = conn->httpd->pair;
     conn->pair->refs++;
     /* Without memory for it the session has no certificate: its handshake fails. */
@@ -246,6 +348,8 @@ static void set_deadline(struct connection *conn, int64_t deadline_ms)
  * the TLS handshake included. */
 static void cut_connection(struct connection *conn)
 {
+    if (!conn->cut)
+        conn->httpd->cut++;
     conn->cut = true;
     conn->deadline_ms = INT64_MAX;
     shutdown(conn->fd, SHUT_RDWR);
@@ -258,8 +362,10 @@ static void sweep_connections(void *ctx)
     int64_t now_ms = loop_now_ms(httpd->loop);
     int64_t next_ms = INT64_MAX;
     for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
-        if (conn->deadline_ms <= now_ms)
+        if (conn->deadline_ms <= now_ms) {
+            httpd->stats.cut[HTTPD_CUT_DEADLINE]++;
             cut_connection(conn);
+        }
         if (conn->deadline_ms < next_ms)
             next_ms = conn->deadline_ms;
     }
@@ -290,13 +396,15 @@ static void count_unused(const struct connection *conn)
         httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
 }
 
-static struct connection *new_connection(struct httpd *httpd, int fd)
+static struct connection *new_connection(struct httpd *httpd, int fd, bool excess)
 {
     struct connection *conn = calloc(1, sizeof(*conn));
     if (conn == NULL)
         return NULL;
     conn->httpd = httpd;
     conn->fd = fd;
+    conn->excess = excess;
+    conn->since_ms = loop_now_ms(httpd->loop);
     buf_init(&conn->body, httpd->options.body_max);
     conn->next = httpd->connections;
     conn->link = &httpd->connections;
@@ -304,7 +412,7 @@ static struct connection *new_connection(struct httpd *httpd, int fd)
         conn->next->link = &conn->next;
     httpd->connections = conn;
     httpd->stats.connections++;
-    set_deadline(conn, loop_now_ms(httpd->loop) + httpd->options.request_timeout_ms);
+    set_deadline(conn, conn->since_ms + (excess ? HTTPD_SLOW_MS : (int64_t)httpd->options.request_timeout_ms));
     return conn;
 }
 
@@ -314,10 +422,29 @@ static void drop_body(struct connection *conn)
     buf_done(&conn->body);
 }
 
+static void begin_flight(struct connection *conn)
+{
+    conn->stage = STAGE_HEADERS;
+    conn->since_ms = loop_now_ms(conn->httpd->loop);
+    conn->httpd->stats.in_flight++;
+}
+
+static void end_request(struct connection *conn)
+{
+    if (conn->stage != STAGE_WAITING)
+        conn->httpd->stats.in_flight--;
+    conn->stage = STAGE_WAITING;
+    conn->since_ms = loop_now_ms(conn->httpd->loop);
+}
+
 static void free_connection(struct connection *conn)
 {
     drop_body(conn);
+    end_request(conn);
     pair_unref(conn->pair);
+    client_ca_unref(conn->client_ca);
+    if (conn->cut)
+        conn->httpd->cut--;
     *conn->link = conn->next;
     if (conn->next != NULL)
         conn->next->link = conn->link;
@@ -325,12 +452,101 @@ static void free_connection(struct connection *conn)
     free(conn);
 }
 
+/* Overload */
+
+static bool has_unread(const struct connection *conn)
+{
+    int unread = 0;
+    return ioctl(conn->fd, FIONREAD, &unread) < 0 || unread > 0;
+}
+
+/* In the order in which connections go to make room. */
+enum use { USE_NONE, USE_IDLE, USE_SLOW, USE_GOOD };
+
+static bool is_unused(const struct connection *conn)
+{
+    return conn->stage == STAGE_WAITING && !conn->used && !conn->cut;
+}
+
+/* Then not even new ones have time to begin: they go before somebody who keeps a connection for later. */
+static bool is_flooded(const struct httpd *httpd)
+{
+    unsigned unused = 0;
+    for (const struct connection *conn = httpd->connections; conn != NULL; conn = conn->next)
+        unused += is_unused(conn) ? 1 : 0;
+    return unused > httpd->options.connections_max / 2;
+}
+
+static enum use use_of(const struct connection *conn, int64_t now_ms, bool flooded)
+{
+    int64_t age_ms = now_ms - conn->since_ms;
+    if (conn->cut)
+        return USE_GOOD;
+    if (is_unused(conn))
+        return flooded || age_ms >= HTTPD_FRESH_MS ? USE_NONE : USE_GOOD;
+    if (conn->stage == STAGE_WAITING)
+        return has_unread(conn) ? USE_GOOD : USE_IDLE;
+    return conn->stage != STAGE_REPLY && age_ms >= HTTPD_SLOW_MS ? USE_SLOW : USE_GOOD;
+}
+
+static struct connection *find_least_useful(struct httpd *httpd, enum use *ret_use)
+{
+    struct connection *least = NULL;
+    int64_t now_ms = loop_now_ms(httpd->loop);
+    bool flooded = is_flooded(httpd);
+    *ret_use = USE_GOOD;
+    for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
+        enum use use = use_of(conn, now_ms, flooded);
+        /* The list begins with the newest: of equals the last one is the oldest. */
+        if (use == USE_GOOD || use > *ret_use || (use == *ret_use && conn->since_ms > least->since_ms))
+            continue;
+        least = conn;
+        *ret_use = use;
+    }
+    return least;
+}
+
+static unsigned open_connections(const struct httpd *httpd)
+{
+    return httpd->stats.connections - httpd->cut;
+}
+
+/* False when everybody is busy. */
+static bool make_room(struct httpd *httpd)
+{
+    enum use use;
+    struct connection *least = find_least_useful(httpd, &use);
+    if (least == NULL)
+        return false;
+    httpd->stats.cut[use == USE_SLOW ? HTTPD_CUT_SLOW : HTTPD_CUT_IDLE]++;
+    cut_connection(least);
+    return true;
+}
+
+static bool is_full(void *ctx)
+{
+    struct httpd *httpd = ctx;
+    const struct httpd_options *options = &httpd->options;
+    enum use use;
+    return options->connections_spare > 0 &&
+           open_connections(httpd) >= options->connections_max + options->connections_spare &&
+           find_least_useful(httpd, &use) == NULL;
+}
+
+/* NULL when there is no room for it, or no memory. */
+static struct connection *admit(struct httpd *httpd, int fd)
+{
+    const struct httpd_options *options = &httpd->options;
+    unsigned open = open_connections(httpd);
+    if (open < options->connections_max || make_room(httpd))
+        return new_connection(httpd, fd, /* excess= */ false);
+    return options->connections_spare > 0 ? new_connection(httpd, fd, /* excess= */ true) : NULL;
+}
+
 static void on_accept(void *ctx, int fd, const struct sockaddr *addr, socklen_t addr_len)
 {
     struct httpd *httpd = ctx;
-    struct connection *conn = NULL;
-    if (httpd->stats.connections < httpd->options.connections_max)
-        conn = new_connection(httpd, fd);
+    struct connection *conn = admit(httpd, fd);
     if (conn == NULL) {
         httpd->stats.refused[HTTPD_REFUSED_LIMIT]++;
         close(fd);
@@ -377,7 +593,7 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct c
         return MHD_NO;
     if (allow != NULL && MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow) != MHD_YES)
         return MHD_NO;
-    if (conn->httpd->quiesced)
+    if (conn->httpd->draining || conn->excess)
         return MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     return MHD_YES;
 }
@@ -449,7 +665,8 @@ static enum MHD_Result reply_refusal(struct connection *conn, struct MHD_Connect
     case MHD_HTTP_NOT_IMPLEMENTED:
         return reply_text(conn, mhd, conn->refused, NULL, "expected no Transfer-Encoding other than chunked\n");
     default:
-        return reply_text(conn, mhd, conn->refused, NULL, "no memory for the request body now\n");
+        return reply_text(conn, mhd, conn->refused, NULL,
+                          conn->excess ? "too many connections now\n" : "no memory for the request body now\n");
     }
 }
 
@@ -499,7 +716,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     struct connection *conn = connection_of(mhd);
     (void)cls;
     (void)uri;
-    conn->stage = STAGE_HEADERS;
+    begin_flight(conn);
     conn->used = true;
     int64_t deadline_ms = loop_now_ms(conn->httpd->loop) + conn->httpd->options.request_timeout_ms;
     if (deadline_ms < conn->deadline_ms)
@@ -583,7 +800,10 @@ static enum MHD_Result begin_request(struct connection *conn, struct MHD_Connect
         return reply_refusal(conn, mhd, path);
     }
     conn->chunked = length == UINT64_MAX;
-    judge_route(conn, path, method);
+    if (conn->excess)
+        refuse(conn, MHD_HTTP_SERVICE_UNAVAILABLE, HTTPD_REFUSED_BUSY);
+    else
+        judge_route(conn, path, method);
     if (conn->refused == 0)
         judge_type(conn, mhd);
     if (conn->refused == 0 && !conn->chunked && length > conn->httpd->options.body_max)
@@ -591,7 +811,8 @@ static enum MHD_Result begin_request(struct connection *conn, struct MHD_Connect
     if (conn->refused == 0 || length == 0)
         return MHD_YES;
     bool client_waits = header(mhd, MHD_HTTP_HEADER_EXPECT).ptr != NULL;
-    bool drain = !client_waits && (conn->chunked || length <= HTTPD_DRAIN_MAX);
+    uint64_t drain_max = conn->excess ? HTTPD_BUSY_DRAIN_MAX : HTTPD_DRAIN_MAX;
+    bool drain = !client_waits && (conn->chunked || length <= drain_max);
     return drain ? MHD_YES : reply_refusal(conn, mhd, path);
 }
 
@@ -613,7 +834,8 @@ static enum MHD_Result take_body(struct connection *conn, const char *bytes, siz
     conn->body_seen += len;
     if (conn->refused == 0)
         keep_body(conn, bytes, len);
-    return conn->refused != 0 && conn->body_seen > HTTPD_DRAIN_MAX ? MHD_NO : MHD_YES;
+    uint64_t drain_max = conn->excess ? HTTPD_BUSY_DRAIN_MAX : HTTPD_DRAIN_MAX;
+    return conn->refused != 0 && conn->body_seen > drain_max ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *path, const char *method,
@@ -641,7 +863,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **request, 
     if (conn->stage != STAGE_REPLY && conn->refused == 0 && code != MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN)
         httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
     drop_body(conn);
-    conn->stage = STAGE_WAITING;
+    end_request(conn);
     conn->route = NULL;
     conn->refused = 0;
     conn->chunked = false;
@@ -725,6 +947,12 @@ static int check_options(struct httpd_options *options, struct err *err)
     return 0;
 }
 
+/* Ours and those that are cut, which libmicrohttpd closes at the end of the turn. */
+static intptr_t connection_limit(const struct httpd_options *options)
+{
+    return (intptr_t)options->connections_max + options->connections_spare + LISTENER_BURST + 1;
+}
+
 static int start_daemon(struct httpd *httpd, struct err *err)
 {
     const struct httpd_options *options = &httpd->options;
@@ -738,7 +966,7 @@ static int start_daemon(struct httpd *httpd, struct err *err)
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_timeout_s, NULL},
         /* The limit is ours, on_accept(); at its own one 0.9.75 may forget to unlock a mutex. */
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)options->connections_max + 1, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, connection_limit(options), NULL},
         {memory > 0 ? MHD_OPTION_CONNECTION_MEMORY_LIMIT : MHD_OPTION_END, (intptr_t)memory, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
@@ -788,7 +1016,8 @@ int httpd_new(struct loop *loop, const struct httpd_options *options, struct htt
     if (rc == 0)
         rc = join_loop(httpd, err);
     if (rc == 0)
-        rc = listener_new(loop, options->listen, on_accept, httpd, &httpd->stats.accept_pauses, &httpd->listener, err);
+        rc = listener_new(loop, options->listen, on_accept, is_full, httpd, &httpd->stats.accept_pauses, &httpd->listener,
+                          err);
     if (rc < 0)
         return rc;
     httpd->port = listener_port(httpd->listener);
@@ -796,16 +1025,22 @@ int httpd_new(struct loop *loop, const struct httpd_options *options, struct htt
     return 0;
 }
 
+void httpd_drain(struct httpd *httpd)
+{
+    httpd->draining = true;
+}
+
 static bool is_idle(const struct connection *conn)
 {
-    int unread = 0;
-    return conn->used && conn->stage == STAGE_WAITING && !conn->cut && ioctl(conn->fd, FIONREAD, &unread) == 0 &&
-           unread == 0;
+    return conn->used && conn->stage == STAGE_WAITING && !conn->cut && !has_unread(conn);
 }
 
 void httpd_quiesce(struct httpd *httpd)
 {
+    httpd_drain(httpd);
     httpd->quiesced = true;
+    if (!httpd->running) /* libmicrohttpd takes none while it calls a handler */
+        listener_take_rest(httpd->listener);
     httpd->listener = listener_free(httpd->listener);
     for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
         if (is_idle(conn))
@@ -830,6 +1065,7 @@ struct httpd *httpd_free(struct httpd *httpd)
     MHD_stop_daemon(httpd->daemon); /* NULL allowed; ends every connection through on_connection() */
     loop_timer_disarm(&httpd->sweep);
     pair_unref(httpd->pair);
+    client_ca_unref(httpd->client_ca);
     free(httpd);
     return NULL;
 }

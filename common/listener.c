@@ -14,6 +14,7 @@ struct listener {
     int fd;
     uint16_t port;
     listener_cb *cb;
+    listener_full_cb *full;
     void *ctx;
     uint64_t *pauses;
     struct loop_watch *watch; /* NULL while resting */
@@ -145,22 +146,36 @@ static void start_rest(struct listener *listener)
     loop_timer_arm(&listener->rest, LISTENER_PAUSE_MS);
 }
 
+/* Returns 0, also for one that failed on its own; -EAGAIN = nobody waits; else why no more can be taken now. */
+static int take_one(struct listener *listener)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    if (listener->full(listener->ctx))
+        return -EBUSY;
+    int accepted = accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted < 0)
+        return is_transient(errno) ? 0 : -errno;
+    listener->cb(listener->ctx, accepted, (const struct sockaddr *)&peer, len);
+    return 0;
+}
+
 static void on_ready(void *ctx, int fd, uint32_t events)
 {
     struct listener *listener = ctx;
+    int rc = 0;
+    (void)fd;
     (void)events;
-    for (int i = 0; i < LISTENER_BURST; i++) {
-        struct sockaddr_storage peer;
-        socklen_t len = sizeof(peer);
-        int accepted = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (accepted >= 0) {
-            listener->cb(listener->ctx, accepted, (const struct sockaddr *)&peer, len);
-        } else if (!is_transient(errno)) {
-            if (errno != EAGAIN)
-                start_rest(listener);
-            break;
-        }
-    }
+    for (int i = 0; rc == 0 && i < LISTENER_BURST; i++)
+        rc = take_one(listener);
+    if (rc < 0 && rc != -EAGAIN)
+        start_rest(listener);
+}
+
+void listener_take_rest(struct listener *listener)
+{
+    for (int i = 0; i < SOMAXCONN && take_one(listener) == 0; i++)
+        ;
 }
 
 static int start_watch(struct listener *listener, struct err *err)
@@ -175,8 +190,8 @@ static void on_rested(void *ctx)
         loop_timer_arm(&listener->rest, LISTENER_PAUSE_MS);
 }
 
-int listener_new(struct loop *loop, const char *address, listener_cb *cb, void *ctx, uint64_t *pauses,
-                 struct listener **ret, struct err *err)
+int listener_new(struct loop *loop, const char *address, listener_cb *cb, listener_full_cb *full, void *ctx,
+                 uint64_t *pauses, struct listener **ret, struct err *err)
 {
     struct text_quoted quoted;
     struct address parsed;
@@ -189,8 +204,8 @@ int listener_new(struct loop *loop, const char *address, listener_cb *cb, void *
     struct listener *listener = calloc(1, sizeof(*listener));
     if (listener == NULL)
         return err_errno(err, ENOMEM, "cannot listen on %s", text_quote(&quoted, address));
-    *listener = (struct listener){
-        .loop = loop, .fd = fd, .port = bound_port(fd), .cb = cb, .ctx = ctx, .pauses = pauses};
+    *listener = (struct listener){.loop = loop, .fd = fd, .port = bound_port(fd), .cb = cb, .full = full, .ctx = ctx,
+                                  .pauses = pauses};
     loop_timer_init(&listener->rest, loop, on_rested, listener);
     rc = start_watch(listener, err);
     if (rc < 0) {

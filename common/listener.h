@@ -1,7 +1,7 @@
 /* A listening TCP socket on the loop that hands out accepted connections.
  *
- * It never spins: when descriptors or kernel memory run out, it stops looking for LISTENER_PAUSE_MS and tries again;
- * the clients wait in the kernel's backlog meanwhile.
+ * It never spins: when descriptors, kernel memory or its owner's room run out, it stops looking for LISTENER_PAUSE_MS and
+ * tries again; the clients wait in the kernel's backlog meanwhile.
  */
 #ifndef PROFEFE_LISTENER_H
 #define PROFEFE_LISTENER_H
@@ -9,6 +9,7 @@
 #include "err.h"
 #include "loop.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -23,11 +24,18 @@ struct listener;
  * Must not free the listener. */
 typedef void listener_cb(void *ctx, int fd, const struct sockaddr *addr, socklen_t addr_len);
 
+/* Asked before each connection is taken: true = no room now, the clients wait in the kernel's backlog for
+ * LISTENER_PAUSE_MS. */
+typedef bool listener_full_cb(void *ctx);
+
 /* address is "[HOST]:PORT": HOST an IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1) or empty: all
  * addresses, IPv6 and IPv4 (IPv4 alone where IPv6 is off). Port 0 takes a free one. *pauses counts the rests; it must
  * outlive the listener. -EINVAL on a bad address, -EADDRINUSE, -EACCES, … with a message that names it. */
-int listener_new(struct loop *loop, const char *address, listener_cb *cb, void *ctx, uint64_t *pauses,
-                 struct listener **ret, struct err *err);
+int listener_new(struct loop *loop, const char *address, listener_cb *cb, listener_full_cb *full, void *ctx,
+                 uint64_t *pauses, struct listener **ret, struct err *err);
+
+/* Takes what waits in the backlog, as long as there is room: closing the port would reset it. */
+void listener_take_rest(struct listener *listener);
 struct listener *listener_free(struct listener *listener); /* closes the port; NULL allowed; returns NULL */
 
 uint16_t listener_port(const struct listener *listener);

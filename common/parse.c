@@ -151,3 +151,27 @@ const char *parse_format_duration(struct parse_duration_text *out, int64_t ms)
              duration_units[i].name);
     return out->text;
 }
+
+int parse_percent(struct span text, unsigned *ret, struct err *err)
+{
+    struct text_quoted q;
+    uint64_t whole = 0;
+    unsigned part = 0;
+    size_t used = read_digits(text, &whole);
+    bool ok = used > 0;
+    if (ok && used < text.len && text.ptr[used] == '.') {
+        unsigned scale = 10;
+        for (used++; used < text.len && scale > 0 && text.ptr[used] >= '0' && text.ptr[used] <= '9'; used++) {
+            part += (unsigned)(text.ptr[used] - '0') * scale;
+            scale /= 10;
+        }
+        ok = scale < 10;
+    }
+    ok = ok && used + 1 == text.len && text.ptr[used] == '%' && whole <= 100;
+    uint64_t value = whole * 100 + part;
+    if (!ok || value == 0 || value > PARSE_PERCENT_ALL)
+        return err_set(err, EINVAL, "expected a share above 0%% and at most 100%% with up to two decimals, such as 25%%, got %s",
+                       text_quote_n(&q, text.ptr, text.len));
+    *ret = (unsigned)value;
+    return 0;
+}

@@ -30,6 +30,11 @@ int parse_duration_ms(struct span text, int64_t min_ms, int64_t max_ms, int64_t 
 int parse_seconds_ms(struct span text, bool fractions, int64_t min_ms, int64_t max_ms, int64_t *ret_ms,
                      struct err *err);
 
+/* A share such as "25%" or "0.5%": above 0 and at most 100, up to two decimals. The result is in hundredths of a percent,
+ * 1 to PARSE_PERCENT_ALL. */
+enum { PARSE_PERCENT_ALL = 100 * 100 };
+int parse_percent(struct span text, unsigned *ret, struct err *err);
+
 /* Writes a duration in the largest unit that divides it ("90s", "5m", "250ms"). */
 struct parse_duration_text {
     char text[24];

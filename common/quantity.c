@@ -1,5 +1,7 @@
 #include "quantity.h"
 
+#include <errno.h>
+
 #include "parse.h"
 
 #include <stdint.h>
@@ -145,4 +147,13 @@ int quantity_compare(const struct quantity *a, const struct quantity *b)
 bool quantity_is_zero(const struct quantity *quantity)
 {
     return quantity->nano == 0;
+}
+
+int quantity_to_bytes(const struct quantity *quantity, uint64_t *ret)
+{
+    static const unsigned nanos = 1000000000;
+    if (quantity->nano % nanos != 0)
+        return -EINVAL;
+    *ret = (uint64_t)(quantity->nano / nanos);
+    return 0;
 }

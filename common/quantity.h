@@ -17,6 +17,7 @@
 #include "text.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum {
     QUANTITY_TEXT_MAX = 64,     /* bytes of one quantity; 2^63 with nine decimals has 29 */
@@ -32,6 +33,9 @@ int quantity_parse(struct span text, struct quantity *ret, struct err *err);
 
 /* < 0, 0 or > 0: by value, so that 0.01 equals 10m and 16777216 equals 16Mi. */
 int quantity_compare(const struct quantity *a, const struct quantity *b);
+
+/* The value as bytes: 0, or -EINVAL when it has a fraction. */
+int quantity_to_bytes(const struct quantity *quantity, uint64_t *ret);
 
 bool quantity_is_zero(const struct quantity *quantity);
 

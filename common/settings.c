@@ -54,6 +54,8 @@ const struct setting settings_table[SETTING_COUNT] = {
     [SETTING_CPU_SECONDS] = {"cpu-seconds", SETTING_TYPE_WHOLE, POD | AGENT | HOOK, "defaults",
         "PROFEFE_AGENT_CPU_SECONDS", .min = 1, .max = TYPE_SECONDS_MAX_MS / SECOND, .dflt = "10", .live = true,
         .help = "SECONDS of a CPU profile; at most half of the pod's grace period"},
+    [SETTING_SAMPLING] = {"sampling", SETTING_TYPE_PERCENT, POD | AGENT | HOOK, "defaults", "PROFEFE_AGENT_SAMPLING",
+        .dflt = "100%", .live = true, .help = "share of the pods that profile in one interval; the chosen ones change"},
     [SETTING_LABELS] = {"labels", SETTING_TYPE_LABELS, POD | AGENT | HOOK, "defaults", "PROFEFE_AGENT_LABELS",
         .help = "labels for every profile: team=shop,tier=web"},
     [SETTING_POD_LABELS] = {"pod-labels", SETTING_TYPE_NAMES, POD | HOOK, "defaults", NULL,
@@ -63,22 +65,39 @@ const struct setting settings_table[SETTING_COUNT] = {
         .help = "write the labels into each sample too, so that a merged profile can be split by pod"},
     [SETTING_COLLECTOR] = {"collector", SETTING_TYPE_URL, POD | AGENT | HOOK, "inject", "PROFEFE_AGENT_COLLECTOR",
         .help = "base URL of profefe, e.g. http://profefe.profefe-system.svc.cluster.local.:10100"},
+    [SETTING_COLLECTOR_SECRET] = {"collector-secret", SETTING_TYPE_OBJECT, POD | HOOK, "inject", NULL,
+        .help = "Secret of the pod's namespace with token, or username and password, ca.crt, tls.crt and tls.key"},
+    [SETTING_SPOOL] = {"spool", SETTING_TYPE_SPOOL, POD | HOOK, "defaults", NULL,
+        .min = SPOOL_BUDGET_MIN, .max = SPOOL_BUDGET_MAX, .dflt = "memory",
+        .help = "where profiles wait: memory, or the size of an emptyDir, such as 64Mi"},
     [SETTING_MODE] = {"mode", SETTING_TYPE_CHOICE, POD | HOOK, "defaults", NULL, .choices = "native|container",
         .dflt = "native", .help = "native: init container with restartPolicy Always; container: a plain one, last"},
     [SETTING_IMAGE] = {"image", SETTING_TYPE_IMAGE, POD | HOOK, "inject", NULL,
         .help = "agent image; a pod may set it only to what image-prefixes permits"},
     [SETTING_IMAGE_PULL_POLICY] = {"image-pull-policy", SETTING_TYPE_CHOICE, POD | HOOK, "inject", NULL,
         .choices = "Always|IfNotPresent|Never", .help = "pull policy of the agent image (default: Kubernetes' own)"},
+    [SETTING_CPU_REQUEST] = {"cpu-request", SETTING_TYPE_QUANTITY, POD | HOOK, "inject", NULL, .dflt = "5m",
+        .help = "quantity, or none to leave it to a LimitRange"},
+    [SETTING_CPU_LIMIT] = {"cpu-limit", SETTING_TYPE_QUANTITY, POD | HOOK, "inject", NULL, .dflt = "none",
+        .help = "quantity or none; under 50m the start of the pod gets slow"},
+    [SETTING_MEMORY_REQUEST] = {"memory-request", SETTING_TYPE_QUANTITY, POD | HOOK, "inject", NULL, .dflt = "32Mi",
+        .help = "quantity or none"},
+    [SETTING_MEMORY_LIMIT] = {"memory-limit", SETTING_TYPE_QUANTITY, POD | HOOK, "inject", NULL, .dflt = "32Mi",
+        .help = "quantity or none; CRI-O starts nothing under 12Mi"},
     [SETTING_LOG_LEVEL] = {"log-level", SETTING_TYPE_CHOICE, POD | AGENT | HOOK, "inject", "PROFEFE_AGENT_LOG_LEVEL",
         .choices = LEVELS, .dflt = "info", .help = "the agent's log level"},
+    [SETTING_LOG_FORMAT] = {"log-format", SETTING_TYPE_CHOICE, POD | AGENT | HOOK, "inject", "PROFEFE_AGENT_LOG_FORMAT",
+        .choices = FORMATS, .dflt = "logfmt", .help = "the agent's log format"},
+    [SETTING_STRICT] = {"strict", SETTING_TYPE_BOOL, POD | HOOK, "defaults", NULL, .dflt = "false",
+        .help = "refuse a pod with an unknown key, a bad value or a missing port name instead of admitting it"},
     [SETTING_STATUS] = {"status", SETTING_TYPE_TEXT, POD | SETTING_WRITTEN, NULL, NULL, .max = 512,
         .help = "written by the webhook: injected VERSION, or skipped: REASON, with the first warning"},
-    [SETTING_LOG_FORMAT] = {"log-format", SETTING_TYPE_CHOICE, AGENT | HOOK, "inject", "PROFEFE_AGENT_LOG_FORMAT",
-        .choices = FORMATS, .dflt = "logfmt", .help = "the agent's log format"},
 
     [SETTING_STOP_DEADLINE] = {"stop-deadline", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_STOP_DEADLINE",
         .min = 0, .max = 5 * MINUTE, .dflt = "5s",
         .help = "time to send what is spooled after SIGTERM; never more than the grace period less 1s"},
+    [SETTING_STOP_PROFILES] = {"stop-profiles", SETTING_TYPE_BOOL, AGENT, NULL, "PROFEFE_AGENT_STOP_PROFILES",
+        .dflt = "false", .help = "after SIGTERM take a last heap and goroutine profile (set by the webhook in mode container)"},
     [SETTING_TARGETS] = {"targets", SETTING_TYPE_TARGETS, AGENT, NULL, "PROFEFE_AGENT_TARGETS",
         .help = "pprof servers, each [NAME=]URL, e.g. http://127.0.0.1:6060/debug/pprof"},
     [SETTING_LISTEN] = {"listen", SETTING_TYPE_LISTEN, AGENT, NULL, "PROFEFE_AGENT_LISTEN", .dflt = ":10101",
@@ -102,6 +121,16 @@ const struct setting settings_table[SETTING_COUNT] = {
     [SETTING_FIRST_WITHIN] = {"first-within", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_FIRST_WITHIN",
         .min = 1 * SECOND, .max = 1 * HOUR, .dflt = "20s",
         .help = "the first CPU profile begins at most so long after start; heap and goroutine within half of it"},
+    [SETTING_SCRAPE_TIMEOUT] = {"scrape-timeout", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_SCRAPE_TIMEOUT",
+        .min = 100 * MS, .max = 5 * MINUTE, .dflt = "10s", .help = "for one profile, beyond its SECONDS"},
+    [SETTING_MISSING_RETRY] = {"missing-retry", SETTING_TYPE_DURATION, AGENT, NULL, "PROFEFE_AGENT_MISSING_RETRY",
+        .min = 1 * SECOND, .max = 24 * HOUR, .dflt = "1h",
+        .help = "a type that the app does not serve is asked for again after so long, or EVERY when that is longer"},
+    [SETTING_SECRET_DIR] = {"secret-dir", SETTING_TYPE_TEXT, AGENT, NULL, "PROFEFE_AGENT_SECRET_DIR",
+        .min = 1, .max = FILE_MAX_BYTES,
+        .help = "directory with token, or username and password, ca.crt, tls.crt and tls.key for the collector; read again when they change"},
+    [SETTING_OUTPUT_DIR] = {"output-dir", SETTING_TYPE_TEXT, AGENT, NULL, "PROFEFE_AGENT_OUTPUT_DIR",
+        .min = 1, .max = FILE_MAX_BYTES, .help = "write profiles to files below this directory instead of to a collector"},
     [SETTING_SPOOL_BYTES] = {"spool-bytes", SETTING_TYPE_WHOLE, AGENT, NULL, "PROFEFE_AGENT_SPOOL_BYTES",
         .min = SPOOL_BUDGET_MIN, .max = SPOOL_BUDGET_MAX, .dflt = "8388608",
         .help = "room for profiles that wait, are taken or are sent; in memory never above half of the memory limit"},
@@ -127,9 +156,15 @@ const struct setting settings_table[SETTING_COUNT] = {
         .min = 1, .max = FILE_MAX_BYTES, .dflt = "/etc/profefe-webhook/tls/tls.crt", .help = "certificate chain, PEM"},
     [SETTING_SERVER_KEY] = {"key", SETTING_TYPE_TEXT, HOOK, "server", "PROFEFE_WEBHOOK_KEY",
         .min = 1, .max = FILE_MAX_BYTES, .dflt = "/etc/profefe-webhook/tls/tls.key", .help = "its private key, PEM"},
+    [SETTING_SERVER_CLIENT_CA] = {"client-ca", SETTING_TYPE_TEXT, HOOK, "server", "PROFEFE_WEBHOOK_CLIENT_CA",
+        .min = 1, .max = FILE_MAX_BYTES,
+        .help = "CA certificates, PEM: only clients with a certificate of theirs are answered on listen (default: all are)"},
     [SETTING_SERVER_DRAIN] = {"drain", SETTING_TYPE_DURATION, HOOK, "server", "PROFEFE_WEBHOOK_DRAIN",
         .min = 0, .max = 5 * MINUTE, .dflt = "5s",
         .help = "after SIGTERM go on answering so long, not ready, until the Service has forgotten this pod"},
+    [SETTING_SERVER_RELOAD] = {"reload", SETTING_TYPE_DURATION, HOOK, "server", "PROFEFE_WEBHOOK_RELOAD",
+        .min = 10 * MS, .max = 1 * HOUR, .dflt = "5s",
+        .help = "how often certificate, client-ca and configuration files are looked at, to read them when they changed"},
     [SETTING_SERVER_LOG_LEVEL] = {"log-level", SETTING_TYPE_CHOICE, HOOK, "server", "PROFEFE_WEBHOOK_LOG_LEVEL",
         .choices = LEVELS, .dflt = "info", .help = "the webhook's log level"},
     [SETTING_SERVER_LOG_FORMAT] = {"log-format", SETTING_TYPE_CHOICE, HOOK, "server", "PROFEFE_WEBHOOK_LOG_FORMAT",
@@ -137,14 +172,6 @@ const struct setting settings_table[SETTING_COUNT] = {
 
     [SETTING_IMAGE_PREFIXES] = {"image-prefixes", SETTING_TYPE_NAMES, HOOK, "inject", NULL,
         .help = "image names that pods may ask for begin with one of these (default: none may)"},
-    [SETTING_CPU_REQUEST] = {"cpu-request", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "5m",
-        .help = "quantity, or none to leave it to a LimitRange"},
-    [SETTING_CPU_LIMIT] = {"cpu-limit", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "none",
-        .help = "quantity or none; under 50m the start of the pod gets slow"},
-    [SETTING_MEMORY_REQUEST] = {"memory-request", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "32Mi",
-        .help = "quantity or none"},
-    [SETTING_MEMORY_LIMIT] = {"memory-limit", SETTING_TYPE_QUANTITY, HOOK, "inject", NULL, .dflt = "32Mi",
-        .help = "quantity or none"},
 };
 /* clang-format on */
 
@@ -449,6 +476,59 @@ static int check_image(const struct setting *setting, struct span text, struct e
     return 0;
 }
 
+
+/* An RFC 1123 label, but as long as it likes. */
+static bool is_subdomain_part(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        bool word = (s.ptr[i] >= 'a' && s.ptr[i] <= 'z') || (s.ptr[i] >= '0' && s.ptr[i] <= '9');
+        if (!word && (s.ptr[i] != '-' || i == 0 || i == s.len - 1))
+            return false;
+    }
+    return s.len > 0;
+}
+
+static int check_percent(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    unsigned percent;
+    return parse_percent(text, &percent, err);
+}
+
+/* k8s.io/apimachinery pkg/util/validation, IsDNS1123Subdomain: labels separated by dots, 253 bytes. */
+static int check_object(const struct setting *setting, struct span text, struct err *err)
+{
+    (void)setting;
+    struct text_quoted q;
+    struct span rest = text;
+    bool ok = text.len > 0 && text.len <= NAME_MAX_BYTES;
+    while (ok && rest.ptr != NULL) {
+        const char *dot = memchr(rest.ptr, '.', rest.len);
+        size_t len = dot != NULL ? (size_t)(dot - rest.ptr) : rest.len;
+        ok = is_subdomain_part((struct span){rest.ptr, len});
+        rest = dot != NULL ? (struct span){dot + 1, rest.len - len - 1} : (struct span){NULL, 0};
+    }
+    if (!ok)
+        return err_set(err, EINVAL, "expected the name of an object (a-z, 0-9, - and ., at most %d bytes), got %s",
+                       NAME_MAX_BYTES, text_quote_n(&q, text.ptr, text.len));
+    return 0;
+}
+
+static int check_spool(const struct setting *setting, struct span text, struct err *err)
+{
+    struct text_quoted q;
+    struct quantity quantity;
+    uint64_t bytes;
+    if (text_equal(text, "memory"))
+        return 0;
+    if (quantity_parse(text, &quantity, NULL) < 0 || quantity_to_bytes(&quantity, &bytes) < 0 ||
+        bytes < (uint64_t)setting->min || bytes > (uint64_t)setting->max)
+        return err_set(err, EINVAL, "expected memory or a size from %lldKi to %lldMi, such as 64Mi, got %s",
+                       (long long)setting->min / 1024, (long long)setting->max / (1024 * 1024),
+                       text_quote_n(&q, text.ptr, text.len));
+    return 0;
+}
+
 static check_fn *const checks[] = {
     [SETTING_TYPE_BOOL] = check_bool,       [SETTING_TYPE_TEXT] = check_text,
     [SETTING_TYPE_WHOLE] = check_whole,     [SETTING_TYPE_DURATION] = check_duration,
@@ -458,6 +538,9 @@ static check_fn *const checks[] = {
     [SETTING_TYPE_NAMES] = check_names,     [SETTING_TYPE_TARGETS] = check_targets,
     [SETTING_TYPE_LISTEN] = check_listen,   [SETTING_TYPE_QUANTITY] = check_quantity,
     [SETTING_TYPE_IMAGE] = check_image,
+    [SETTING_TYPE_PERCENT] = check_percent,
+    [SETTING_TYPE_OBJECT] = check_object,
+    [SETTING_TYPE_SPOOL] = check_spool,
 };
 
 int settings_check(enum setting_id id, struct span text, struct err *err)
@@ -480,8 +563,10 @@ void settings_init(struct settings *settings)
 
 void settings_done(struct settings *settings)
 {
-    for (int id = 0; id < SETTING_COUNT; id++)
+    for (int id = 0; id < SETTING_COUNT; id++) {
         free(settings->values[id].text);
+        free(settings->limits[id].text);
+    }
     settings_init(settings);
 }
 
@@ -504,6 +589,24 @@ int settings_set(struct settings *settings, enum setting_id id, struct span text
     value->text = copy;
     value->origin = origin;
     return 0;
+}
+
+static char *copy_text(const char *text, bool *ok)
+{
+    char *copy = text != NULL ? strdup(text) : NULL;
+    *ok = *ok && (text == NULL || copy != NULL);
+    return copy;
+}
+
+int settings_copy(struct settings *to, const struct settings *from, struct err *err)
+{
+    bool ok = true;
+    *to = *from;
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        to->values[id].text = copy_text(from->values[id].text, &ok);
+        to->limits[id].text = copy_text(from->limits[id].text, &ok);
+    }
+    return ok ? 0 : err_set(err, ENOMEM, "no memory for settings");
 }
 
 const char *settings_get(const struct settings *settings, enum setting_id id)
@@ -554,6 +657,15 @@ uint64_t settings_get_whole(const struct settings *settings, enum setting_id id)
     return value;
 }
 
+unsigned settings_get_percent(const struct settings *settings, enum setting_id id)
+{
+    unsigned percent = 0;
+    int rc = parse_percent(get_span(settings, id), &percent, NULL);
+    assert(rc == 0);
+    (void)rc;
+    return percent;
+}
+
 /* ---- origins ---- */
 
 static const char *env_value(char *const *env, const char *name)
@@ -590,6 +702,8 @@ struct ini_reading {
     unsigned use;
     bool seen[SETTING_COUNT];
 };
+
+static const char limits_section[] = "limits";
 
 static const char *section_of(const struct setting *setting, unsigned use)
 {
@@ -661,9 +775,46 @@ static int set_ini_value(struct settings *settings, int id, const char *value, s
     return settings_set(settings, (enum setting_id)id, (struct span){buf_text(&joined), joined.len}, SETTING_FROM_INI, err);
 }
 
-static int take_ini_key(void *ctx, const char *section, const char *key, const char *value, struct err *err)
+bool settings_is_limitable(enum setting_id id)
+{
+    unsigned uses = settings_table[id].uses;
+    return (uses & SETTING_ANNOTATION) != 0 && (uses & SETTING_WRITTEN) == 0 && id != SETTING_ENABLE;
+}
+
+static int unknown_limit(struct span name, struct err *err)
+{
+    struct text_quoted q;
+    const char *near = settings_near_miss(name, SETTING_ANNOTATION);
+    text_quote_n(&q, name.ptr, name.len);
+    if (near != NULL && !text_equal(name, near))
+        return err_set(err, EINVAL, "[limits] unknown key %s, did you mean %s?", q.text, near);
+    return err_set(err, EINVAL, "[limits] unknown key %s, expected the name of an annotation that can be limited", q.text);
+}
+
+static int take_limit(struct settings *settings, const char *key, const char *value, int line, struct err *err)
+{
+    struct span name = {key, strlen(key)};
+    int id = settings_find(name, SETTING_ANNOTATION);
+    if (id < 0 || !settings_is_limitable((enum setting_id)id))
+        return unknown_limit(name, err);
+    struct settings_limit *limit = &settings->limits[id];
+    if (limit->text != NULL)
+        return err_set(err, EINVAL, "[limits] %s: given twice", key);
+    CLEANUP(buf_done) struct buf joined;
+    buf_init(&joined, SETTINGS_VALUE_MAX);
+    int rc = join_lines(value, &joined, err);
+    if (rc < 0)
+        return err_wrap(err, rc, "[limits] %s", key);
+    limit->text = strdup(buf_text(&joined));
+    limit->line = line;
+    return limit->text != NULL ? 0 : err_set(err, ENOMEM, "no memory for a setting");
+}
+
+static int take_ini_key(void *ctx, const char *section, const char *key, const char *value, int line, struct err *err)
 {
     struct ini_reading *r = ctx;
+    if (r->use == SETTING_WEBHOOK && strcmp(section, limits_section) == 0)
+        return take_limit(r->settings, key, value, line, err);
     int id = find_ini_key(r->use, section, key);
     if (id < 0)
         return unknown_key(r->use, section, key, err);

@@ -31,18 +31,27 @@ enum setting_id {
     SETTING_TYPES,
     SETTING_INTERVAL,
     SETTING_CPU_SECONDS,
+    SETTING_SAMPLING,
     SETTING_LABELS,
     SETTING_POD_LABELS,
     SETTING_SAMPLE_LABELS,
     SETTING_COLLECTOR,
+    SETTING_COLLECTOR_SECRET,
+    SETTING_SPOOL,
     SETTING_MODE,
     SETTING_IMAGE,
     SETTING_IMAGE_PULL_POLICY,
+    SETTING_CPU_REQUEST,
+    SETTING_CPU_LIMIT,
+    SETTING_MEMORY_REQUEST,
+    SETTING_MEMORY_LIMIT,
     SETTING_LOG_LEVEL,
-    SETTING_STATUS,
     SETTING_LOG_FORMAT,
+    SETTING_STRICT,
+    SETTING_STATUS,
     /* the agent */
     SETTING_STOP_DEADLINE,
+    SETTING_STOP_PROFILES,
     SETTING_TARGETS,
     SETTING_LISTEN,
     SETTING_SIDECAR,
@@ -54,6 +63,10 @@ enum setting_id {
     SETTING_NODE_NAME,
     SETTING_POD_IP,
     SETTING_FIRST_WITHIN,
+    SETTING_SCRAPE_TIMEOUT,
+    SETTING_MISSING_RETRY,
+    SETTING_SECRET_DIR,
+    SETTING_OUTPUT_DIR,
     SETTING_SPOOL_BYTES,
     SETTING_SPOOL_DIR,
     SETTING_SPOOL_AGE,
@@ -66,15 +79,13 @@ enum setting_id {
     SETTING_SERVER_ADMIN_LISTEN,
     SETTING_SERVER_CERT,
     SETTING_SERVER_KEY,
+    SETTING_SERVER_CLIENT_CA,
     SETTING_SERVER_DRAIN,
+    SETTING_SERVER_RELOAD,
     SETTING_SERVER_LOG_LEVEL,
     SETTING_SERVER_LOG_FORMAT,
     /* what the webhook injects: [inject] */
     SETTING_IMAGE_PREFIXES,
-    SETTING_CPU_REQUEST,
-    SETTING_CPU_LIMIT,
-    SETTING_MEMORY_REQUEST,
-    SETTING_MEMORY_LIMIT,
     SETTING_COUNT,
 };
 
@@ -94,6 +105,9 @@ enum setting_type {
     SETTING_TYPE_LISTEN,   /* [HOST]:PORT */
     SETTING_TYPE_QUANTITY, /* quantity.h, or `none` */
     SETTING_TYPE_IMAGE,    /* container image reference */
+    SETTING_TYPE_PERCENT,  /* "25%", up to two decimals, above 0 and at most 100 */
+    SETTING_TYPE_OBJECT,   /* name of a Kubernetes object (RFC 1123 subdomain) */
+    SETTING_TYPE_SPOOL,    /* `memory`, or a quantity of whole bytes in [min, max] */
 };
 
 enum setting_use {
@@ -107,7 +121,7 @@ struct setting {
     const char *name;
     enum setting_type type;
     unsigned uses;
-    const char *section; /* webhook INI: server, inject, defaults, limits; NULL where uses lacks SETTING_WEBHOOK */
+    const char *section; /* webhook INI: server, inject, defaults; NULL where uses lacks SETTING_WEBHOOK */
     const char *env;     /* the environment variable of the daemon, or NULL. Never ends in _PORT, _HOST, _ADDR, _PROTO:
                           * a Service called `profefe` puts such names into every container of its namespace */
     int64_t min, max;    /* by type */
@@ -136,6 +150,12 @@ struct settings {
         char *text; /* owned; NULL = the table's default */
         enum setting_origin origin;
     } values[SETTING_COUNT];
+    /* The webhook's [limits]: what pods may set a setting to, as written. What it means and whether it means anything
+     * is webhook/limits.h's. */
+    struct settings_limit {
+        char *text; /* owned; NULL = none */
+        int line;   /* in the INI file */
+    } limits[SETTING_COUNT];
 };
 
 void settings_init(struct settings *settings);
@@ -145,6 +165,9 @@ void settings_done(struct settings *settings); /* usable with CLEANUP */
 int settings_set(struct settings *settings, enum setting_id id, struct span text, enum setting_origin origin,
                  struct err *err);
 
+/* A copy of all values; *to is empty before, and the caller's to settings_done() in any case. -ENOMEM. */
+int settings_copy(struct settings *to, const struct settings *from, struct err *err);
+
 /* The text, the default, or NULL when there is neither. Borrowed. */
 const char *settings_get(const struct settings *settings, enum setting_id id);
 bool settings_is_set(const struct settings *settings, enum setting_id id);
@@ -153,12 +176,17 @@ bool settings_is_set(const struct settings *settings, enum setting_id id);
 bool settings_get_bool(const struct settings *settings, enum setting_id id);
 int64_t settings_get_ms(const struct settings *settings, enum setting_id id);
 uint64_t settings_get_whole(const struct settings *settings, enum setting_id id);
+unsigned settings_get_percent(const struct settings *settings, enum setting_id id); /* in hundredths of a percent */
 
 /* Reads every variable that the table names for this use from env ("NAME=value" strings, NULL-ended). A bad value is
  * reported through `bad` and skipped, so that one of them does not hide the others; returns how many were bad. An
  * empty value counts as unset. */
 typedef void settings_bad(void *ctx, const struct err *err);
 unsigned settings_read_env(struct settings *settings, unsigned use, char *const *env, settings_bad *bad, void *ctx);
+
+/* Does [limits] take this setting? Annotations do, but for `enable`, since the pod's own word always wins, and
+ * `status`, which pods do not write. */
+bool settings_is_limitable(enum setting_id id);
 
 /* Reads an INI file: section [agent] of settings with SETTING_AGENT, or the webhook's sections. First error wins:
  * "FILE:LINE: [section] key: expected …, got …". */

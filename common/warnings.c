@@ -10,9 +10,18 @@ enum {
     RAW_MAX = 1024, /* bytes of one warning before escaping and cutting */
 };
 
+const char *const warning_kind_names[WARNING_KIND_COUNT] = {
+    [WARNING_OTHER] = "other",
+    [WARNING_UNKNOWN_KEY] = "unknown-key",
+    [WARNING_BAD_VALUE] = "bad-value",
+    [WARNING_NOT_PERMITTED] = "not-permitted",
+    [WARNING_NOT_INJECTED] = "not-injected",
+};
+
 void warnings_clear(struct warnings *warnings)
 {
     warnings->count = 0;
+    memset(warnings->of_kind, 0, sizeof(warnings->of_kind));
 }
 
 /* Like text_escape, but quotes stay: they pass the API server. */
@@ -41,7 +50,7 @@ static void escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
     out[used] = '\0';
 }
 
-void warnings_add(struct warnings *warnings, const char *fmt, ...)
+void warnings_add_kind(struct warnings *warnings, enum warning_kind kind, const char *fmt, ...)
 {
     if (warnings == NULL)
         return;
@@ -55,6 +64,7 @@ void warnings_add(struct warnings *warnings, const char *fmt, ...)
         escape_and_cut(warnings->text[warnings->count], raw);
     }
     warnings->count++;
+    warnings->of_kind[kind]++;
     if (warnings->count > WARNINGS_MAX)
         snprintf(warnings->text[WARNINGS_MAX - 1], WARNING_MAX + 1, "and %u more warnings",
                  warnings->count - (WARNINGS_MAX - 1));

@@ -35,7 +35,6 @@ static int write_reply(const struct review *review, const struct injection *inje
 {
     const struct review_response response = {
         .allowed = injection->decision != INJECT_DENIED,
-        .message = injection->decision == INJECT_DENIED ? warnings_text(&injection->warnings, 0) : NULL,
         .patch = {buf_text(&patch->text), patch->count > 0 ? patch->text.len : 0},
         .warnings = &injection->warnings,
         .decision = injection->decision != INJECT_UNCHANGED ? inject_decision_names[injection->decision] : NULL,

@@ -1,6 +1,7 @@
 #include "webhook/annotations.h"
 
 #include "common/parse.h"
+#include "webhook/limits.h"
 
 #include <string.h>
 
@@ -17,18 +18,20 @@ static void warn_unknown(const char *key, const cJSON *value, struct warnings *w
     if (cJSON_IsString(value))
         text_quote(&q, value->valuestring);
     if (near != NULL)
-        warnings_add(warnings, "%s: unknown annotation (%s), did you mean %s%s?", key, q.text,
-                     SETTINGS_ANNOTATION_PREFIX, near);
+        warnings_add_kind(warnings, WARNING_UNKNOWN_KEY, "%s: unknown annotation (%s), did you mean %s%s?", key, q.text,
+                          SETTINGS_ANNOTATION_PREFIX, near);
     else
-        warnings_add(warnings, "%s: unknown annotation (%s), ignored", key, q.text);
+        warnings_add_kind(warnings, WARNING_UNKNOWN_KEY, "%s: unknown annotation (%s), ignored", key, q.text);
 }
 
-static int warn_bad(const char *key, const struct err *err, struct warnings *warnings)
+/* What a value that cannot count leads to; a strict pod is refused for it. */
+static const char *consequence(enum setting_id id, bool strict, bool all)
 {
-    if (err->code == ENOMEM)
-        return -ENOMEM;
-    warnings_add(warnings, "%s: %s; the default is used", key, err->text);
-    return 0;
+    if (strict)
+        return "";
+    if (id != SETTING_ENABLE)
+        return "; the default is used";
+    return all ? "; the pod is profiled as its whole namespace is" : "; the pod is not profiled";
 }
 
 /* All letters and digits would be open at the end: "team" also begins "team-evil". */
@@ -63,18 +66,49 @@ static int check_image(const struct settings *settings, struct span image, struc
     return 0;
 }
 
-static int check_value(const struct settings *settings, enum setting_id id, const cJSON *value, struct err *err)
+static int check_text(enum setting_id id, const cJSON *value, struct span *ret, struct err *err)
 {
     if (!cJSON_IsString(value))
         return err_set(err, EINVAL, "expected a string, got %s", json_type_name(value));
-    struct span text = text_trim(span_of(value->valuestring));
-    int rc = settings_check(id, text, err);
-    if (rc == 0 && id == SETTING_IMAGE)
-        rc = check_image(settings, text, err);
-    return rc;
+    *ret = text_trim(span_of(value->valuestring));
+    return settings_check(id, *ret, err);
 }
 
-static int read_one(const cJSON *item, struct annotations *annotations, struct warnings *warnings)
+static int check_permitted(const struct settings *settings, enum setting_id id, struct span text, struct err *err)
+{
+    int rc = id == SETTING_IMAGE ? check_image(settings, text, err) : 0;
+    return rc == 0 ? limits_check(settings, id, text, err) : rc;
+}
+
+/* 0 and *ret, or why the value cannot count: *ret_kind says of which kind that is. */
+static int read_value(const struct settings *settings, enum setting_id id, const cJSON *item, struct span *ret,
+                      enum warning_kind *ret_kind, struct err *err)
+{
+    *ret_kind = WARNING_BAD_VALUE;
+    int rc = check_text(id, item, ret, err);
+    if (rc < 0)
+        return rc;
+    *ret_kind = WARNING_NOT_PERMITTED;
+    return check_permitted(settings, id, *ret, err);
+}
+
+/* Read before all else. */
+static int read_strict(const struct pod *pod, const struct settings *settings, bool *ret)
+{
+    struct err err;
+    enum warning_kind kind;
+    struct span text = span_of(settings_get(settings, SETTING_STRICT)), own;
+    const cJSON *item = json_get(pod->annotations, SETTINGS_ANNOTATION_PREFIX "strict");
+    int rc = item != NULL ? read_value(settings, SETTING_STRICT, item, &own, &kind, &err) : -ENOENT;
+    if (rc == 0)
+        text = own;
+    bool strict = false;
+    parse_bool(text, &strict, NULL);
+    *ret = strict;
+    return rc == -ENOMEM ? rc : 0;
+}
+
+static int read_one(const cJSON *item, bool all, struct annotations *annotations, struct warnings *warnings)
 {
     struct err err = {0};
     struct span name = span_of(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
@@ -87,22 +121,32 @@ static int read_one(const cJSON *item, struct annotations *annotations, struct w
         return 0;
     }
     annotations->given[id] = (struct span){NULL, 0}; /* of a key given twice the last counts */
-    if (check_value(annotations->settings, (enum setting_id)id, item, &err) < 0)
-        return warn_bad(item->string, &err, warnings);
-    annotations->given[id] = text_trim(span_of(item->valuestring));
+    struct span text;
+    enum warning_kind kind;
+    int rc = read_value(annotations->settings, (enum setting_id)id, item, &text, &kind, &err);
+    if (rc == -ENOMEM)
+        return rc;
+    if (rc == 0)
+        annotations->given[id] = text;
+    else
+        warnings_add_kind(warnings, kind, "%s: %s%s", item->string, err.text,
+                          consequence((enum setting_id)id, annotations->strict, all));
     return 0;
 }
 
-int annotations_read(const struct pod *pod, const struct settings *settings, struct annotations *ret,
+int annotations_read(const struct pod *pod, const struct settings *settings, bool all, struct annotations *ret,
                      struct warnings *warnings)
 {
     const cJSON *item;
     *ret = (struct annotations){.settings = settings};
+    int rc = read_strict(pod, settings, &ret->strict);
+    if (rc < 0)
+        return rc;
     cJSON_ArrayForEach(item, pod->annotations)
     {
         if (!text_has_prefix(item->string, SETTINGS_ANNOTATION_PREFIX))
             continue;
-        int rc = read_one(item, ret, warnings);
+        rc = read_one(item, all, ret, warnings);
         if (rc < 0)
             return rc;
     }

@@ -1,7 +1,7 @@
 /* What a pod asks for: its profefe.com/ annotations over the webhook's defaults over the built-in ones.
  *
- * Nothing here refuses a pod. An unknown key, a value that is no string, a bad value, an image that the configuration
- * does not permit: a warning each, with key, value and what was expected, and the default counts.
+ * An unknown key, a value that is no string, a bad value, one that the configuration does not permit: a warning each,
+ * with key, value and what was expected, and the default counts. The kind of the warning says which it was.
  */
 #ifndef PROFEFE_ANNOTATIONS_H
 #define PROFEFE_ANNOTATIONS_H
@@ -14,10 +14,12 @@ struct annotations {
     const struct settings *settings;   /* borrowed: the webhook's configuration */
     struct span given[SETTING_COUNT];  /* borrowed from the pod, trimmed and checked; ptr NULL = not given */
     unsigned count;                    /* keys with our prefix, good or bad, but for `status` */
+    bool strict;                       /* the value of `strict` that counts; the warnings tell no consequence then */
 };
 
-/* -ENOMEM only. */
-int annotations_read(const struct pod *pod, const struct settings *settings, struct annotations *ret,
+/* `all`: the namespace is labelled `all`, so a pod whose `enable` is bad is profiled; the warning says which. -ENOMEM
+ * only. */
+int annotations_read(const struct pod *pod, const struct settings *settings, bool all, struct annotations *ret,
                      struct warnings *warnings);
 
 /* The pod gave a good value. */

@@ -3,28 +3,29 @@
 #include "common/cleanup.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/stamp.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <string.h>
-#include <sys/stat.h>
 
-/* What tells a file from its successor. */
-struct stamp {
-    dev_t device;
-    ino_t inode;
-    struct timespec modified;
-    off_t size;
-    int error; /* errno of stat, 0 = there */
+/* One thing that is loaded: a pair or a CA. */
+struct source {
+    bool loaded;
+    char reason[ERR_TEXT_MAX]; /* why there is none, or why the newest was not taken */
+    struct certs_loads *loads;
+    struct log_throttle refusing;
 };
 
 struct certs {
+    struct loop *loop;
     struct httpd *httpd;
-    char *cert_path, *key_path;
+    char *cert_path, *key_path, *client_ca_path; /* the last may be NULL */
+    int64_t poll_ms;
     struct loop_timer poll;
-    struct stamp cert_stamp, key_stamp;
-    int64_t expiry_s;          /* of the pair in use; 0 = none yet */
-    char reason[ERR_TEXT_MAX]; /* why there is no pair in use, or why the newest files were not taken */
+    struct stamp cert_stamp, key_stamp, client_ca_stamp;
+    struct source pair, client_ca;
+    int64_t expiry_s; /* of the pair in use; 0 = none yet */
     struct certs_stats stats;
 };
 
@@ -82,11 +83,15 @@ static int check_key_belongs(gnutls_x509_crt_t leaf, gnutls_x509_privkey_t key, 
     return 0;
 }
 
+/* -EAGAIN: not yet. */
 static int check_dates(gnutls_x509_crt_t leaf, const char *cert_path, int64_t now_s, int64_t *ret_expiry_s, struct err *err)
 {
+    int64_t begin_s = gnutls_x509_crt_get_activation_time(leaf);
     int64_t expiry_s = gnutls_x509_crt_get_expiration_time(leaf);
     if (expiry_s <= now_s)
         return err_set(err, EINVAL, "%s expired %lld s ago", cert_path, (long long)(now_s - expiry_s));
+    if (begin_s > now_s)
+        return err_set(err, EAGAIN, "%s is not valid before %lld s from now", cert_path, (long long)(begin_s - now_s));
     *ret_expiry_s = expiry_s;
     return 0;
 }
@@ -120,27 +125,38 @@ static int load_pair(const char *cert_path, const char *key_path, int64_t now_s,
     return rc;
 }
 
-int certs_check(const char *cert_path, const char *key_path, int64_t now_s, struct err *err)
+/* ---- the CA of clients ---- */
+
+static int check_ca(const char *path, char *bytes, size_t len, struct err *err)
+{
+    gnutls_x509_crt_t *list = NULL;
+    unsigned count = 0;
+    gnutls_datum_t pem = datum(bytes, len);
+    int rc = gnutls_x509_crt_list_import2(&list, &count, &pem, GNUTLS_X509_FMT_PEM, 0);
+    if (rc < 0)
+        return tls_error(err, path, "expected PEM certificates", rc);
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(list[i]);
+    gnutls_free(list);
+    return 0;
+}
+
+static int load_ca(const char *path, char **ret, size_t *ret_len, struct err *err)
+{
+    int rc = file_read(path, CERTS_FILE_MAX, ret, ret_len, err);
+    return rc == 0 ? check_ca(path, *ret, *ret_len, err) : rc;
+}
+
+int certs_check(const struct certs_files *files, int64_t now_s, struct err *err)
 {
     CLEANUP(pair_done) struct pair pair = {0};
-    return load_pair(cert_path, key_path, now_s, &pair, err);
+    CLEANUP_FREE char *ca = NULL;
+    size_t ca_len = 0;
+    int rc = load_pair(files->cert, files->key, now_s, &pair, err);
+    return rc == 0 && files->client_ca != NULL ? load_ca(files->client_ca, &ca, &ca_len, err) : rc;
 }
 
 /* ---- looking at the files ---- */
-
-static struct stamp stamp_of(const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) < 0)
-        return (struct stamp){.error = errno};
-    return (struct stamp){.device = st.st_dev, .inode = st.st_ino, .modified = st.st_mtim, .size = st.st_size};
-}
-
-static bool same_stamp(const struct stamp *a, const struct stamp *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->modified.tv_sec == b->modified.tv_sec &&
-           a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size && a->error == b->error;
-}
 
 static int take_pair(struct certs *certs, struct err *err)
 {
@@ -153,52 +169,116 @@ static int take_pair(struct certs *certs, struct err *err)
     return rc;
 }
 
-static void reload(struct certs *certs)
+static int take_ca(struct certs *certs, struct err *err)
+{
+    CLEANUP_FREE char *bytes = NULL;
+    size_t len = 0;
+    int rc = load_ca(certs->client_ca_path, &bytes, &len, err);
+    return rc == 0 ? httpd_set_client_ca(certs->httpd, (struct span){bytes, len}, err) : rc;
+}
+
+static void note_taken(struct source *source)
+{
+    source->loaded = true;
+    source->reason[0] = '\0';
+    source->loads->taken++;
+    source->loads->last_taken = true;
+    log_throttle_reset(&source->refusing);
+}
+
+static void note_refused(struct certs *certs, struct source *source, const char *msg, const struct err *err)
+{
+    source->loads->refused++;
+    source->loads->last_taken = false;
+    memcpy(source->reason, err->text, sizeof(source->reason));
+    log_throttled(&source->refusing, loop_now_ms(certs->loop), LOG_LEVEL_ERROR, msg, LOG_FIELDS(LOG_ERR(err)));
+}
+
+/* Nothing is wrong with the files, but time or memory: they are tried again. */
+static bool may_pass(int rc)
+{
+    return rc == -EAGAIN || rc == -ENOMEM;
+}
+
+static void reload_pair(struct certs *certs)
 {
     struct err err;
-    if (take_pair(certs, &err) == 0) {
-        certs->reason[0] = '\0';
-        certs->stats.reloads++;
+    int rc = take_pair(certs, &err);
+    if (rc == 0) {
+        note_taken(&certs->pair);
         log_info("certificate loaded", LOG_STR("file", certs->cert_path), LOG_I64("expires", certs->expiry_s));
         return;
     }
-    certs->stats.failures++;
-    memcpy(certs->reason, err.text, sizeof(certs->reason));
-    if (certs->expiry_s != 0)
-        log_error("new certificate not taken, the old one stays in use", LOG_ERR(&err));
-    else
-        log_error("no usable certificate, not ready", LOG_ERR(&err));
+    note_refused(certs, &certs->pair, certs->pair.loaded ? "new certificate not taken, the old one stays in use"
+                                                         : "no usable certificate, not ready", &err);
+    if (may_pass(rc))
+        certs->cert_stamp = STAMP_NONE;
 }
 
-/* Both stamps are taken before the files are read: a swap in between is seen at the next look. */
+static void reload_ca(struct certs *certs)
+{
+    struct err err;
+    int rc = take_ca(certs, &err);
+    if (rc == 0) {
+        note_taken(&certs->client_ca);
+        log_info("client CA loaded", LOG_STR("file", certs->client_ca_path));
+        return;
+    }
+    note_refused(certs, &certs->client_ca, certs->client_ca.loaded ? "new client CA not taken, the old one stays in use"
+                                                                   : "no usable client CA, not ready", &err);
+    if (may_pass(rc))
+        certs->client_ca_stamp = STAMP_NONE;
+}
+
+static bool changed(const char *path, struct stamp *stamp)
+{
+    struct stamp now = stamp_of(path);
+    if (stamp_equal(&now, stamp))
+        return false;
+    *stamp = now;
+    return true;
+}
+
+/* Both stamps of a pair are taken before the files are read: a swap in between is seen at the next look. */
 static void look(void *ctx)
 {
     struct certs *certs = ctx;
-    struct stamp cert = stamp_of(certs->cert_path), key = stamp_of(certs->key_path);
-    if (!same_stamp(&cert, &certs->cert_stamp) || !same_stamp(&key, &certs->key_stamp)) {
-        certs->cert_stamp = cert;
-        certs->key_stamp = key;
-        reload(certs);
-    }
-    loop_timer_arm(&certs->poll, CERTS_POLL_MS);
+    bool cert_changed = changed(certs->cert_path, &certs->cert_stamp);
+    bool key_changed = changed(certs->key_path, &certs->key_stamp);
+    if (cert_changed || key_changed)
+        reload_pair(certs);
+    if (certs->client_ca_path != NULL && changed(certs->client_ca_path, &certs->client_ca_stamp))
+        reload_ca(certs);
+    loop_timer_arm(&certs->poll, certs->poll_ms);
 }
 
 /* ---- from outside ---- */
 
-int certs_new(struct loop *loop, struct httpd *httpd, const char *cert_path, const char *key_path, struct certs **ret,
+static int copy_paths(struct certs *certs, const struct certs_files *files, struct err *err)
+{
+    certs->cert_path = strdup(files->cert);
+    certs->key_path = strdup(files->key);
+    certs->client_ca_path = files->client_ca != NULL ? strdup(files->client_ca) : NULL;
+    bool ok = certs->cert_path != NULL && certs->key_path != NULL &&
+              (files->client_ca == NULL || certs->client_ca_path != NULL);
+    return ok ? 0 : err_set(err, ENOMEM, "no memory for certificates");
+}
+
+int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms, struct certs **ret,
               struct err *err)
 {
     struct certs *certs = calloc(1, sizeof(*certs));
     if (certs == NULL)
         return err_set(err, ENOMEM, "no memory for certificates");
-    certs->httpd = httpd;
-    certs->cert_path = strdup(cert_path);
-    certs->key_path = strdup(key_path);
-    certs->cert_stamp.error = certs->key_stamp.error = -1; /* like no file's: the first look loads */
+    *certs = (struct certs){.loop = loop, .httpd = httpd, .poll_ms = poll_ms, .cert_stamp = STAMP_NONE,
+                            .key_stamp = STAMP_NONE, .client_ca_stamp = STAMP_NONE};
+    certs->pair.loads = &certs->stats.pair;
+    certs->client_ca.loads = &certs->stats.client_ca;
     loop_timer_init(&certs->poll, loop, look, certs);
-    if (certs->cert_path == NULL || certs->key_path == NULL) {
+    int rc = copy_paths(certs, files, err);
+    if (rc < 0) {
         certs_free(certs);
-        return err_set(err, ENOMEM, "no memory for certificates");
+        return rc;
     }
     look(certs);
     *ret = certs;
@@ -212,14 +292,19 @@ struct certs *certs_free(struct certs *certs)
     loop_timer_disarm(&certs->poll);
     free(certs->cert_path);
     free(certs->key_path);
+    free(certs->client_ca_path);
     free(certs);
     return NULL;
 }
 
 bool certs_usable(const struct certs *certs, int64_t now_s, const char **ret_reason)
 {
-    if (certs->expiry_s == 0) {
-        *ret_reason = certs->reason;
+    if (!certs->pair.loaded) {
+        *ret_reason = certs->pair.reason;
+        return false;
+    }
+    if (certs->client_ca_path != NULL && !certs->client_ca.loaded) {
+        *ret_reason = certs->client_ca.reason;
         return false;
     }
     if (certs->expiry_s <= now_s) {

@@ -1,8 +1,9 @@
-/* The serving certificate: loaded from two PEM files, checked, and loaded again when the files change.
+/* The serving certificate and the CA of clients: loaded from PEM files, checked, and loaded again when the files change.
  *
- * A new pair is taken only when it parses, the key belongs to the certificate and it is not expired; else the old
- * pair stays in use, the reason is logged once and counted. The kubelet swaps a mounted Secret by a symlink, so the files
- * are looked at by stat(2) every CERTS_POLL_MS, which also works for plain files and needs no watch to survive the swap.
+ * A new pair is taken only when it parses, the key belongs to the certificate and it is valid now; else the old
+ * pair stays in use, the reason is logged once and counted. One that is not valid yet is tried again until it is: an
+ * API server would refuse it as much as one that has expired. The client CA is a file of its own with the same rules, so
+ * that a bad one does not keep a good pair out; connections that are open when it changes stay.
  */
 #ifndef PROFEFE_CERTS_H
 #define PROFEFE_CERTS_H
@@ -15,8 +16,7 @@
 #include <stdint.h>
 
 enum {
-    CERTS_FILE_MAX = 128 * 1024,
-    CERTS_POLL_MS = 5 * 1000,    /* the kubelet itself delivers a changed Secret within a minute or so */
+    CERTS_FILE_MAX = 128 * 1024, /* a chain has a few KB */
 };
 
 /* SECURE128 leaves out what is weak; 1.2 is the oldest version an API server may be told to use. */
@@ -24,24 +24,32 @@ enum {
 
 struct certs;
 
-/* Loads the pair into httpd; a missing or bad one is no failure here: certs_usable() says so, and the files are looked
- * at again. httpd must live as long. */
-int certs_new(struct loop *loop, struct httpd *httpd, const char *cert_path, const char *key_path, struct certs **ret,
+struct certs_files {
+    const char *cert, *key; /* paths */
+    const char *client_ca;  /* NULL = clients need no certificate */
+};
+
+/* Loads the files into httpd; a missing or bad one is no failure here: certs_usable() says so, and they are looked
+ * at every poll_ms. httpd must live as long, and was made with client_certificates where there is a client_ca; the paths
+ * are copied. */
+int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms, struct certs **ret,
               struct err *err);
 struct certs *certs_free(struct certs *certs); /* NULL allowed; returns NULL */
 
-/* Checks two files as certs_new would use them, for --check. -EINVAL, -ENOENT … with the reason. */
-int certs_check(const char *cert_path, const char *key_path, int64_t now_s, struct err *err);
+/* Checks the files as certs_new would use them, for --check. -EINVAL, -ENOENT … with the reason. */
+int certs_check(const struct certs_files *files, int64_t now_s, struct err *err);
 
-/* A pair is loaded and not expired at now_s; else why not. */
+/* All that is needed is loaded, and the certificate not expired at now_s; else why not. */
 bool certs_usable(const struct certs *certs, int64_t now_s, const char **ret_reason);
 
 /* Unix time, 0 = no pair. */
 int64_t certs_expiry_s(const struct certs *certs);
 
 struct certs_stats {
-    uint64_t reloads;
-    uint64_t failures;
+    struct certs_loads {
+        uint64_t taken, refused; /* the first loading included */
+        bool last_taken;         /* the newest files are those in use */
+    } pair, client_ca;
 };
 const struct certs_stats *certs_get_stats(const struct certs *certs);
 

@@ -87,14 +87,7 @@ void container_write(struct buf *out, const struct container *container)
     buf_puts(out, ",\"resources\":");
     resources_write(out, &container->resources);
     write_security(out, container->set_user);
-    buf_puts(out, ",\"volumeMounts\":[{\"name\":");
-    json_write_text(out, container->volume);
-    buf_puts(out, ",\"mountPath\":\"" CONTAINER_TOKEN_PATH "\",\"readOnly\":true}]}");
-}
-
-void container_write_volume(struct buf *out, const char *name)
-{
-    buf_puts(out, "{\"name\":");
-    json_write_text(out, name);
-    buf_puts(out, ",\"downwardAPI\":{}}");
+    buf_puts(out, ",\"volumeMounts\":");
+    volumes_write_mounts(out, container->volumes);
+    buf_putc(out, '}');
 }

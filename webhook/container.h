@@ -1,17 +1,15 @@
 /* The injected container as JSON: Contract 2.
  *
- * What is the same for every pod is written here, once: restricted Pod Security with every default untouched, identity
- * by downward API, and a mount over the ServiceAccount token's path. The API server adds the token to every
- * container that mounts nothing at exactly that path, after us (seen); an empty downwardAPI volume keeps it out.
+ * What is the same for every pod is written here, once: restricted Pod Security with every default untouched, and
+ * identity by downward API.
  */
 #ifndef PROFEFE_CONTAINER_H
 #define PROFEFE_CONTAINER_H
 
 #include "webhook/resources.h"
+#include "webhook/volumes.h"
 
-#define CONTAINER_VOLUME_NAME "profefe-agent"
 #define CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
-#define CONTAINER_TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount" /* exact, no slash at the end */
 
 enum {
     CONTAINER_ENV_MAX = 32, /* the settings that agent and webhook share, and a few of our own */
@@ -24,7 +22,7 @@ struct container {
     bool native;              /* an init container with restartPolicy Always */
     bool set_user;            /* the pod's securityContext says runAsUser 0 */
     uint16_t port;
-    const char *volume;       /* the name of our downwardAPI volume in this pod */
+    const struct volumes *volumes;
     struct resources resources;
     unsigned env_count;
     struct container_env {
@@ -38,8 +36,5 @@ void container_add_env(struct container *container, const char *name, struct spa
 
 /* Writes the JSON object; failure is sticky in `out`. */
 void container_write(struct buf *out, const struct container *container);
-
-/* The volume that container->volume names, as a JSON object. */
-void container_write_volume(struct buf *out, const char *name);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/parse.h"
 #include "common/types.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 
 void environment_init(struct environment *environment)
 {
-    environment->grace[0] = environment->listen[0] = '\0';
+    environment->grace[0] = environment->listen[0] = environment->spool_bytes[0] = '\0';
     buf_init(&environment->targets, SETTINGS_VALUE_MAX);
     buf_init(&environment->labels, SETTINGS_VALUE_MAX);
 }
@@ -52,10 +53,10 @@ static void write_targets(const struct environment_source *from, struct buf *out
 }
 
 /* Hands warnings of common code on under the annotation's full name. */
-static void take_warnings(const struct warnings *told, struct warnings *warnings)
+static void take_warnings(const struct warnings *told, enum warning_kind kind, struct warnings *warnings)
 {
     for (unsigned i = 0; i < warnings_shown(told); i++)
-        warnings_add(warnings, KEY("%s"), warnings_text(told, i));
+        warnings_add_kind(warnings, kind, KEY("%s"), warnings_text(told, i));
 }
 
 static const char *find_pod_label(const struct pod *pod, struct span name)
@@ -75,15 +76,18 @@ static void add_pod_label(const struct environment_source *from, struct span nam
     struct err err;
     struct text_quoted q;
     const char *value = find_pod_label(from->pod, name);
-    if (value == NULL && !annotations_is_given(from->asked, SETTING_POD_LABELS))
+    bool given = annotations_is_given(from->asked, SETTING_POD_LABELS);
+    enum warning_kind kind = given ? WARNING_BAD_VALUE : WARNING_OTHER;
+    if (value == NULL && !given)
         return;
     text_quote_n(&q, name.ptr, name.len);
     if (value == NULL)
-        warnings_add(warnings, KEY("pod-labels: expected names of the pod's labels, got %s; left out"), q.text);
+        warnings_add_kind(warnings, kind, KEY("pod-labels: expected names of the pod's labels, got %s; left out"),
+                          q.text);
     else if (labels_key_is_reserved(name))
-        warnings_add(warnings, KEY("pod-labels: %s is set by profefe-agent itself and is left out"), q.text);
+        warnings_add_kind(warnings, kind, KEY("pod-labels: %s is set by profefe-agent itself and is left out"), q.text);
     else if (labels_add(labels, name, span_of(value), &err) < 0)
-        warnings_add(warnings, KEY("pod-labels: %s; left out"), err.text);
+        warnings_add_kind(warnings, kind, KEY("pod-labels: %s; left out"), err.text);
 }
 
 /* The agent takes a value of SETTINGS_VALUE_MAX bytes; a label that no longer fits is left out. */
@@ -116,7 +120,7 @@ static int merge_labels(const struct environment_source *from, struct buf *out, 
     if (own.ptr != NULL)
         labels_add_list(labels, own, &told, NULL); /* cannot fail: checked when it was read */
     if (annotations_is_given(from->asked, SETTING_LABELS))
-        take_warnings(&told, warnings);
+        take_warnings(&told, WARNING_BAD_VALUE, warnings); /* each is a label that is left out */
     while (names.ptr != NULL && text_next_item(&names, &name))
         add_pod_label(from, name, labels, warnings);
     write_labels(labels, out, warnings);
@@ -143,7 +147,7 @@ static void warn_about_types(const struct environment_source *from, struct warni
                       NULL);
     defaults.cpu_seconds_ms = (int64_t)cpu_seconds * 1000;
     types_parse(annotations_get(asked, SETTING_TYPES), &defaults, &types, &told, NULL);
-    take_warnings(&told, warnings);
+    take_warnings(&told, WARNING_OTHER, warnings);
 }
 
 static void warn_without_collector(const struct environment_source *from, struct warnings *warnings)
@@ -171,6 +175,20 @@ static void add_asked(struct container *container, const struct environment_sour
     }
 }
 
+/* A native agent gets SIGTERM when the app is gone, with nothing left to profile; beside it, it can take last ones. */
+static void add_own(struct environment *environment, struct container *container)
+{
+    const struct volumes *volumes = container->volumes;
+    add_value(container, SETTING_STOP_PROFILES, span_of(container->native ? NULL : "true"));
+    if (volumes_find(volumes, VOLUME_SPOOL) != NULL) {
+        snprintf(environment->spool_bytes, sizeof(environment->spool_bytes), "%" PRIu64, volumes->spool_bytes);
+        add_value(container, SETTING_SPOOL_DIR, span_of(VOLUMES_SPOOL_PATH));
+        add_value(container, SETTING_SPOOL_BYTES, span_of(environment->spool_bytes));
+    }
+    if (volumes_find(volumes, VOLUME_SECRET) != NULL)
+        add_value(container, SETTING_SECRET_DIR, span_of(VOLUMES_SECRET_PATH));
+}
+
 int environment_fill(struct environment *environment, const struct environment_source *from,
                      struct container *container, struct warnings *warnings)
 {
@@ -191,6 +209,7 @@ int environment_fill(struct environment *environment, const struct environment_s
     add_value(container, SETTING_LABELS, span_of_buf(&environment->labels));
     add_value(container, SETTING_GRACE, span_of(environment->grace));
     add_value(container, SETTING_LISTEN, span_of(environment->listen));
+    add_own(environment, container);
     add_asked(container, from);
     warn_about_types(from, warnings);
     warn_without_collector(from, warnings);

@@ -20,6 +20,7 @@ struct environment {
     struct buf targets, labels;
     char grace[ENVIRONMENT_NUMBER_MAX];
     char listen[ENVIRONMENT_NUMBER_MAX];
+    char spool_bytes[ENVIRONMENT_NUMBER_MAX];
 };
 
 /* Allocates nothing. */
@@ -33,7 +34,7 @@ struct environment_source {
     const struct identity *identity;
 };
 
-/* Adds the variables to container->env; container->port is set before. -ENOMEM only. Warnings: labels left out; what the
+/* Adds the variables to container->env; all else in it is set before. -ENOMEM only. Warnings: labels left out; what the
  * agent will make of `types`; no collector. */
 int environment_fill(struct environment *environment, const struct environment_source *from,
                      struct container *container, struct warnings *warnings);

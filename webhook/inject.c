@@ -4,11 +4,12 @@
 #include "webhook/annotations.h"
 #include "webhook/container.h"
 #include "webhook/environment.h"
+#include "webhook/notes.h"
 #include "webhook/ports.h"
 #include "webhook/resources.h"
 #include "webhook/status.h"
+#include "webhook/volumes.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define KEY(name) SETTINGS_ANNOTATION_PREFIX name
@@ -33,7 +34,7 @@ const char *const inject_reason_names[INJECT_REASON_COUNT] = {
 };
 
 enum {
-    VOLUME_TRIES = 64, /* a pod may have volumes of our name already; nobody has so many */
+    EVICTABLE_MAX = 16 * 1024, /* bytes of a list of volumes: a pod with 250 of the longest names */
 };
 
 /* One pod on its way: what the steps below hand on. */
@@ -69,8 +70,9 @@ static enum inject_reason check_wish(const struct work *work)
     if (wish == ANNOTATIONS_ENABLED || work->all)
         return INJECT_NO_REASON;
     if (work->asked.count > 0 && work->warnings->count == 0)
-        warnings_add(work->warnings, KEY("enable: expected \"true\" for the other annotations to count, got none; the "
-                                         "pod is not profiled"));
+        warnings_add_kind(work->warnings, WARNING_NOT_INJECTED,
+                          KEY("enable: expected \"true\" for the other annotations to count, got none; the pod is not "
+                              "profiled"));
     return INJECT_NOT_ANNOTATED;
 }
 
@@ -81,7 +83,8 @@ static enum inject_reason check_ports(struct work *work)
     struct span port = annotations_get(&work->asked, SETTING_PORT);
     if (ports_resolve(&work->pod, port, &work->ports, work->warnings, &err) == 0)
         return INJECT_NO_REASON;
-    warnings_add(work->warnings, KEY("port: %s; the pod is not profiled"), err.text);
+    warnings_add_kind(work->warnings, WARNING_NOT_INJECTED, KEY("port: %s%s"), err.text,
+                      work->asked.strict ? "" : "; the pod is not profiled");
     return INJECT_NO_SUCH_PORT;
 }
 
@@ -97,7 +100,8 @@ static enum inject_reason check_pod(struct work *work)
     if (reason == INJECT_NO_REASON)
         return check_ports(work);
     if (annotations_is_given(&work->asked, SETTING_ENABLE))
-        warnings_add(work->warnings, KEY("enable: the pod is not profiled: %s"), inject_reason_names[reason]);
+        warnings_add_kind(work->warnings, WARNING_NOT_INJECTED, KEY("enable: the pod is not profiled: %s"),
+                          inject_reason_names[reason]);
     return reason;
 }
 
@@ -115,44 +119,27 @@ static bool choose_native(const struct work *work)
     return true;
 }
 
-static const cJSON *find_volume(const struct pod *pod, const char *name)
+/* To the pod's list one by one, or as the list that it lacks. */
+static void add_volumes(struct patch *patch, const struct pod *pod, const struct volumes *volumes)
 {
-    const cJSON *volume;
-    cJSON_ArrayForEach(volume, pod->volumes)
-    {
-        const char *text = json_get_text(volume, "name");
-        if (text != NULL && strcmp(text, name) == 0)
-            return volume;
-    }
-    return NULL;
-}
-
-/* A free name, or a volume of ours that a copied pod has kept; two volumes of one name would refuse the pod. Returns
- * whether the volume is there already. */
-static bool choose_volume(const struct pod *pod, char name[static POD_LABEL_MAX + 1])
-{
-    const cJSON *found = NULL;
-    for (int i = 1; i <= VOLUME_TRIES; i++) {
-        if (i == 1)
-            snprintf(name, POD_LABEL_MAX + 1, CONTAINER_VOLUME_NAME);
-        else
-            snprintf(name, POD_LABEL_MAX + 1, CONTAINER_VOLUME_NAME "-%d", i);
-        found = find_volume(pod, name);
-        if (found == NULL || json_get_object(found, "downwardAPI") != NULL)
-            break;
-    }
-    return found != NULL;
-}
-
-static void add_volume(struct patch *patch, const struct pod *pod, const char *name)
-{
-    bool there = pod->volumes != NULL;
+    bool there = pod->volumes != NULL, open = false;
     const char *const keys[] = {"spec", "volumes", there ? "-" : NULL, NULL};
-    struct buf *out = patch_begin_add(patch, keys);
-    buf_puts(out, there ? "" : "[");
-    container_write_volume(out, name);
-    buf_puts(out, there ? "" : "]");
-    patch_end_add(patch);
+    struct buf *out = &patch->text;
+    for (unsigned i = 0; i < volumes->count; i++) {
+        if (volumes->items[i].there)
+            continue;
+        if (!open)
+            patch_begin_add(patch, keys);
+        buf_puts(out, there ? "" : open ? "," : "[");
+        volumes_write(out, volumes, &volumes->items[i]);
+        if (there)
+            patch_end_add(patch);
+        open = !there;
+    }
+    if (open) {
+        buf_putc(out, ']');
+        patch_end_add(patch);
+    }
 }
 
 /* Native sidecars go last among the init containers, plain ones last among the containers: kubectl logs and exec still
@@ -168,28 +155,86 @@ static void add_container(struct patch *patch, const struct pod *pod, const stru
     patch_end_add(patch);
 }
 
-static int add_agent(const struct work *work, struct patch *patch)
+static int add_agent(const struct work *work, const struct volumes *volumes, bool native, struct patch *patch)
 {
-    char volume[POD_LABEL_MAX + 1];
     const struct environment_source from = {&work->pod, &work->asked, &work->ports, &work->result->identity};
     CLEANUP(environment_done) struct environment environment;
     environment_init(&environment);
     struct container container = {
         .image = annotations_get(&work->asked, SETTING_IMAGE),
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),
-        .native = choose_native(work),
+        .native = native,
         .set_user = pod_runs_as_root(&work->pod),
         .port = ports_choose_agent(&work->pod, &work->ports),
-        .volume = volume,
+        .volumes = volumes,
     };
     int rc = environment_fill(&environment, &from, &container, work->warnings);
     if (rc < 0)
         return rc;
-    resources_resolve(&work->pod, &work->asked, &container.resources, work->warnings);
-    if (!choose_volume(&work->pod, volume))
-        add_volume(patch, &work->pod, volume);
+    resources_resolve(&work->pod, &work->asked, volumes->size_limit_mib, &container.resources, work->warnings);
+    add_volumes(patch, &work->pod, volumes);
     add_container(patch, &work->pod, &container);
     return buf_error(&patch->text);
+}
+
+/* ---- annotations of the pod ---- */
+
+/* kubectl takes the first container anyway; with the annotation it does not say so each time. A native sidecar is an
+ * init container, of which kubectl says nothing. */
+static void note_default_container(const struct work *work, bool native, struct notes *notes)
+{
+    const char *name = pod_container_name(work->pod.containers->child);
+    if (!native && name != NULL &&
+        json_get(work->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
+        notes_add(notes, &work->pod, INJECT_DEFAULT_CONTAINER_KEY, (struct span){name, strlen(name)});
+}
+
+/* The autoscaler splits at commas and trims nothing. */
+static bool list_has(const char *list, const char *name)
+{
+    for (;;) {
+        size_t len = strcspn(list, ",");
+        if (text_equal((struct span){list, len}, name))
+            return true;
+        if (list[len] == '\0')
+            return false;
+        list += len + 1;
+    }
+}
+
+/* Only such text comes out of the patch as it went in. */
+static bool is_utf8(const char *text)
+{
+    size_t len = strlen(text), n;
+    for (size_t i = 0; i < len; i += n) {
+        n = text_utf8_len(text + i, len - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+/* An emptyDir keeps the autoscaler from removing the node, unless the pod says that this one may go. */
+static int note_evictable(const struct work *work, const struct volumes *volumes, struct buf *text, struct notes *notes)
+{
+    const struct volume *spool = volumes_find(volumes, VOLUME_SPOOL);
+    const cJSON *item = json_get(work->pod.annotations, INJECT_EVICTABLE_KEY);
+    const char *list = cJSON_IsString(item) ? item->valuestring : "";
+    if (spool == NULL || (item != NULL && !cJSON_IsString(item)) || list_has(list, spool->name))
+        return 0;
+    if (strlen(list) + sizeof(spool->name) + 1 > EVICTABLE_MAX || !is_utf8(list)) {
+        warnings_add(work->warnings, INJECT_EVICTABLE_KEY ": expected UTF-8 text of at most %d bytes; %s is not added, so "
+                                                          "the node may not be removed", EVICTABLE_MAX, spool->name);
+        return 0;
+    }
+    buf_printf(text, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);
+    notes_add(notes, &work->pod, INJECT_EVICTABLE_KEY, (struct span){buf_text(text), text->len});
+    return buf_error(text);
+}
+
+static void note_status(const struct work *work, const struct buf *status, struct notes *notes)
+{
+    notes_add(notes, &work->pod, STATUS_KEY, (struct span){buf_text(status), status->len});
 }
 
 /* ---- all of it ---- */
@@ -197,13 +242,24 @@ static int add_agent(const struct work *work, struct patch *patch)
 static int inject(const struct work *work, struct patch *patch)
 {
     CLEANUP(buf_done) struct buf status;
+    CLEANUP(buf_done) struct buf evictable;
+    struct notes notes = {.count = 0};
+    struct volumes volumes;
+    bool native = choose_native(work);
     buf_init(&status, STATUS_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
-    int rc = add_agent(work, patch);
+    buf_init(&evictable, EVICTABLE_MAX);
+    volumes_choose(&work->pod, &work->asked, &volumes);
+    int rc = add_agent(work, &volumes, native, patch);
+    note_default_container(work, native, &notes);
+    if (rc == 0)
+        rc = note_evictable(work, &volumes, &evictable, &notes);
     if (rc == 0)
         rc = status_write_injected(&status, work->warnings);
-    if (rc == 0)
-        status_add(patch, &work->pod, buf_text(&status));
-    return rc < 0 ? rc : buf_error(&patch->text);
+    if (rc < 0)
+        return rc;
+    note_status(work, &status, &notes);
+    notes_write(&notes, &work->pod, patch);
+    return buf_error(&patch->text);
 }
 
 /* Pods that nobody asked for, and those that must stay as they are, carry no word of ours. */
@@ -212,11 +268,32 @@ static int skip(const struct work *work, enum inject_reason reason, struct patch
     if (reason != INJECT_HOST_NETWORK && reason != INJECT_WINDOWS && reason != INJECT_NO_SUCH_PORT)
         return 0;
     CLEANUP(buf_done) struct buf status;
+    struct notes notes = {.count = 0};
     buf_init(&status, STATUS_MAX);
     int rc = status_write_skipped(&status, inject_reason_names[reason]);
-    if (rc == 0)
-        status_add(patch, &work->pod, buf_text(&status));
-    return rc < 0 ? rc : buf_error(&patch->text);
+    if (rc < 0)
+        return rc;
+    note_status(work, &status, &notes);
+    notes_write(&notes, &work->pod, patch);
+    return buf_error(&patch->text);
+}
+
+static bool must_refuse(const struct work *work)
+{
+    const unsigned *of_kind = work->warnings->of_kind;
+    enum inject_reason reason = work->result->reason;
+    if (!work->asked.strict || reason == INJECT_DISABLED || reason == INJECT_ALREADY_INJECTED)
+        return false;
+    return reason == INJECT_NO_SUCH_PORT ||
+           of_kind[WARNING_UNKNOWN_KEY] + of_kind[WARNING_BAD_VALUE] + of_kind[WARNING_NOT_PERMITTED] > 0;
+}
+
+static void refuse(struct injection *result, struct patch *patch)
+{
+    result->decision = INJECT_DENIED;
+    if (result->reason != INJECT_NO_SUCH_PORT)
+        result->reason = INJECT_NO_REASON;
+    patch_clear(patch);
 }
 
 static int carry_out(struct work *work, enum inject_reason reason, struct patch *patch)
@@ -243,11 +320,14 @@ static int decide(struct work *work, struct patch *patch)
         work->result->reason = INJECT_MIRROR_POD;
         return 0;
     }
-    int rc = annotations_read(pod, work->settings, &work->asked, work->warnings);
+    int rc = annotations_read(pod, work->settings, work->all, &work->asked, work->warnings);
     if (rc < 0)
         return rc;
     identity_read(pod, annotations_get(&work->asked, SETTING_SERVICE), &work->result->identity);
-    return carry_out(work, check_pod(work), patch);
+    rc = carry_out(work, check_pod(work), patch);
+    if (rc == 0 && must_refuse(work))
+        refuse(work->result, patch);
+    return rc;
 }
 
 int inject_decide(const struct settings *settings, const cJSON *object, bool all, struct injection *ret,

@@ -1,7 +1,11 @@
 /* The decision about one pod and the patch that carries it out: Contracts 1 and 2.
  *
  * Pure: the pod's JSON and the configuration in, decision, warnings and patch out. Whatever the pod's annotations say,
- * the pod is admitted.
+ * the pod is admitted, unless it is strict (annotation `strict`, or the webhook's default for it): then an unknown key, a
+ * bad value (a label that is left out included), one that the configuration does not permit, or a port name that
+ * the pod lacks refuses it. So also where `enable` itself is the mistake, or the pod would not have been profiled anyway;
+ * but not a pod that says `enable: "false"`, and never one that was injected before. What is merely adapted to the pod
+ * (SECONDS capped, a limit moved) refuses nothing.
  */
 #ifndef PROFEFE_INJECT_H
 #define PROFEFE_INJECT_H
@@ -15,7 +19,7 @@ enum inject_decision {
     INJECT_INJECTED,
     INJECT_SKIPPED,
     INJECT_UNCHANGED, /* injected before: the second call of reinvocationPolicy IfNeeded, or a copied pod */
-    INJECT_DENIED,    /* for `strict`; nothing denies without it */
+    INJECT_DENIED,    /* strict; the warnings say why */
     INJECT_DECISION_COUNT,
 };
 extern const char *const inject_decision_names[INJECT_DECISION_COUNT]; /* "injected", "skipped", … */
@@ -34,6 +38,12 @@ enum inject_reason {
     INJECT_REASON_COUNT,
 };
 extern const char *const inject_reason_names[INJECT_REASON_COUNT]; /* "not-annotated", … */
+
+/* A comma-separated list of volumes that do not keep the cluster autoscaler from removing a node: our spool goes in. */
+#define INJECT_EVICTABLE_KEY "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+/* Which container kubectl logs and exec take when none is named. */
+#define INJECT_DEFAULT_CONTAINER_KEY "kubectl.kubernetes.io/default-container"
 
 struct injection {
     enum inject_decision decision;

@@ -6,6 +6,7 @@
 #include "common/version.h"
 #include "webhook/admission.h"
 #include "webhook/certs.h"
+#include "webhook/config.h"
 #include "webhook/webhook_command.h"
 #include "webhook/service.h"
 
@@ -43,15 +44,6 @@ static int write_version(struct buf *out)
     return buf_error(out);
 }
 
-static void set_up_log(const struct settings *settings)
-{
-    enum log_level level = LOG_LEVEL_INFO;
-    enum log_format format = LOG_FORMAT_LOGFMT;
-    log_level_parse(settings_get(settings, SETTING_SERVER_LOG_LEVEL), &level, NULL);
-    log_format_parse(settings_get(settings, SETTING_SERVER_LOG_FORMAT), &format, NULL);
-    log_setup(level, format);
-}
-
 static void print_warnings(const struct warnings *warnings)
 {
     for (unsigned i = 0; i < warnings_shown(warnings); i++)
@@ -70,7 +62,7 @@ static int stand_in_for_image(struct settings *settings, struct err *err)
     return settings_set(settings, SETTING_IMAGE, (struct span){name, sizeof(name) - 1}, SETTING_FROM_DEFAULT, err);
 }
 
-static int review(struct webhook_command *command)
+static int review(const struct webhook_command *command, struct settings *settings)
 {
     static struct admission_result result;
     CLEANUP_FREE char *bytes = NULL;
@@ -79,11 +71,11 @@ static int review(struct webhook_command *command)
     size_t len = 0;
     const char *path = strcmp(command->review, "-") == 0 ? "/dev/stdin" : command->review;
     buf_init(&reply, REVIEW_REPLY_MAX);
-    int rc = stand_in_for_image(&command->settings, &err);
+    int rc = stand_in_for_image(settings, &err);
     if (rc == 0)
         rc = file_read(path, SERVICE_BODY_MAX, &bytes, &len, &err);
     if (rc == 0)
-        rc = admission_answer_offline(&command->settings, (struct span){bytes, len}, command->all,
+        rc = admission_answer_offline(settings, (struct span){bytes, len}, command->all,
                                       command->namespace_name, &result, &reply, &err);
     if (rc < 0)
         return complain(&err);
@@ -93,17 +85,26 @@ static int review(struct webhook_command *command)
 
 /* ---- --check and serving ---- */
 
-static int check(const struct webhook_command *command, struct warnings *warnings)
+static int check_files(const struct settings *settings, struct err *err)
 {
-    const struct settings *settings = &command->settings;
+    const struct certs_files files = {
+        .cert = settings_get(settings, SETTING_SERVER_CERT),
+        .key = settings_get(settings, SETTING_SERVER_KEY),
+        .client_ca = settings_get(settings, SETTING_SERVER_CLIENT_CA),
+    };
+    return certs_check(&files, loop_wall_ms() / 1000, err);
+}
+
+static int check(const struct webhook_command *command, const struct settings *settings)
+{
+    struct warnings warnings = {0};
     struct err err;
-    int rc = inject_check_settings(settings, warnings, &err);
+    int rc = inject_check_settings(settings, &warnings, &err);
     if (rc == 0 && command->check)
-        rc = certs_check(settings_get(settings, SETTING_SERVER_CERT), settings_get(settings, SETTING_SERVER_KEY),
-                         loop_wall_ms() / 1000, &err);
+        rc = check_files(settings, &err);
     if (rc < 0)
         return complain(&err);
-    print_warnings(warnings);
+    print_warnings(&warnings);
     if (command->check)
         puts("configuration and certificate are good");
     return 0;
@@ -112,23 +113,26 @@ static int check(const struct webhook_command *command, struct warnings *warning
 static int serve(const struct webhook_command *command)
 {
     struct err err;
-    if (service_run(&command->settings, &err) == 0)
+    if (service_run(&command->base, command->config, &err) == 0)
         return 0;
     log_error("cannot serve", LOG_ERR(&err));
     return 1;
 }
 
-static int run(struct webhook_command *command)
+static int run(const struct webhook_command *command)
 {
-    struct warnings warnings = {0};
+    CLEANUP(settings_done) struct settings settings = {0};
+    struct err err;
     if (command->help)
         return print(webhook_command_write_help);
     if (command->version)
         return print(write_version);
-    set_up_log(&command->settings);
+    if (config_load(&command->base, command->config, &settings, &err) < 0)
+        return complain(&err);
+    config_set_up_log(&settings);
     if (command->review != NULL)
-        return review(command);
-    int rc = check(command, &warnings);
+        return review(command, &settings);
+    int rc = check(command, &settings);
     if (rc != 0 || command->check)
         return rc;
     return serve(command);

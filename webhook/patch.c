@@ -18,6 +18,12 @@ void patch_done(struct patch *patch)
     patch->count = 0;
 }
 
+void patch_clear(struct patch *patch)
+{
+    buf_clear(&patch->text);
+    patch->count = 0;
+}
+
 /* RFC 6901 §3: "~" becomes "~0", "/" becomes "~1"; then the JSON string's own escapes. */
 static void write_step(struct buf *out, const char *key)
 {

@@ -28,6 +28,9 @@ void patch_done(struct patch *patch); /* usable with CLEANUP */
 struct buf *patch_begin_add(struct patch *patch, const char *const *keys);
 void patch_end_add(struct patch *patch);
 
+/* Forgets all operations. */
+void patch_clear(struct patch *patch);
+
 /* Closes the array. 0, -ENOMEM or -ENOBUFS. A patch without operations stays the empty text. */
 int patch_finish(struct patch *patch);
 

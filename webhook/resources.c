@@ -1,9 +1,13 @@
 #include "webhook/resources.h"
 
 #include "common/quantity.h"
+#include "webhook/limits.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { LOGS_MIB = 64 }; /* the kubelet keeps five log files of 10 MiB a container by default */
 
 /* Request and limit of cpu or of memory. */
 struct pair {
@@ -60,7 +64,8 @@ static void keep_request_below_limit(const struct annotations *annotations, stru
     if (pair->request.ptr == NULL || pair->limit.ptr == NULL || !exceeds(pair->request, pair->limit))
         return;
     int request_rank = rank(annotations, pair->request_id), limit_rank = rank(annotations, pair->limit_id);
-    bool lower_request = limit_rank > request_rank;
+    bool lower_request = limit_rank > request_rank ||
+                         limits_check(annotations->settings, pair->limit_id, pair->request, NULL) < 0;
     if (request_rank == 2 || limit_rank == 2)
         warnings_add(warnings, "%s%s-request %.*s is above %s-limit %.*s; the %s is changed to match",
                      SETTINGS_ANNOTATION_PREFIX, pair->name, (int)pair->request.len, pair->request.ptr, pair->name,
@@ -107,13 +112,17 @@ bool resources_pod_is_guaranteed(const struct pod *pod)
     return any;
 }
 
-/* Requests = limits. A resource left out altogether is a LimitRange's matter. */
-static void make_guaranteed(struct pair *pair)
+/* Requests = limits, and not zero, which counts as none. A resource left out altogether is a LimitRange's matter. */
+static void make_guaranteed(const struct annotations *annotations, struct pair *pair, struct warnings *warnings)
 {
     struct span value = pair->limit.ptr != NULL ? pair->limit : pair->request;
-    if (value.ptr == NULL)
+    if (value.ptr == NULL) {
+        if (annotations_is_given(annotations, pair->request_id) || annotations_is_given(annotations, pair->limit_id))
+            warnings_add(warnings, "%s%s-limit none: the pod is Guaranteed only as long as a LimitRange sets it",
+                         SETTINGS_ANNOTATION_PREFIX, pair->name);
         return;
-    if (pair->lift && exceeds(span_of(pair->floor), value))
+    }
+    if (!exceeds(value, span_of("0")) || (pair->lift && exceeds(span_of(pair->floor), value)))
         value = span_of(pair->floor);
     pair->request = pair->limit = value;
 }
@@ -130,10 +139,15 @@ static const cJSON *pod_level(const struct pod *pod)
 /* The class and the sum are the pod's own then: ours asks for nothing, and no container may have a higher limit. */
 static void fit_into_pod(const cJSON *resources, struct pair *pair)
 {
-    struct span most = span_of(json_get_text(json_get(resources, "limits"), pair->name));
+    const cJSON *item = json_get(json_get(resources, "limits"), pair->name);
+    struct quantity limit, most;
+    if (pair->request.ptr == NULL && pair->limit.ptr == NULL)
+        return; /* `none` twice: a LimitRange's matter */
     pair->request = span_of("0");
-    if (most.ptr != NULL && pair->limit.ptr != NULL && exceeds(pair->limit, most))
-        pair->limit = most;
+    if (pair->limit.ptr == NULL || !read_quantity(item, &most) || quantity_parse(pair->limit, &limit, NULL) < 0 ||
+        quantity_compare(&limit, &most) <= 0)
+        return;
+    pair->limit = span_of(cJSON_IsString(item) ? item->valuestring : NULL); /* a bare number has no text to borrow */
 }
 
 static void warn_below_floor(const struct annotations *annotations, const struct pair *pair,
@@ -156,18 +170,30 @@ static void fit(const struct pod *pod, const struct annotations *annotations, bo
     if (resources != NULL)
         fit_into_pod(resources, pair);
     else if (guaranteed)
-        make_guaranteed(pair);
+        make_guaranteed(annotations, pair, warnings);
     warn_below_floor(annotations, pair, warnings);
 }
 
-void resources_resolve(const struct pod *pod, const struct annotations *annotations, struct resources *ret,
-                       struct warnings *warnings)
+static bool limits_storage(const struct pod *pod)
+{
+    struct pod_iter iter = {.pod = pod};
+    while (pod_iter_next(&iter)) {
+        if (json_get(json_get(json_get(iter.item, "resources"), "limits"), "ephemeral-storage") != NULL)
+            return true;
+    }
+    return false;
+}
+
+void resources_resolve(const struct pod *pod, const struct annotations *annotations, uint64_t spool_mib,
+                       struct resources *ret, struct warnings *warnings)
 {
     struct pair cpu = cpu_pair, memory = memory_pair;
     bool guaranteed = resources_pod_is_guaranteed(pod);
     fit(pod, annotations, guaranteed, &cpu, warnings);
     fit(pod, annotations, guaranteed, &memory, warnings);
-    *ret = (struct resources){cpu.request, cpu.limit, memory.request, memory.limit};
+    *ret = (struct resources){cpu.request, cpu.limit, memory.request, memory.limit, 0};
+    if (spool_mib > 0 && limits_storage(pod))
+        ret->storage_limit_mib = spool_mib + LOGS_MIB;
 }
 
 static bool read_setting(const struct settings *settings, enum setting_id id, struct quantity *ret)
@@ -199,30 +225,35 @@ int resources_check_settings(const struct settings *settings, struct warnings *w
     return rc < 0 ? rc : check_pair(settings, &memory_pair, warnings, err);
 }
 
-static void write_list(struct buf *out, const char *opening, struct span cpu, struct span memory)
+/* Writes one member of a list of quantities; `before` tells whether there is one already. */
+static bool write_member(struct buf *out, bool before, const char *name, struct span value)
 {
-    buf_puts(out, opening);
-    if (cpu.ptr != NULL) {
-        buf_puts(out, "\"cpu\":");
-        json_write_span(out, cpu);
-    }
-    if (memory.ptr != NULL) {
-        buf_puts(out, cpu.ptr != NULL ? ",\"memory\":" : "\"memory\":");
-        json_write_span(out, memory);
-    }
-    buf_putc(out, '}');
+    if (value.ptr == NULL)
+        return before;
+    buf_printf(out, "%s\"%s\":", before ? "," : "", name);
+    json_write_span(out, value);
+    return true;
 }
 
 void resources_write(struct buf *out, const struct resources *resources)
 {
     bool requests = resources->cpu_request.ptr != NULL || resources->memory_request.ptr != NULL;
-    bool limits = resources->cpu_limit.ptr != NULL || resources->memory_limit.ptr != NULL;
+    bool limits = resources->cpu_limit.ptr != NULL || resources->memory_limit.ptr != NULL ||
+                  resources->storage_limit_mib > 0;
     buf_putc(out, '{');
-    if (requests)
-        write_list(out, "\"requests\":{", resources->cpu_request, resources->memory_request);
-    if (requests && limits)
-        buf_putc(out, ',');
-    if (limits)
-        write_list(out, "\"limits\":{", resources->cpu_limit, resources->memory_limit);
+    if (requests) {
+        buf_puts(out, "\"requests\":{");
+        bool any = write_member(out, false, "cpu", resources->cpu_request);
+        write_member(out, any, "memory", resources->memory_request);
+        buf_puts(out, limits ? "}," : "}");
+    }
+    if (limits) {
+        buf_puts(out, "\"limits\":{");
+        bool any = write_member(out, false, "cpu", resources->cpu_limit);
+        any = write_member(out, any, "memory", resources->memory_limit);
+        if (resources->storage_limit_mib > 0)
+            buf_printf(out, "%s\"ephemeral-storage\":\"%" PRIu64 "Mi\"", any ? "," : "", resources->storage_limit_mib);
+        buf_putc(out, '}');
+    }
     buf_putc(out, '}');
 }

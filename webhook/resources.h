@@ -2,7 +2,9 @@
  *
  * Seen on a real API server: request > limit is refused; so is a quantity that does not parse; where all containers of
  * a pod are Guaranteed, another class for ours changes the pod's; where spec.resources is set, our requests would
- * not fit into it, and a limit alone counts as a request.
+ * not fit into it, and a limit alone counts as a request. Passing the sum of the containers' limits of
+ * ephemeral-storage evicts the pod, and an emptyDir counts (kubelet, pkg/kubelet/eviction, 1.34): where a container has
+ * one, ours gets one that its spool fits into.
  */
 #ifndef PROFEFE_RESOURCES_H
 #define PROFEFE_RESOURCES_H
@@ -14,10 +16,12 @@
 
 struct resources {
     struct span cpu_request, cpu_limit, memory_request, memory_limit; /* ptr NULL = left out */
+    uint64_t storage_limit_mib;                                       /* of ephemeral-storage; 0 = left out */
 };
 
-void resources_resolve(const struct pod *pod, const struct annotations *annotations, struct resources *ret,
-                       struct warnings *warnings);
+/* `spool_mib`: sizeLimit of the agent's emptyDir, 0 = none. */
+void resources_resolve(const struct pod *pod, const struct annotations *annotations, uint64_t spool_mib,
+                       struct resources *ret, struct warnings *warnings);
 
 /* Have all containers, init containers included, requests = limits for cpu and memory? A missing request counts as
  * the limit, as the API server defaults it. */

@@ -6,7 +6,7 @@
 #define V1BETA1 "admission.k8s.io/v1beta1"
 #define OFFLINE_UID "00000000-0000-0000-0000-000000000000" /* of a pod that came without a review */
 
-enum { HTTP_FORBIDDEN = 403 }; /* metav1.Status of a refusal */
+enum { HTTP_FORBIDDEN = 403 }; /* metav1.Status of a refusal, as Pod Security and quotas give it */
 
 static bool text_is(const cJSON *object, const char *key, const char *word)
 {
@@ -149,14 +149,24 @@ static void write_audit(struct buf *out, const struct review_response *response)
         buf_puts(out, ",\"reason\":");
         json_write_text(out, response->reason);
     }
+    if (response->warnings != NULL && response->warnings->count > 0) {
+        buf_puts(out, ",\"warning\":");
+        json_write_text(out, warnings_text(response->warnings, 0));
+    }
     buf_putc(out, '}');
 }
 
-static void write_refusal(struct buf *out, const char *message)
+/* kubectl shows it after "admission webhook … denied the request: ", a ReplicaSet in its event FailedCreate. */
+static void write_refusal(struct buf *out, const struct warnings *warnings)
 {
-    buf_printf(out, ",\"status\":{\"code\":%d,\"reason\":\"Forbidden\",\"message\":", HTTP_FORBIDDEN);
-    json_write_text(out, message);
-    buf_putc(out, '}');
+    unsigned shown = warnings != NULL ? warnings_shown(warnings) : 0;
+    buf_printf(out, ",\"status\":{\"code\":%d,\"reason\":\"Forbidden\",\"message\":\"", HTTP_FORBIDDEN);
+    for (unsigned i = 0; i < shown; i++) {
+        const char *text = warnings_text(warnings, i);
+        buf_puts(out, i > 0 ? " | " : "");
+        json_write_chars(out, (struct span){text, strlen(text)});
+    }
+    buf_puts(out, "\"}");
 }
 
 int review_write(struct buf *out, const struct review *review, const struct review_response *response)
@@ -167,13 +177,14 @@ int review_write(struct buf *out, const struct review *review, const struct revi
     json_write_text(out, review->uid);
     buf_puts(out, response->allowed ? ",\"allowed\":true" : ",\"allowed\":false");
     if (!response->allowed)
-        write_refusal(out, response->message);
+        write_refusal(out, response->warnings);
     if (response->patch.len > 0) {
         buf_puts(out, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
         write_base64(out, response->patch);
         buf_putc(out, '"');
     }
-    write_warnings(out, response->warnings);
+    if (response->allowed)
+        write_warnings(out, response->warnings);
     write_audit(out, response);
     buf_puts(out, "}}");
     return buf_error(out);

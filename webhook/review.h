@@ -36,10 +36,9 @@ bool review_is_review(const cJSON *root); /* kind is AdmissionReview */
 
 struct review_response {
     bool allowed;
-    const char *message;             /* why not allowed; NULL when it is */
     struct span patch;               /* len 0 = none */
-    const struct warnings *warnings; /* NULL = none */
-    const char *decision;            /* for the audit log; NULL writes no audit annotations */
+    const struct warnings *warnings; /* NULL = none; of a refusal they are the message, and not told twice */
+    const char *decision;            /* for the audit log, with the first warning; NULL writes no audit annotations */
     const char *reason;              /* "" = none */
 };
 

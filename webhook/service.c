@@ -6,6 +6,7 @@
 #include "common/metrics.h"
 #include "webhook/admission.h"
 #include "webhook/certs.h"
+#include "webhook/config.h"
 
 #include <signal.h>
 #include <string.h>
@@ -18,13 +19,14 @@ struct counters {
     uint64_t reviews[INJECT_DECISION_COUNT][INJECT_REASON_COUNT];
     uint64_t bad_requests; /* not an AdmissionReview: 400 */
     uint64_t errors;       /* no memory: 500 */
-    uint64_t warnings;
+    uint64_t warnings[WARNING_KIND_COUNT];
     uint64_t dry_runs;
     struct metrics_histogram latency;
 };
 
 struct service {
-    const struct settings *settings;
+    struct settings server; /* as they were at start; those that change under way are config's */
+    struct config *config;
     struct loop *loop;
     struct httpd *mutate;
     struct httpd *admin;
@@ -48,7 +50,8 @@ static uint64_t microseconds_since(int64_t since_ns)
 static void count_review(struct counters *counters, const struct admission_result *result, uint64_t took_us)
 {
     counters->reviews[result->decision][result->reason]++;
-    counters->warnings += result->warnings.count;
+    for (unsigned kind = 0; kind < WARNING_KIND_COUNT; kind++)
+        counters->warnings[kind] += result->warnings.of_kind[kind];
     counters->dry_runs += result->dry_run ? 1 : 0;
     metrics_observe_us(&counters->latency, took_us);
 }
@@ -93,7 +96,7 @@ static void answer(struct service *service, bool all, const struct httpd_request
     struct admission_result result;
     struct err err;
     struct span body = {request->body, request->body_len};
-    int rc = admission_answer(service->settings, body, all, &result, &response->body, &err);
+    int rc = admission_answer(config_settings(service->config), body, all, &result, &response->body, &err);
     if (rc < 0) {
         refuse(service, response, rc, &err);
         return;
@@ -140,6 +143,14 @@ static void serve_readyz(void *ctx, const struct httpd_request *request, struct 
     buf_printf(&response->body, "%s\n", ready ? "ok" : reason);
 }
 
+static void write_warnings(struct buf *out, const struct counters *counters)
+{
+    static const char name[] = "profefe_webhook_warnings_total";
+    metrics_family(out, name, "counter", "Admission warnings given to pods' authors, by kind.");
+    for (unsigned kind = 0; kind < WARNING_KIND_COUNT; kind++)
+        metrics_sample(out, name, counters->warnings[kind], "kind", warning_kind_names[kind], NULL);
+}
+
 static void write_reviews(struct buf *out, const struct counters *counters)
 {
     static const char name[] = "profefe_webhook_reviews_total";
@@ -154,8 +165,7 @@ static void write_reviews(struct buf *out, const struct counters *counters)
     }
     metrics_histogram_write(out, "profefe_webhook_review_seconds",
                             "From the last byte of a review to its answer, without TLS.", &counters->latency);
-    metrics_family(out, "profefe_webhook_warnings_total", "counter", "Admission warnings given to pods' authors.");
-    metrics_sample(out, "profefe_webhook_warnings_total", counters->warnings, NULL);
+    write_warnings(out, counters);
     metrics_family(out, "profefe_webhook_dry_run_reviews_total", "counter", "Reviews with dryRun true.");
     metrics_sample(out, "profefe_webhook_dry_run_reviews_total", counters->dry_runs, NULL);
 }
@@ -169,22 +179,61 @@ static void write_requests(struct buf *out, const struct service *service)
         metrics_sample(out, name, stats->refused[i], "reason", httpd_refusal_names[i], NULL);
     metrics_sample(out, name, service->counters.bad_requests, "reason", "not-a-review", NULL);
     metrics_sample(out, name, service->counters.errors, "reason", "error", NULL);
-    metrics_family(out, "profefe_webhook_tls_failures_total", "counter", "TLS handshakes that failed.");
-    metrics_sample(out, "profefe_webhook_tls_failures_total", stats->tls_failures, NULL);
-    metrics_family(out, "profefe_webhook_connections", "gauge", "TLS connections open now.");
-    metrics_sample(out, "profefe_webhook_connections", stats->connections, NULL);
+}
+
+static void write_number(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+    metrics_family(out, name, type, help);
+    metrics_sample(out, name, value, NULL);
+}
+
+static void write_connections(struct buf *out, const struct service *service)
+{
+    static const char cut[] = "profefe_webhook_connections_cut_total";
+    const struct httpd_stats *stats = httpd_get_stats(service->mutate);
+    write_number(out, "profefe_webhook_requests_in_flight", "gauge", "Requests under way now.", stats->in_flight);
+    write_number(out, "profefe_webhook_connections", "gauge", "TLS connections open now.", stats->connections);
+    write_number(out, "profefe_webhook_tls_failures_total", "counter", "TLS handshakes that failed.", stats->tls_failures);
+    write_number(out, "profefe_webhook_accept_pauses_total", "counter",
+                 "Times no connection was accepted for a moment, since no descriptor or no room was left.",
+                 stats->accept_pauses);
+    metrics_family(out, cut, "counter",
+                   "Connections ended by the webhook: idle or slow ones to make room, others at a deadline.");
+    for (unsigned i = 0; i < HTTPD_CUT_COUNT; i++)
+        metrics_sample(out, cut, stats->cut[i], "reason", httpd_cut_names[i], NULL);
+}
+
+static void write_loads(struct buf *out, const char *name, const char *help, const struct certs_loads *loads)
+{
+    metrics_family(out, name, "counter", help);
+    metrics_sample(out, name, loads->taken, "result", "taken", NULL);
+    metrics_sample(out, name, loads->refused, "result", "refused", NULL);
 }
 
 static void write_certificate(struct buf *out, const struct service *service)
 {
     const struct certs_stats *stats = certs_get_stats(service->certs);
-    static const char loads[] = "profefe_webhook_certificate_loads_total";
-    metrics_family(out, "profefe_webhook_certificate_expiry_timestamp_seconds", "gauge",
-                   "Unix time at which the certificate in use expires; 0 = none.");
-    metrics_sample(out, "profefe_webhook_certificate_expiry_timestamp_seconds", (uint64_t)certs_expiry_s(service->certs), NULL);
-    metrics_family(out, loads, "counter", "Times the certificate files were read, by result.");
-    metrics_sample(out, loads, stats->reloads, "result", "taken", NULL);
-    metrics_sample(out, loads, stats->failures, "result", "refused", NULL);
+    write_number(out, "profefe_webhook_certificate_expiry_timestamp_seconds", "gauge",
+                 "Unix time at which the certificate in use expires; 0 = none.", (uint64_t)certs_expiry_s(service->certs));
+    write_loads(out, "profefe_webhook_certificate_loads_total", "Times the certificate files were read, by result.",
+                &stats->pair);
+    write_number(out, "profefe_webhook_certificate_last_load_successful", "gauge",
+                 "1 = the newest certificate files are in use.", stats->pair.last_taken ? 1 : 0);
+    if (settings_is_set(&service->server, SETTING_SERVER_CLIENT_CA))
+        write_loads(out, "profefe_webhook_client_ca_loads_total", "Times the client CA file was read, by result.",
+                    &stats->client_ca);
+}
+
+static void write_config(struct buf *out, const struct service *service)
+{
+    static const char reloads[] = "profefe_webhook_config_reloads_total";
+    const struct config_stats *stats = config_get_stats(service->config);
+    metrics_family(out, reloads, "counter", "Times a changed configuration was read, by result.");
+    metrics_sample(out, reloads, stats->taken, "result", "taken", NULL);
+    metrics_sample(out, reloads, stats->refused, "result", "refused", NULL);
+    write_number(out, "profefe_webhook_config_last_reload_successful", "gauge",
+                 "1 = the newest configuration is in use, 0 = it was refused and the one before stays.",
+                 stats->last_taken ? 1 : 0);
 }
 
 static void serve_metrics(void *ctx, const struct httpd_request *request, struct httpd_response *response)
@@ -195,7 +244,9 @@ static void serve_metrics(void *ctx, const struct httpd_request *request, struct
     metrics_build_info(&response->body, "profefe_webhook");
     write_reviews(&response->body, &service->counters);
     write_requests(&response->body, service);
+    write_connections(&response->body, service);
     write_certificate(&response->body, service);
+    write_config(&response->body, service);
 }
 
 static const struct httpd_route admin_routes[] = {
@@ -235,8 +286,9 @@ static void on_signal(void *ctx, int signo)
         return;
     }
     service->draining = true;
+    httpd_drain(service->mutate);
     loop_timer_init(&service->leave, service->loop, on_drained, service);
-    loop_timer_arm(&service->leave, settings_get_ms(service->settings, SETTING_SERVER_DRAIN));
+    loop_timer_arm(&service->leave, settings_get_ms(&service->server, SETTING_SERVER_DRAIN));
 }
 
 /* ---- starting ---- */
@@ -244,17 +296,19 @@ static void on_signal(void *ctx, int signo)
 static int start_mutate(struct service *service, struct err *err)
 {
     const struct httpd_options options = {
-        .listen = settings_get(service->settings, SETTING_SERVER_LISTEN),
+        .listen = settings_get(&service->server, SETTING_SERVER_LISTEN),
         .routes = mutate_routes,
         .ctx = service,
         .body_max = SERVICE_BODY_MAX,
         .bodies_max = SERVICE_BODIES_MAX,
         .response_max = REVIEW_REPLY_MAX,
         .connections_max = SERVICE_CONNECTIONS_MAX,
+        .connections_spare = SERVICE_CONNECTIONS_SPARE,
         .idle_timeout_s = SERVICE_IDLE_S,
         .request_timeout_ms = SERVICE_REQUEST_MS,
         .connection_memory = SERVICE_CONNECTION_MEMORY,
         .tls_priorities = CERTS_PRIORITIES,
+        .client_certificates = settings_is_set(&service->server, SETTING_SERVER_CLIENT_CA),
     };
     return httpd_new(service->loop, &options, &service->mutate, err);
 }
@@ -262,7 +316,7 @@ static int start_mutate(struct service *service, struct err *err)
 static int start_admin(struct service *service, struct err *err)
 {
     const struct httpd_options options = {
-        .listen = settings_get(service->settings, SETTING_SERVER_ADMIN_LISTEN),
+        .listen = settings_get(&service->server, SETTING_SERVER_ADMIN_LISTEN),
         .routes = admin_routes,
         .ctx = service,
         .response_max = SERVICE_METRICS_MAX,
@@ -273,19 +327,40 @@ static int start_admin(struct service *service, struct err *err)
     return httpd_new(service->loop, &options, &service->admin, err);
 }
 
-static int start(struct service *service, struct err *err)
+static int start_certs(struct service *service, struct err *err)
 {
-    const struct settings *settings = service->settings;
+    const struct settings *server = &service->server;
+    const struct certs_files files = {
+        .cert = settings_get(server, SETTING_SERVER_CERT),
+        .key = settings_get(server, SETTING_SERVER_KEY),
+        .client_ca = settings_get(server, SETTING_SERVER_CLIENT_CA),
+    };
+    return certs_new(service->loop, service->mutate, &files, settings_get_ms(server, SETTING_SERVER_RELOAD),
+                     &service->certs, err);
+}
+
+static int start_config(struct service *service, const struct settings *base, const char *config_path, struct err *err)
+{
+    int rc = config_load(base, config_path, &service->server, err);
+    if (rc == 0)
+        rc = config_new(service->loop, base, config_path, settings_get_ms(&service->server, SETTING_SERVER_RELOAD),
+                        &service->config, err);
+    return rc;
+}
+
+static int start(struct service *service, const struct settings *base, const char *config_path, struct err *err)
+{
     int rc = loop_new(&service->loop, err);
     if (rc == 0)
         rc = loop_signal_add(service->loop, SIGTERM, on_signal, service, err);
     if (rc == 0)
         rc = loop_signal_add(service->loop, SIGINT, on_signal, service, err);
     if (rc == 0)
+        rc = start_config(service, base, config_path, err);
+    if (rc == 0)
         rc = start_mutate(service, err);
     if (rc == 0)
-        rc = certs_new(service->loop, service->mutate, settings_get(settings, SETTING_SERVER_CERT),
-                       settings_get(settings, SETTING_SERVER_KEY), &service->certs, err);
+        rc = start_certs(service, err);
     if (rc == 0)
         rc = start_admin(service, err);
     return rc;
@@ -296,20 +371,27 @@ static void stop(struct service *service)
     service->admin = httpd_free(service->admin);
     service->certs = certs_free(service->certs);
     service->mutate = httpd_free(service->mutate);
+    service->config = config_free(service->config);
     service->loop = loop_free(service->loop);
+    settings_done(&service->server);
 }
 
-int service_run(const struct settings *settings, struct err *err)
+static void tell_start(const struct service *service)
 {
-    struct service service = {.settings = settings};
+    log_info("serving", LOG_STR("listen", settings_get(&service->server, SETTING_SERVER_LISTEN)),
+             LOG_STR("admin", settings_get(&service->server, SETTING_SERVER_ADMIN_LISTEN)),
+             LOG_I64("port", httpd_port(service->mutate)), LOG_I64("admin_port", httpd_port(service->admin)),
+             LOG_STR("image", settings_get(config_settings(service->config), SETTING_IMAGE)));
+}
+
+int service_run(const struct settings *base, const char *config_path, struct err *err)
+{
+    struct service service = {0};
     service.counters.latency.bounds_us = latency_bounds_us;
     service.counters.latency.bounds_count = sizeof(latency_bounds_us) / sizeof(latency_bounds_us[0]);
-    int rc = start(&service, err);
+    int rc = start(&service, base, config_path, err);
     if (rc == 0) {
-        log_info("serving", LOG_STR("listen", settings_get(settings, SETTING_SERVER_LISTEN)),
-                 LOG_STR("admin", settings_get(settings, SETTING_SERVER_ADMIN_LISTEN)),
-                 LOG_I64("port", httpd_port(service.mutate)), LOG_I64("admin_port", httpd_port(service.admin)),
-                 LOG_STR("image", settings_get(settings, SETTING_IMAGE)));
+        tell_start(&service);
         rc = loop_run(service.loop, err);
         loop_timer_disarm(&service.leave);
     }

@@ -11,6 +11,7 @@ enum {
     SERVICE_BODY_MAX = 4 * 1024 * 1024,
     SERVICE_BODIES_MAX = 8 * 1024 * 1024, /* all bodies under way together: what bounds our memory */
     SERVICE_CONNECTIONS_MAX = 256,        /* an API server keeps one or a few open; there may be several of them */
+    SERVICE_CONNECTIONS_SPARE = 64,       /* more, which are told 503 at once; over these the kernel's backlog waits */
     SERVICE_IDLE_S = 120,                 /* longer than an API server's own idle time of 90 s */
     SERVICE_REQUEST_MS = 5 * 1000,        /* timeoutSeconds is 2: nobody waits for an answer after that */
     SERVICE_CONNECTION_MEMORY = 16 * 1024,
@@ -19,7 +20,9 @@ enum {
     SERVICE_LEAVE_MS = 5 * 1000,          /* after draining, for requests under way */
 };
 
-/* Serves until SIGTERM or SIGINT, then drains. 0, or -Exxx when it could not start (a port is taken). */
-int service_run(const struct settings *settings, struct err *err);
+/* Serves until SIGTERM or SIGINT, then drains. `base` and `config_path` as in config_load, which is done here: the first
+ * reading also gives the settings of [server], which stay. 0, or -Exxx when it could not start (a bad configuration, a port
+ * that is taken). */
+int service_run(const struct settings *base, const char *config_path, struct err *err);
 
 #endif

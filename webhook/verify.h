@@ -14,7 +14,7 @@
 int verify_patch(const struct settings *settings, struct span body, bool all, struct span patch, struct err *err);
 
 /* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may
- * have become something, and the status annotation another text. */
+ * have become something, the status annotation another text, and the list of volumes that keep no node longer. */
 int verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
 
 #endif

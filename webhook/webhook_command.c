@@ -1,5 +1,7 @@
 #include "webhook/webhook_command.h"
 
+#include "webhook/limits.h"
+
 #include <string.h>
 
 /* The options that are no settings; exactly one of flag and value is set. */
@@ -41,19 +43,19 @@ static int unknown_option(const char *arg, struct err *err)
     return err_set(err, EINVAL, "unknown option %s; --help lists them", text_quote(&q, arg));
 }
 
-static int read_flags(struct webhook_command *command, int argc, char *const *argv, const char **ret_config, struct err *err)
+static int read_flags(struct webhook_command *command, int argc, char *const *argv, struct err *err)
 {
     const struct option options[] = {
         {"--help", &command->help, NULL},       {"-h", &command->help, NULL},
         {"--version", &command->version, NULL}, {"--check", &command->check, NULL},
         {"--all", &command->all, NULL},         {"--review", NULL, &command->review},
-        {"--config", NULL, ret_config},         {"--namespace", NULL, &command->namespace_name},
+        {"--config", NULL, &command->config},         {"--namespace", NULL, &command->namespace_name},
         {NULL, NULL, NULL},
     };
     for (int i = 1; i < argc; i++) {
         const struct option *option = find_option(options, argv[i]);
         int rc = option != NULL ? take_option(option, argc, argv, &i, err)
-                                : settings_read_flag(&command->settings, SETTING_WEBHOOK, argc, argv, &i, err);
+                                : settings_read_flag(&command->base, SETTING_WEBHOOK, argc, argv, &i, err);
         if (rc < 0)
             return rc;
         if (option == NULL && rc == 0)
@@ -77,21 +79,20 @@ static void keep_first(void *ctx, const struct err *err)
 
 int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env, struct err *err)
 {
-    const char *config = NULL;
     *command = (struct webhook_command){.namespace_name = "default"};
-    settings_init(&command->settings);
-    int rc = read_flags(command, argc, argv, &config, err);
+    settings_init(&command->base);
+    int rc = read_flags(command, argc, argv, err);
     if (rc < 0)
         return rc;
     struct first_error first = {.err = err};
-    if (settings_read_env(&command->settings, SETTING_WEBHOOK, env, keep_first, &first) > 0)
+    if (settings_read_env(&command->base, SETTING_WEBHOOK, env, keep_first, &first) > 0)
         return -err->code;
-    return config != NULL ? settings_read_ini(&command->settings, config, SETTING_WEBHOOK, err) : 0;
+    return 0;
 }
 
 void webhook_command_done(struct webhook_command *command)
 {
-    settings_done(&command->settings);
+    settings_done(&command->base);
 }
 
 int webhook_command_write_help(struct buf *out)
@@ -99,7 +100,8 @@ int webhook_command_write_help(struct buf *out)
     buf_puts(out, "Usage: profefe-webhook --config FILE [OPTION]...\n"
                   "       profefe-webhook --review FILE|- [--all] [--namespace NS] [--config FILE]\n"
                   "Answers AdmissionReviews: adds the profefe-agent sidecar to annotated pods.\n\n"
-                  "  --config FILE\n      INI file with sections [server], [inject] and [defaults]\n"
+                  "  --config FILE\n      INI file with sections [server], [inject], [defaults] and [limits], read again\n"
+                  "      when it changes\n"
                   "  --check\n      check the configuration and the certificate, and leave: 0 when all is good\n"
                   "  --review FILE\n      answer one AdmissionReview, or a bare Pod as JSON, on stdout and leave;\n"
                   "      \"-\" reads stdin; exit 0 also when skipped, 1 denied, 2 unreadable\n"
@@ -112,5 +114,7 @@ int webhook_command_write_help(struct buf *out)
     buf_puts(out, "\nWhat is injected, in section [inject] of the INI file:\n\n");
     settings_write_ini_help(out, SETTING_WEBHOOK, "inject");
     buf_puts(out, "\nDefaults for what pods may say by annotation, in section [defaults]:\n\n");
-    return settings_write_ini_help(out, SETTING_WEBHOOK, "defaults");
+    settings_write_ini_help(out, SETTING_WEBHOOK, "defaults");
+    buf_puts(out, "\nWhat pods may set them to, in section [limits]; LOW or HIGH may be empty, fixed = not at all:\n\n");
+    return limits_write_help(out);
 }

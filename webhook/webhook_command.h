@@ -17,10 +17,11 @@ struct webhook_command {
     const char *review;         /* FILE or "-"; NULL = serve */
     bool all;                   /* --review: answer as /mutate/all */
     const char *namespace_name; /* --review: of a bare Pod without one */
-    struct settings settings;
+    const char *config;         /* the INI file; NULL = none */
+    struct settings base;       /* flags and environment, which the INI file gives way to */
 };
 
-/* -EINVAL: the first bad flag, variable or INI line. Free with webhook_command_done in either case. */
+/* -EINVAL: the first bad flag or variable. The INI file is not read. Free with webhook_command_done in either case. */
 int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env, struct err *err);
 void webhook_command_done(struct webhook_command *command);
 

@@ -242,8 +242,7 @@ class WebhookCheck(Cli):
 
 
 class Review(Cli):
-    """profefe-webhook --review: 0 also when skipped, 2 unreadable. (1 is for a pod that is refused; no setting of today
-    refuses one.)"""
+    """profefe-webhook --review: 0 also when skipped, 1 denied, 2 unreadable."""
 
     def pod(self, **annotations):
         return pods.pod_of_deployment("web", "shop", {f"profefe.com/{k.replace('_', '-')}": v for k, v in annotations.items()})
@@ -309,6 +308,15 @@ class Review(Cli):
                 warnings = "\n".join(response.get("warnings", []))
                 self.assertIn(f"profefe.com/{name}", warnings)
                 self.assertIn(told, warnings)
+
+    def test_strict_pod_with_a_mistake_is_code_1_and_told_all(self):
+        done = self.review(self.pod(enable="true", strict="true", prot="6060", interval="soon"))
+        self.assertEqual(1, done.code, done)
+        response = pods.response_of(json.loads(done.out))
+        self.assertFalse(response["allowed"])
+        self.assertNotIn("patch", response)
+        for told in ("profefe.com/prot", "profefe.com/port", "profefe.com/interval", "soon"):
+            self.assertIn(told, response["status"]["message"])
 
     def test_unreadable_input_is_code_2(self):
         deep = b"[" * 100 + b"]" * 100

@@ -4,6 +4,7 @@
 
 #include "common/conf.h"
 #include "common/settings.h"
+#include "webhook/limits.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,9 +24,10 @@ static void must_be_one_line(const char *text)
     must(strlen(text) <= CONF_LINE_MAX, "expected no more than a line");
 }
 
-static int take(void *ctx, const char *section, const char *key, const char *value, struct err *err)
+static int take(void *ctx, const char *section, const char *key, const char *value, int number, struct err *err)
 {
     struct seen *seen = ctx;
+    must(number >= 1, "expected a line number");
     must_be_one_line(section);
     must_be_one_line(key);
     must(strchr(section, '\n') == NULL && strchr(key, '\n') == NULL, "expected names of one line");
@@ -61,6 +63,24 @@ static void read_keys(struct span text, bool refuses)
         must(!refuses || seen.keys < 3, "expected a refusal to be told");
 }
 
+/* Limits that are good permit the webhook's own values, and judge any other without a fault. */
+static void check_limits(const struct settings *settings)
+{
+    struct err err = {0};
+    int rc = limits_check_settings(settings, "fuzz", &err);
+    must_be_told(rc, &err);
+    for (int id = 0; rc == 0 && id < SETTING_COUNT; id++) {
+        const char *own = settings_get(settings, (enum setting_id)id);
+        const char *limit = settings->limits[id].text;
+        if (own == NULL || !settings_is_limitable((enum setting_id)id))
+            continue;
+        int judged = limits_check(settings, (enum setting_id)id, (struct span){own, strlen(own)}, NULL);
+        must(judged == 0 || judged == -EINVAL, "expected a judgement");
+        must(judged == 0 || id == SETTING_TYPES || (limit != NULL && strcmp(limit, "fixed") == 0),
+             "expected the webhook's own value to be permitted");
+    }
+}
+
 static void read_settings(int fd, unsigned use)
 {
     char path[64];
@@ -70,6 +90,8 @@ static void read_settings(int fd, unsigned use)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     int rc = settings_read_ini(&settings, path, use, &err);
     must_be_told(rc, &err);
+    if (rc == 0 && use == SETTING_WEBHOOK)
+        check_limits(&settings);
     for (int id = 0; id < SETTING_COUNT; id++) {
         const char *value = settings_get(&settings, (enum setting_id)id);
         if (!settings_is_set(&settings, (enum setting_id)id))

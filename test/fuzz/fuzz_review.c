@@ -1,6 +1,6 @@
 /* Any bytes as a review: never a crash, never a leak, and each patch is one that the API server can apply.
  *
- * The first byte chooses /mutate (even) or /mutate/all (odd) and, in its second bit, the configuration, so that one
+ * The first byte chooses /mutate (even) or /mutate/all (odd) and, in its next two bits, the configuration, so that one
  * corpus serves all of them. Each reply must read back; its patch is taken out of the base64, applied, and a second pass
  * over the patched pod must add nothing. */
 #include <stdint.h>
@@ -25,24 +25,30 @@ static void set(struct settings *settings, enum setting_id id, const char *text)
     require(settings_set(settings, id, (struct span){text, strlen(text)}, SETTING_FROM_INI, &err) == 0, text, err.text);
 }
 
+enum { CONFIGURATIONS = 4 };
+
 static struct settings *choose_settings(unsigned which)
 {
-    static struct settings both[2];
+    static struct settings all[CONFIGURATIONS];
     static bool ready;
     if (!ready) {
         ready = true;
-        settings_init(&both[0]);
-        settings_init(&both[1]);
-        set(&both[0], SETTING_IMAGE, "registry.example.com/profefe-agent:1.0");
-        set(&both[0], SETTING_COLLECTOR, "http://profefe:10100");
-        set(&both[1], SETTING_IMAGE, "i");
-        set(&both[1], SETTING_IMAGE_PREFIXES, "ghcr.io/acme/,registry.example.com/team");
-        set(&both[1], SETTING_CPU_LIMIT, "50m");
-        set(&both[1], SETTING_MODE, "container");
-        set(&both[1], SETTING_LABELS, "env=prod");
-        set(&both[1], SETTING_POD_LABELS, "app,version");
+        for (int i = 0; i < CONFIGURATIONS; i++) {
+            settings_init(&all[i]);
+            set(&all[i], SETTING_IMAGE, "registry.example.com/profefe-agent:1.0");
+        }
+        set(&all[0], SETTING_COLLECTOR, "http://profefe:10100");
+        set(&all[1], SETTING_IMAGE_PREFIXES, "ghcr.io/acme/,registry.example.com/team");
+        set(&all[1], SETTING_CPU_LIMIT, "50m");
+        set(&all[1], SETTING_MODE, "container");
+        set(&all[1], SETTING_LABELS, "env=prod");
+        set(&all[1], SETTING_POD_LABELS, "app,version");
+        set(&all[2], SETTING_SPOOL, "1Mi");
+        set(&all[2], SETTING_COLLECTOR_SECRET, "profefe");
+        set(&all[2], SETTING_MODE, "container");
+        set(&all[3], SETTING_STRICT, "true");
     }
-    return &both[which];
+    return &all[which];
 }
 
 static int base64_value(char c)
@@ -75,8 +81,8 @@ static void check_reply(const struct settings *settings, struct span body, bool 
     require(json_read(&json, buf_text(reply), reply->len, &err) == 0, "the reply", err.text);
     cJSON *response = json_get_object(json.root, "response");
     require(json_get_text(response, "uid") != NULL, "no uid", buf_text(reply));
-    require(json_get_true(response, "allowed"), "not allowed", buf_text(reply));
     cJSON *patch = json_get(response, "patch");
+    require(json_get_true(response, "allowed") || patch == NULL, "a refusal with a patch", buf_text(reply));
     require((patch != NULL) == (json_get(response, "patchType") != NULL), "patch without patchType", buf_text(reply));
     if (patch != NULL) {
         size_t len = decode_base64(patch->valuestring);
@@ -94,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     bool all = (data[0] & 1) != 0;
-    const struct settings *settings = choose_settings(data[0] >> 1 & 1);
+    const struct settings *settings = choose_settings(data[0] >> 1 & (CONFIGURATIONS - 1));
     /* A copy without a byte to spare, so that a sanitizer sees each read beyond it. */
     char *copy = malloc(size - 1 > 0 ? size - 1 : 1);
     if (copy == NULL)

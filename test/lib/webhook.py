@@ -33,7 +33,8 @@ def make_certificates(folder):
 class Webhook:
     """profefe-webhook with a configuration in a folder of its own."""
 
-    def __init__(self, binary, folder, collector=None):
+    def __init__(self, binary, folder, collector=None, settings=None):
+        """settings: all of webhook.ini but [server]; without it an image, and the collector."""
         self.binary = binary
         self.folder = folder
         self.port = free_port()
@@ -49,8 +50,10 @@ class Webhook:
                          f"cert = {os.path.join(folder, 'tls.crt')}\n"
                          f"key = {os.path.join(folder, 'tls.key')}\n"
                          f"drain = 0s\n"  # no Service has to forget it
-                         f"\n[inject]\nimage = localhost/profefe-agent:dev\n"
-                         + (f"collector = {collector}\n" if collector else ""))
+                         "\n"
+                         + (settings if settings is not None else
+                            "[inject]\nimage = localhost/profefe-agent:dev\n"
+                            + (f"collector = {collector}\n" if collector else "")))
 
     def url(self, path="/mutate"):
         return f"https://127.0.0.1:{self.port}{path}"

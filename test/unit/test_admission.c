@@ -17,7 +17,7 @@
 enum {
     FILE_MAX = 1024 * 1024,
     TEXT_MAX = 8192,
-    CASES_MIN = 60, /* an empty folder must not pass */
+    CASES_MIN = 300, /* an empty folder must not pass */
 };
 
 /* ---- allocations that fail ---- */
@@ -256,7 +256,7 @@ static void expect_well_formed(const struct fixture *f, struct outcome *o)
     o->response = json_get_object(root, "response");
     assert_string_equal(json_get_text(root, "kind"), "AdmissionReview");
     assert_non_null(o->response);
-    assert_true(json_get_true(o->response, "allowed"));
+    assert_int_equal(json_get_true(o->response, "allowed"), o->result.decision != INJECT_DENIED);
     if (asked == NULL)
         return;
     assert_string_equal(json_get_text(root, "apiVersion"), json_get_text(o->before.root, "apiVersion"));
@@ -315,6 +315,25 @@ static const cJSON *agent_in(const cJSON *pod, const char *list)
     return find_named(json_get_array(json_get(pod, "spec"), list), "profefe-agent");
 }
 
+/* The token's path is covered; what else is mounted is our own, and only the spool can be written to. */
+static void expect_mounts(const struct fixture *f, const struct outcome *o, const cJSON *mounts)
+{
+    const cJSON *volumes = json_get_array(json_get(o->pod, "spec"), "volumes"), *mount;
+    assert_string_equal(json_get_text(mounts->child, "mountPath"), TOKEN_PATH);
+    expect_text(f, "volume", json_get_text(mounts->child, "name"));
+    cJSON_ArrayForEach(mount, mounts)
+    {
+        const cJSON *volume = find_named(volumes, json_get_text(mount, "name"));
+        const cJSON *secret = json_get_object(volume, "secret"), *spool = json_get_object(volume, "emptyDir");
+        bool token = json_get_object(volume, "downwardAPI") != NULL;
+        if (token + (secret != NULL) + (spool != NULL) != 1 || token != (mount == mounts->child))
+            fail_case(f, "%s is none of our volumes", json_get_text(mount, "name"));
+        assert_true(json_get_true(mount, "readOnly") == (spool == NULL));
+        assert_true(secret == NULL || json_get_true(secret, "optional"));
+        assert_true(spool == NULL || json_get_text(spool, "sizeLimit") != NULL);
+    }
+}
+
 /* What Contract 2 promises of every injected container, whatever the pod. */
 static void expect_promises(const struct fixture *f, const struct outcome *o, const cJSON *container, bool native)
 {
@@ -326,14 +345,7 @@ static void expect_promises(const struct fixture *f, const struct outcome *o, co
     json_done(&want);
     const char *restart = json_get_text(container, "restartPolicy");
     assert_true(native ? restart != NULL && strcmp(restart, "Always") == 0 : restart == NULL);
-    const cJSON *mount = json_get_array(container, "volumeMounts")->child;
-    assert_string_equal(json_get_text(mount, "mountPath"), TOKEN_PATH);
-    assert_true(json_get_true(mount, "readOnly"));
-    assert_null(mount->next);
-    const cJSON *volume = find_named(json_get_array(json_get(o->pod, "spec"), "volumes"), json_get_text(mount, "name"));
-    if (json_get_object(volume, "downwardAPI") == NULL)
-        fail_case(f, "the mounted volume is none of ours");
-    expect_text(f, "volume", json_get_text(mount, "name"));
+    expect_mounts(f, o, json_get_array(container, "volumeMounts"));
     assert_null(json_get(container, "livenessProbe"));
     assert_null(json_get(container, "readinessProbe"));
     assert_null(json_get(container, "startupProbe"));
@@ -491,6 +503,8 @@ static void check_answer(const struct fixture *f)
     expect_paths(f, &o);
     expect_whole_patch(f, &o);
     expect_status(f, &o);
+    expect_part(f, "annotations", json_get(json_get(o.pod, "metadata"), "annotations"));
+    expect_part(f, "volumes", json_get(json_get(o.pod, "spec"), "volumes"));
     if (o.result.decision == INJECT_INJECTED)
         expect_container(f, &o);
     json_done(&o.before);
@@ -579,6 +593,81 @@ static void check_case_as_expected(const struct fixture *f)
         check_error(f, error);
     else
         check_answer(f);
+}
+
+/* ---- what the fixtures cover ---- */
+
+/* Of each annotation: a good value that counts, a bad one, and a name that is nearly its own. */
+static struct {
+    bool good, bad, near;
+} seen[SETTING_COUNT];
+static bool seen_decisions[INJECT_DECISION_COUNT], seen_reasons[INJECT_REASON_COUNT];
+
+static bool begins_with(const char *text, const char *beginning)
+{
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+static void note_warnings(const struct warnings *warnings, int id)
+{
+    char key[64], near[64];
+    snprintf(key, sizeof(key), "profefe.com/%s: ", settings_table[id].name);
+    snprintf(near, sizeof(near), "did you mean profefe.com/%s?", settings_table[id].name);
+    for (unsigned i = 0; i < warnings_shown(warnings); i++) {
+        seen[id].bad |= warnings->of_kind[WARNING_BAD_VALUE] > 0 && begins_with(warnings_text(warnings, i), key);
+        seen[id].near |= ends_with(warnings_text(warnings, i), near);
+    }
+}
+
+static void note_answer(const struct fixture *f, const struct admission_result *result)
+{
+    struct json body;
+    struct err err = {0};
+    assert_int_equal(json_read(&body, buf_text(&f->body), f->body.len, &err), 0);
+    const cJSON *annotations = json_get(json_get(find_pod(&body), "metadata"), "annotations");
+    bool clean = result->decision == INJECT_INJECTED && result->warnings.count == 0;
+    seen_decisions[result->decision] = seen_reasons[result->reason] = true;
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        char key[64];
+        snprintf(key, sizeof(key), "profefe.com/%s", settings_table[id].name);
+        if ((settings_table[id].uses & SETTING_ANNOTATION) == 0)
+            continue;
+        seen[id].good |= clean && json_get_text(annotations, key) != NULL;
+        note_warnings(&result->warnings, id);
+    }
+    json_done(&body);
+}
+
+static void note_case(const struct fixture *f)
+{
+    struct admission_result result;
+    struct buf reply;
+    buf_init(&reply, REVIEW_REPLY_MAX);
+    if (ask(f, &result, &reply, NULL) == 0)
+        note_answer(f, &result);
+    buf_done(&reply);
+}
+
+static void fixtures_cover_each_annotation_decision_and_reason(void **state)
+{
+    (void)state;
+    unsigned missing = 0;
+    for_each_case(note_case);
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        bool read = (settings_table[id].uses & SETTING_WRITTEN) == 0;
+        if ((settings_table[id].uses & SETTING_ANNOTATION) == 0)
+            continue;
+        if ((read && (!seen[id].good || !seen[id].bad)) || !seen[id].near) {
+            print_error("%s: good %d, bad %d, near miss %d\n", settings_table[id].name, seen[id].good, seen[id].bad,
+                        seen[id].near);
+            missing++;
+        }
+    }
+    assert_int_equal(missing, 0);
+    for (int i = 0; i < INJECT_DECISION_COUNT; i++)
+        assert_true(seen_decisions[i]);
+    for (int i = 0; i < INJECT_REASON_COUNT; i++)
+        assert_true(seen_reasons[i]);
 }
 
 static void admission_answers_each_fixture_as_expected(void **state)
@@ -680,6 +769,12 @@ static void admission_reply_fits_its_buffer_whatever_the_annotations(void **stat
     buf_puts(&body, "\",\"profefe.com/port\":\"");
     for (int i = 1; i <= 8; i++)
         buf_printf(&body, "%sp%062d=%d", i > 1 ? "," : "", i, i);
+    buf_puts(&body, "\",\"profefe.com/spool\":\"1Gi\",\"profefe.com/mode\":\"container\",\"profefe.com/collector-secret\":\"");
+    for (int i = 0; i < 253; i++)
+        buf_putc(&body, 's');
+    buf_puts(&body, "\",\"cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes\":\"");
+    for (int i = 0; i < 16000; i++)
+        buf_puts(&body, "\\u0001");
     buf_puts(&body, "\"");
     for (int i = 0; i < 40; i++)
         buf_printf(&body, ",\"profefe.com/%0300d\":\"\\u0001\\u0002\\\"\\\\\"", i);
@@ -687,6 +782,7 @@ static void admission_reply_fits_its_buffer_whatever_the_annotations(void **stat
     assert_int_equal(buf_error(&body), 0);
     assert_int_equal(answer_text(buf_text(&body), body.len, &reply, &err), 0);
     assert_non_null(strstr(buf_text(&reply), "\"patch\":\""));
+    assert_true(reply.len > 100 * 1024); /* the list of volumes is in it */
     buf_done(&body);
     buf_done(&reply);
 }
@@ -734,6 +830,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(admission_answers_each_fixture_as_expected),
+        cmocka_unit_test(fixtures_cover_each_annotation_decision_and_reason),
         cmocka_unit_test(admission_survives_each_failed_allocation),
         cmocka_unit_test(admission_refuses_a_body_that_blows_up),
         cmocka_unit_test(admission_refuses_a_huge_body_unread),

@@ -12,9 +12,10 @@
 
 enum { OUT_MAX = 64 * 1024 };
 
-static int take(void *ctx, const char *section, const char *key, const char *value, struct err *err)
+static int take(void *ctx, const char *section, const char *key, const char *value, int line, struct err *err)
 {
     struct buf *out = ctx;
+    (void)line;
     if (strcmp(key, "refuse") == 0)
         return err_set(err, ERANGE, "refused %s", value);
     buf_printf(out, "[%s] %s = ", section, key);

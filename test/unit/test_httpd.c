@@ -734,7 +734,12 @@ static void play_crowd(void *ctx)
         close(fds[i]);
 }
 
-static void connection_over_the_limit_is_closed_at_once(void **state)
+static uint64_t cut(enum httpd_cut reason)
+{
+    return httpd_get_stats(httpd)->cut[reason];
+}
+
+static void idle_connections_make_room(void **state)
 {
     (void)state;
     struct httpd_options options = default_options();
@@ -742,12 +747,121 @@ static void connection_over_the_limit_is_closed_at_once(void **state)
     start_with(&options);
     unsigned served = 0;
     assert_true(peer_play(loop, play_crowd, &served));
-    assert_int_equal(served, 2);
-    assert_int_equal(refused(HTTPD_REFUSED_LIMIT), 2);
+    assert_int_equal(served, 4);
+    assert_int_equal(cut(HTTPD_CUT_IDLE), 2);
+    assert_int_equal(refused(HTTPD_REFUSED_LIMIT), 0);
     run_until_idle();
-    served = 0;
-    assert_true(peer_play(loop, play_crowd, &served)); /* the slots are free again */
-    assert_int_equal(served, 2);
+}
+
+/* Requests that begin and go no further hold all the places; then somebody asks, and once more when they count as slow. */
+struct jam {
+    unsigned held;
+    bool wait_until_slow;
+    unsigned in_flight;
+    char reply[PEER_TEXT_MAX];
+};
+
+static void play_jam(void *ctx)
+{
+    struct jam *jam = ctx;
+    int fds[8];
+    for (unsigned i = 0; i < jam->held; i++) {
+        fds[i] = peer_connect(httpd_port(httpd));
+        peer_send(fds[i], "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
+    }
+    for (int i = 0; i < 1000 && __atomic_load_n(&httpd_get_stats(httpd)->in_flight, __ATOMIC_RELAXED) < jam->in_flight; i++)
+        usleep(1000);
+    if (jam->wait_until_slow)
+        usleep((HTTPD_SLOW_MS + 100) * 1000);
+    int fd = peer_connect(httpd_port(httpd));
+    peer_send(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    peer_read_until(fd, "hello from ctx\n", jam->reply);
+    close(fd);
+    for (unsigned i = 0; i < jam->held; i++)
+        close(fds[i]);
+}
+
+static void connection_over_the_limit_is_closed_at_once_without_spare(void **state)
+{
+    (void)state;
+    struct httpd_options options = default_options();
+    options.connections_max = 2;
+    start_with(&options);
+    struct jam jam = {.held = 2, .in_flight = 2};
+    assert_true(peer_play(loop, play_jam, &jam));
+    assert_string_equal(jam.reply, "");
+    assert_int_equal(refused(HTTPD_REFUSED_LIMIT), 1);
+    run_until_idle();
+    assert_int_equal(httpd_get_stats(httpd)->in_flight, 0);
+}
+
+static void connection_over_the_limit_is_told_503(void **state)
+{
+    (void)state;
+    struct httpd_options options = default_options();
+    options.connections_max = 2;
+    options.connections_spare = 1;
+    start_with(&options);
+    struct jam jam = {.held = 2, .in_flight = 2};
+    assert_true(peer_play(loop, play_jam, &jam));
+    assert_starts(jam.reply, "HTTP/1.1 503 ");
+    assert_contains(jam.reply, "Connection: close\r\n");
+    assert_contains(jam.reply, "too many connections now\n");
+    assert_int_equal(refused(HTTPD_REFUSED_BUSY), 1);
+    assert_int_equal(httpd_get_stats(httpd)->requests, 0);
+    run_until_idle();
+}
+
+static void slow_requests_make_room(void **state)
+{
+    (void)state;
+    struct httpd_options options = default_options();
+    options.connections_max = 2;
+    options.connections_spare = 1;
+    start_with(&options);
+    struct jam jam = {.held = 2, .in_flight = 2, .wait_until_slow = true};
+    assert_true(peer_play(loop, play_jam, &jam));
+    assert_starts(jam.reply, "HTTP/1.1 200 ");
+    assert_int_equal(cut(HTTPD_CUT_SLOW), 1);
+    run_until_idle();
+}
+
+/* Two places and one spare are held; the fourth waits in the backlog, and is answered when the first count as slow. */
+static void over_the_hard_limit_clients_wait(void **state)
+{
+    (void)state;
+    struct httpd_options options = default_options();
+    options.connections_max = 2;
+    options.connections_spare = 1;
+    start_with(&options);
+    struct jam jam = {.held = 3, .in_flight = 2};
+    assert_true(peer_play(loop, play_jam, &jam));
+    assert_starts(jam.reply, "HTTP/1.1 ");
+    assert_true(httpd_get_stats(httpd)->accept_pauses > 0 || refused(HTTPD_REFUSED_BUSY) > 0);
+    assert_int_equal(refused(HTTPD_REFUSED_LIMIT), 0);
+    run_until_idle();
+}
+
+static void play_draining(void *ctx)
+{
+    char *text = ctx;
+    int fd = peer_connect(httpd_port(httpd));
+    peer_send(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    peer_read_until(fd, NULL, text);
+    close(fd);
+}
+
+static void draining_server_closes_after_each_reply(void **state)
+{
+    (void)state;
+    char text[PEER_TEXT_MAX];
+    start();
+    httpd_drain(httpd);
+    for (int i = 0; i < 2; i++) { /* and goes on taking new connections */
+        assert_true(peer_play(loop, play_draining, text));
+        assert_starts(text, "HTTP/1.1 200 ");
+        assert_contains(text, "Connection: close\r\n");
+    }
 }
 
 static int64_t no_opinion(void *ctx)
@@ -988,6 +1102,7 @@ static void start_tls(unsigned request_timeout_ms)
 
 struct tls_client {
     const char *priorities;
+    const struct peer_pem *own; /* certificate to show; NULL = none */
     const char *requests[3];   /* one after the other over one connection; NULL ends */
     enum { HOLD_NOTHING, HOLD_HELLO, HOLD_ANSWER } hold; /* where to wait in the handshake until `go` */
     volatile bool waiting;
@@ -1051,6 +1166,13 @@ static bool tls_exchange(struct tls_client *c, gnutls_session_t session, const c
     return false;
 }
 
+static void show_certificate(gnutls_certificate_credentials_t credentials, const struct peer_pem *own)
+{
+    gnutls_datum_t cert = {(unsigned char *)(uintptr_t)own->cert, (unsigned)own->cert_len};
+    gnutls_datum_t key = {(unsigned char *)(uintptr_t)own->key, (unsigned)own->key_len};
+    gnutls_certificate_set_x509_key_mem(credentials, &cert, &key, GNUTLS_X509_FMT_PEM);
+}
+
 static void play_tls(void *ctx)
 {
     struct tls_client *c = ctx;
@@ -1059,6 +1181,8 @@ static void play_tls(void *ctx)
     int fd = peer_connect(httpd_port(httpd));
     gnutls_init(&session, GNUTLS_CLIENT);
     gnutls_certificate_allocate_credentials(&credentials);
+    if (c->own != NULL)
+        show_certificate(credentials, c->own);
     gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
     gnutls_priority_set_direct(session, c->priorities != NULL ? c->priorities : "NORMAL", NULL);
     gnutls_transport_set_int(session, fd);
@@ -1193,6 +1317,43 @@ static void bad_pair_leaves_the_old_one_in_use(void **state)
     assert_true(peer_play(loop, play_tls, &c));
     assert_int_equal(c.serial, 1);
     assert_int_equal(c.answered, 1);
+}
+
+static unsigned answered_with(const struct peer_pem *own, const char *priorities)
+{
+    struct tls_client c = {.own = own, .priorities = priorities, .requests = {TLS_GET}};
+    assert_true(peer_play(loop, play_tls, &c));
+    run_until_idle();
+    return c.answered;
+}
+
+static void clients_need_a_certificate_of_the_ca(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct httpd_options options = default_options();
+    options.tls_priorities = tls_priorities;
+    options.client_certificates = true;
+    start_with(&options);
+    assert_int_equal(set_pair(&pem_one, &pem_one, NULL), 0);
+    assert_int_equal(answered_with(&pem_one, NULL), 0); /* no CA yet: nobody */
+    assert_int_equal(httpd_set_client_ca(httpd, (struct span){pem_one.cert, pem_one.cert_len}, &err), 0);
+    static const char *const versions[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL:-VERS-ALL:+VERS-TLS1.2"};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t failures = httpd_get_stats(httpd)->tls_failures;
+        assert_int_equal(answered_with(&pem_one, versions[i]), 1);
+        assert_int_equal(httpd_get_stats(httpd)->tls_failures, failures);
+        assert_int_equal(answered_with(NULL, versions[i]), 0);
+        assert_int_equal(answered_with(&pem_two, versions[i]), 0);
+        assert_int_equal(httpd_get_stats(httpd)->tls_failures, failures + 2);
+    }
+    assert_int_equal(httpd_set_client_ca(httpd, (struct span){"no PEM", 6}, &err), -EINVAL);
+    assert_contains(err.text, "CA certificates");
+    assert_int_equal(httpd_set_client_ca(httpd, (struct span){"", 0}, &err), -EINVAL);
+    assert_int_equal(answered_with(&pem_one, NULL), 1); /* the one before stays */
+    assert_int_equal(httpd_set_client_ca(httpd, (struct span){pem_two.cert, pem_two.cert_len}, &err), 0);
+    assert_int_equal(answered_with(&pem_one, NULL), 0);
+    assert_int_equal(answered_with(&pem_two, NULL), 1);
 }
 
 static void what_is_no_tls_is_counted_but_a_probe_is_not(void **state)
@@ -1370,7 +1531,12 @@ int main(void)
         TEST(idle_connection_is_closed),
         TEST(client_that_does_not_take_its_answer_is_cut),
         TEST(endless_chunk_extension_is_cut_without_burning_the_cpu),
-        TEST(connection_over_the_limit_is_closed_at_once),
+        TEST(idle_connections_make_room),
+        TEST(connection_over_the_limit_is_closed_at_once_without_spare),
+        TEST(connection_over_the_limit_is_told_503),
+        TEST(slow_requests_make_room),
+        TEST(over_the_hard_limit_clients_wait),
+        TEST(draining_server_closes_after_each_reply),
         TEST(without_descriptors_accepting_rests_and_goes_on_later),
         TEST(without_host_it_listens_on_both_families),
         TEST(listen_addresses),
@@ -1384,6 +1550,7 @@ int main(void)
         TEST(new_pair_is_used_by_the_next_connection),
         TEST(connection_under_way_ends_with_the_pair_it_began_with),
         TEST(bad_pair_leaves_the_old_one_in_use),
+        TEST(clients_need_a_certificate_of_the_ca),
         TEST(what_is_no_tls_is_counted_but_a_probe_is_not),
         TEST(slow_handshake_is_cut_and_counted),
         TEST(bad_tls_priorities_are_named),

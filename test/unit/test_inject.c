@@ -2,6 +2,7 @@
  * once the table lets them, and the words that other parts of the project rely on. */
 #include "review_fixtures.h"
 
+#include "common/quantity.h"
 #include "webhook/annotations.h"
 #include "webhook/container.h"
 #include "webhook/inject.h"
@@ -105,7 +106,6 @@ static void annotations_permit_images_by_prefix(void **state)
     }
 }
 
-/* The four resource settings are no annotations yet; the rules for the day they are stand already. */
 static void resources_weaker_value_follows_the_stronger(void **state)
 {
     (void)state;
@@ -135,7 +135,7 @@ static void resources_weaker_value_follows_the_stronger(void **state)
         assert_true(pod_read(json.root, &pod));
         struct annotations asked = {.settings = &settings};
         asked.given[cases[i].id] = span_of_text(cases[i].annotated);
-        resources_resolve(&pod, &asked, &got, &warnings);
+        resources_resolve(&pod, &asked, 0, &got, &warnings);
         assert_true(cases[i].request == NULL ? got.memory_request.ptr == NULL
                                              : text_equal(got.memory_request, cases[i].request));
         assert_true(cases[i].limit == NULL ? got.memory_limit.ptr == NULL : text_equal(got.memory_limit, cases[i].limit));
@@ -160,11 +160,173 @@ static void resources_warn_of_a_limit_that_starts_badly(void **state)
     struct annotations asked = {.settings = &settings};
     asked.given[SETTING_CPU_LIMIT] = span_of_text("20m");
     asked.given[SETTING_MEMORY_REQUEST] = asked.given[SETTING_MEMORY_LIMIT] = span_of_text("6Mi");
-    resources_resolve(&pod, &asked, &got, &warnings);
+    resources_resolve(&pod, &asked, 0, &got, &warnings);
     assert_int_equal(warnings.count, 2);
     assert_string_equal(warnings_text(&warnings, 0), "profefe.com/cpu-limit 20m is below 50m: the pod may start slowly or not at all");
     assert_string_equal(warnings_text(&warnings, 1), "profefe.com/memory-limit 6Mi is below 12Mi: the pod may start slowly or not at all");
     json_done(&json);
+    settings_done(&settings);
+}
+
+/* ---- no combination of the four annotations makes a pod invalid ---- */
+
+enum { CPU, MEMORY, RESOURCES };
+static const char *const resource_names[RESOURCES] = {"cpu", "memory"};
+
+enum qos { BEST_EFFORT, BURSTABLE, GUARANTEED };
+
+/* Of one container or of the pod; absent = -1. In millis of a core and in bytes. */
+struct amounts {
+    double request[RESOURCES], limit[RESOURCES];
+};
+
+static double read_amount(const cJSON *list, int resource)
+{
+    struct quantity quantity;
+    const char *text = json_get_text(list, resource_names[resource]);
+    if (text == NULL)
+        return -1;
+    if (quantity_parse(span_of_text(text), &quantity, NULL) != 0)
+        fail_msg("the API server could not read %s", text);
+    return (double)quantity.nano / 1e9;
+}
+
+/* As the API server defaults it: a limit alone is the request as well. */
+static struct amounts read_amounts(const cJSON *resources)
+{
+    struct amounts amounts;
+    for (int r = 0; r < RESOURCES; r++) {
+        amounts.limit[r] = read_amount(json_get(resources, "limits"), r);
+        amounts.request[r] = read_amount(json_get(resources, "requests"), r);
+        if (amounts.request[r] < 0)
+            amounts.request[r] = amounts.limit[r];
+    }
+    return amounts;
+}
+
+/* k8s.io/component-helpers, ComputePodQOS (1.34): zero counts as not set. */
+static enum qos class_of(const struct amounts *containers, int count)
+{
+    bool any = false, guaranteed = true;
+    for (int i = 0; i < count; i++) {
+        for (int r = 0; r < RESOURCES; r++) {
+            double request = containers[i].request[r], limit = containers[i].limit[r];
+            any |= request > 0 || limit > 0;
+            guaranteed &= limit > 0 && request >= limit && request <= limit;
+        }
+    }
+    return !any ? BEST_EFFORT : guaranteed ? GUARANTEED : BURSTABLE;
+}
+
+/* pkg/apis/core/validation: a container's request within its limit, all requests within the pod's, each limit within the
+ * pod's. NULL when the pod is valid. */
+static const char *find_fault(const struct amounts *app, const struct amounts *ours, const struct amounts *pod)
+{
+    for (int r = 0; r < RESOURCES; r++) {
+        double sum = (app->request[r] > 0 ? app->request[r] : 0) + (ours->request[r] > 0 ? ours->request[r] : 0);
+        if (ours->limit[r] >= 0 && ours->request[r] > ours->limit[r])
+            return "a request above the limit";
+        if (pod->request[r] >= 0 && sum > pod->request[r])
+            return "requests above the pod's";
+        if (pod->limit[r] >= 0 && ours->limit[r] > pod->limit[r])
+            return "a limit above the pod's";
+    }
+    return NULL;
+}
+
+struct combination {
+    const char *values[4]; /* cpu-request, cpu-limit, memory-request, memory-limit; NULL = not given */
+    const char *text;      /* of the pod */
+};
+
+static const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SETTING_MEMORY_REQUEST, SETTING_MEMORY_LIMIT};
+
+static bool is_none(const struct settings *settings, const struct combination *c, int i)
+{
+    const char *value = c->values[i] != NULL ? c->values[i] : settings_get(settings, ids[i]);
+    return strcmp(value, "none") == 0;
+}
+
+/* Only who asks for neither request nor limit, as a LimitRange wants it, leaves the class to that. */
+static bool leaves_class_alone(const struct settings *settings, const struct combination *c)
+{
+    return (is_none(settings, c, 0) && is_none(settings, c, 1)) || (is_none(settings, c, 2) && is_none(settings, c, 3));
+}
+
+static void check_combination(const struct settings *settings, const struct combination *c, const struct pod *pod)
+{
+    struct annotations asked = {.settings = settings};
+    struct resources resources;
+    struct buf text;
+    struct json json;
+    for (int i = 0; i < 4; i++)
+        asked.given[ids[i]] = span_of_text(c->values[i]);
+    buf_init(&text, 1024);
+    resources_resolve(pod, &asked, 0, &resources, NULL);
+    resources_write(&text, &resources);
+    assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
+    const struct amounts both[] = {read_amounts(json_get(pod->containers->child, "resources")), read_amounts(json.root)};
+    const struct amounts whole = read_amounts(json_get(pod->spec, "resources"));
+    bool pod_level = json_get(pod->spec, "resources") != NULL;
+    const char *fault = find_fault(&both[0], &both[1], &whole);
+    enum qos before = class_of(both, 1), after = class_of(both, 2);
+    if (fault == NULL && !pod_level && before == GUARANTEED && after != GUARANTEED && !leaves_class_alone(settings, c))
+        fault = "no longer Guaranteed";
+    if (fault == NULL && !pod_level && before == BURSTABLE && after != BURSTABLE)
+        fault = "no longer Burstable";
+    if (fault != NULL)
+        fail_msg("%s: %s with %s %s %s %s in %s", fault, buf_text(&text), c->values[0], c->values[1], c->values[2],
+                 c->values[3], c->text);
+    json_done(&json);
+    buf_done(&text);
+}
+
+static void check_pod_with_all_values(const struct settings *settings, const char *text)
+{
+    static const char *const values[RESOURCES][8] = {
+        {NULL, "none", "0", "10m", "0.1", "100m", "1e0", "2"},
+        {NULL, "none", "0", "8Mi", "33554432", "32Mi", "0.5Gi", "3G"},
+    };
+    struct json json;
+    struct pod pod;
+    read_quoted(&json, text);
+    assert_true(pod_read(json.root, &pod));
+    for (unsigned i = 0; i < 8 * 8 * 8 * 8; i++) {
+        const struct combination c = {
+            .values = {values[CPU][i % 8], values[CPU][i / 8 % 8], values[MEMORY][i / 64 % 8], values[MEMORY][i / 512]},
+            .text = text,
+        };
+        check_combination(settings, &c, &pod);
+    }
+    json_done(&json);
+}
+
+static void resources_never_make_a_pod_invalid(void **state)
+{
+    (void)state;
+    static const char *const pods[] = {
+        "{'spec':{'containers':[{'name':'a'}]}}",
+        "{'spec':{'containers':[{'name':'a','resources':{'requests':{'cpu':'1'}}}]}}",
+        "{'spec':{'containers':[{'name':'a','resources':{'limits':{'memory':'1Gi'}}}]}}",
+        "{'spec':{'containers':[{'name':'a','resources':{'limits':{'cpu':'1','memory':'1Gi'}}}]}}",
+        "{'spec':{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1Gi'},"
+        "'limits':{'cpu':'1000m','memory':'1073741824'}}}]}}",
+        "{'spec':{'resources':{'requests':{'cpu':'1','memory':'1Gi'}},'containers':[{'name':'a','resources':"
+        "{'requests':{'cpu':'1','memory':'1Gi'}}}]}}",
+        "{'spec':{'resources':{'limits':{'cpu':'1','memory':'24Mi'}},'containers':[{'name':'a'}]}}",
+        "{'spec':{'resources':{'requests':{'cpu':'1','memory':'1Gi'},'limits':{'cpu':'1','memory':'1Gi'}},"
+        "'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1Gi'},'limits':{'cpu':'1','memory':'1Gi'}}}]}}",
+        "{'spec':{'resources':{'limits':{'memory':'20Mi'}},'containers':[{'name':'a'}]}}",
+    };
+    struct settings settings;
+    init_settings(&settings);
+    for (size_t i = 0; i < sizeof(pods) / sizeof(pods[0]); i++)
+        check_pod_with_all_values(&settings, pods[i]);
+    set_setting(&settings, SETTING_CPU_LIMIT, "200m");
+    set_setting(&settings, SETTING_MEMORY_REQUEST, "none");
+    set_setting(&settings, SETTING_MEMORY_LIMIT, "64Mi");
+    for (size_t i = 0; i < sizeof(pods) / sizeof(pods[0]); i++)
+        check_pod_with_all_values(&settings, pods[i]);
     settings_done(&settings);
 }
 
@@ -209,7 +371,8 @@ static void container_values_survive_expansion(void **state)
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         struct buf text, expanded;
         struct json json;
-        struct container container = {.image = span_of_text("i"), .volume = "v", .port = 1};
+        static const struct volumes volumes;
+        struct container container = {.image = span_of_text("i"), .volumes = &volumes, .port = 1};
         buf_init(&text, 4096);
         buf_init(&expanded, 4096);
         container_add_env(&container, "A", span_of_text(values[i]));
@@ -241,6 +404,7 @@ int main(void)
         cmocka_unit_test(inject_wants_an_image_and_misses_a_collector),
         cmocka_unit_test(annotations_permit_images_by_prefix),
         cmocka_unit_test(resources_weaker_value_follows_the_stronger),
+        cmocka_unit_test(resources_never_make_a_pod_invalid),
         cmocka_unit_test(resources_warn_of_a_limit_that_starts_badly),
         cmocka_unit_test(status_stays_within_its_limit),
         cmocka_unit_test(container_values_survive_expansion),

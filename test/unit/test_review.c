@@ -33,17 +33,21 @@ static void review_reply_holds_all_of_it(void **state)
         .allowed = true, .patch = {"[]", 2}, .warnings = &warnings, .decision = "skipped", .reason = "windows"};
     expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
                             "\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W10=\",\"warnings\":[\"a \\\"quoted\\\" one\","
-                            "\"tab\\\\x09here\"],\"auditAnnotations\":{\"decision\":\"skipped\",\"reason\":\"windows\"}}}");
+                            "\"tab\\\\x09here\"],\"auditAnnotations\":{\"decision\":\"skipped\",\"reason\":\"windows\",\"warning\":\"a \\\"quoted\\\" one\"}}}");
 }
 
-/* metav1.Status: without a message the API server makes one up. */
+/* metav1.Status: without a message the API server makes one up. All that is wrong is in it, and only there. */
 static void review_reply_says_why_not(void **state)
 {
     (void)state;
-    const struct review_response response = {.message = "say \"no\"", .decision = "denied", .reason = ""};
+    struct warnings warnings;
+    warnings_clear(&warnings);
+    warnings_add(&warnings, "say \"no\"");
+    warnings_add(&warnings, "twice");
+    const struct review_response response = {.warnings = &warnings, .decision = "denied", .reason = ""};
     expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
-                            "\"allowed\":false,\"status\":{\"code\":403,\"reason\":\"Forbidden\",\"message\":\"say \\\"no\\\"\"},"
-                            "\"auditAnnotations\":{\"decision\":\"denied\"}}}");
+                            "\"allowed\":false,\"status\":{\"code\":403,\"reason\":\"Forbidden\",\"message\":\"say \\\"no\\\" | twice\"},"
+                            "\"auditAnnotations\":{\"decision\":\"denied\",\"warning\":\"say \\\"no\\\"\"}}}");
 }
 
 /* RFC 4648 §10, and every byte. */

@@ -1,0 +1,28 @@
+/* What tells a file from its successor.
+ *
+ * The kubelet swaps a mounted Secret or ConfigMap by a symlink, so a path is looked at by stat(2) now and then: that works
+ * for plain files as well, and no watch has to survive the swap. A stamp is taken before the file is read, so that a
+ * change in between is seen at the next look.
+ */
+#ifndef PROFEFE_STAMP_H
+#define PROFEFE_STAMP_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <time.h>
+
+struct stamp {
+    dev_t device;
+    ino_t inode;
+    struct timespec modified;
+    off_t size;
+    int error; /* errno of stat, 0 = there */
+};
+
+/* Like no file's: the first look finds a change. */
+#define STAMP_NONE ((struct stamp){.error = -1})
+
+struct stamp stamp_of(const char *path);
+bool stamp_equal(const struct stamp *a, const struct stamp *b);
+
+#endif

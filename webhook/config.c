@@ -1,0 +1,154 @@
+#include "webhook/config.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "webhook/inject.h"
+#include "webhook/limits.h"
+#include "common/stamp.h"
+
+#include <string.h>
+
+struct config {
+    const struct settings *base;
+    const char *path;
+    int64_t poll_ms;
+    struct loop_timer poll;
+    struct stamp stamp;
+    struct settings settings; /* in use */
+    struct config_stats stats;
+};
+
+int config_load(const struct settings *base, const char *path, struct settings *ret, struct err *err)
+{
+    int rc = settings_copy(ret, base, err);
+    if (rc == 0 && path != NULL)
+        rc = settings_read_ini(ret, path, SETTING_WEBHOOK, err);
+    if (rc == 0 && path != NULL)
+        rc = limits_check_settings(ret, path, err);
+    return rc;
+}
+
+static int load(const struct config *config, struct settings *ret, struct warnings *warnings, struct err *err)
+{
+    int rc = config_load(config->base, config->path, ret, err);
+    return rc == 0 ? inject_check_settings(ret, warnings, err) : rc;
+}
+
+void config_set_up_log(const struct settings *settings)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    enum log_format format = LOG_FORMAT_LOGFMT;
+    log_level_parse(settings_get(settings, SETTING_SERVER_LOG_LEVEL), &level, NULL);
+    log_format_parse(settings_get(settings, SETTING_SERVER_LOG_FORMAT), &format, NULL);
+    log_setup(level, format);
+}
+
+/* ---- taking a new one ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool is_fixed_at_start(enum setting_id id)
+{
+    const struct setting *setting = &settings_table[id];
+    bool server = (setting->uses & SETTING_WEBHOOK) != 0 && strcmp(setting->section, "server") == 0;
+    return server && id != SETTING_SERVER_LOG_LEVEL && id != SETTING_SERVER_LOG_FORMAT;
+}
+
+static void tell_what_needs_a_restart(const struct settings *before, const struct settings *after)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        if (is_fixed_at_start((enum setting_id)id) &&
+            !same_text(settings_get(before, (enum setting_id)id), settings_get(after, (enum setting_id)id)))
+            log_warn("a changed setting of [server] needs a restart to take effect",
+                     LOG_STR("setting", settings_table[id].name));
+    }
+}
+
+static void take(struct config *config, struct settings *settings, const struct warnings *warnings)
+{
+    config_set_up_log(settings);
+    tell_what_needs_a_restart(&config->settings, settings);
+    settings_done(&config->settings);
+    config->settings = *settings;
+    settings_init(settings);
+    config->stats.taken++;
+    config->stats.last_taken = true;
+    log_info("configuration taken", LOG_STR("file", config->path));
+    for (unsigned i = 0; i < warnings_shown(warnings); i++)
+        log_warn("configuration", LOG_STR("warning", warnings_text(warnings, i)));
+}
+
+static void reload(struct config *config)
+{
+    CLEANUP(settings_done) struct settings settings = {0};
+    struct warnings warnings = {0};
+    struct err err;
+    int rc = load(config, &settings, &warnings, &err);
+    if (rc == 0) {
+        take(config, &settings, &warnings);
+        return;
+    }
+    config->stats.refused++;
+    config->stats.last_taken = false;
+    log_error("new configuration not taken, the old one stays in use", LOG_ERR(&err));
+    if (rc == -ENOMEM)
+        config->stamp = STAMP_NONE; /* nothing is wrong with the file */
+}
+
+static void look(void *ctx)
+{
+    struct config *config = ctx;
+    struct stamp stamp = stamp_of(config->path);
+    if (!stamp_equal(&stamp, &config->stamp)) {
+        config->stamp = stamp;
+        reload(config);
+    }
+    loop_timer_arm(&config->poll, config->poll_ms);
+}
+
+/* ---- from outside ---- */
+
+int config_new(struct loop *loop, const struct settings *base, const char *path, int64_t poll_ms, struct config **ret,
+               struct err *err)
+{
+    struct warnings told_at_start = {0};
+    struct config *config = calloc(1, sizeof(*config));
+    if (config == NULL)
+        return err_set(err, ENOMEM, "no memory for the configuration");
+    *config = (struct config){.base = base, .path = path, .poll_ms = poll_ms, .stats = {.last_taken = true}};
+    loop_timer_init(&config->poll, loop, look, config);
+    if (path != NULL)
+        config->stamp = stamp_of(path);
+    int rc = load(config, &config->settings, &told_at_start, err);
+    if (rc < 0) {
+        config_free(config);
+        return rc;
+    }
+    if (path != NULL)
+        loop_timer_arm(&config->poll, poll_ms);
+    *ret = config;
+    return 0;
+}
+
+struct config *config_free(struct config *config)
+{
+    if (config == NULL)
+        return NULL;
+    loop_timer_disarm(&config->poll);
+    settings_done(&config->settings);
+    free(config);
+    return NULL;
+}
+
+const struct settings *config_settings(const struct config *config)
+{
+    return &config->settings;
+}
+
+const struct config_stats *config_get_stats(const struct config *config)
+{
+    return &config->stats;
+}

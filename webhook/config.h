@@ -1,0 +1,42 @@
+/* The configuration under way: the INI file read again when it changes.
+ *
+ * A new file is taken whole or not at all, between two requests: it must read, satisfy its own [limits] and pass
+ * inject_check_settings; else the settings in use stay, and the reason with file and line is logged once and counted.
+ * [inject], [defaults], [limits] and the server's log settings change under way; of the rest of [server] the log says that
+ * it needs a restart. Flags and the environment keep their precedence.
+ */
+#ifndef PROFEFE_CONFIG_H
+#define PROFEFE_CONFIG_H
+
+#include "common/err.h"
+#include "common/loop.h"
+#include "common/settings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Reads everything into *ret, which is the caller's to settings_done() in any case: `base` (flags and environment) with
+ * the file at `path`, NULL = none, below it. -EINVAL and what open(2) says, with file, line and reason. */
+int config_load(const struct settings *base, const char *path, struct settings *ret, struct err *err);
+
+/* Sets level and format of the log. */
+void config_set_up_log(const struct settings *settings);
+
+struct config;
+
+/* Loads it as config_load does, checks it with inject_check_settings, and looks at the file every poll_ms from then on.
+ * With path NULL there is nothing to look at. base and path must live as long. */
+int config_new(struct loop *loop, const struct settings *base, const char *path, int64_t poll_ms, struct config **ret,
+               struct err *err);
+struct config *config_free(struct config *config); /* NULL allowed; returns NULL */
+
+/* The settings in use. Borrowed until the loop's next turn. */
+const struct settings *config_settings(const struct config *config);
+
+struct config_stats {
+    uint64_t taken, refused; /* since the start, whose own reading does not count */
+    bool last_taken;         /* the newest file is the one in use */
+};
+const struct config_stats *config_get_stats(const struct config *config);
+
+#endif

@@ -2,6 +2,7 @@
 
 #include "agent/engine.h"
 #include "agent/status.h"
+#include "agent/status_json.h"
 #include "common/httpd.h"
 #include "common/log.h"
 #include "common/metrics.h"
@@ -27,6 +28,7 @@ struct agent {
     int64_t started_ms, started_wall_ms;
     uint64_t spool_recreated; /* times that were said */
     bool stopping;
+    bool gathered; /* nothing more is taken */
 };
 
 /* ---- the status server ---- */
@@ -55,11 +57,29 @@ static void serve_healthz(void *ctx, const struct httpd_request *request, struct
     response->status = status_write_healthz(&response->body, &view);
 }
 
+/* Whether a client asks for JSON by name; browsers and curl do not. */
+static bool wants_json(const char *accept)
+{
+    struct span rest = {accept, strlen(accept)}, item;
+    while (text_next_item(&rest, &item)) {
+        const char *parameters = memchr(item.ptr, ';', item.len);
+        if (parameters != NULL)
+            item = text_trim((struct span){item.ptr, (size_t)(parameters - item.ptr)});
+        if (text_equal_nocase(item, "application/json"))
+            return true;
+    }
+    return false;
+}
+
 static void serve_status(void *ctx, const struct httpd_request *request, struct httpd_response *response)
 {
-    (void)request;
     struct status_view view = view_of(ctx);
-    status_write_text(&response->body, &view);
+    if (!wants_json(request->accept)) {
+        status_write_text(&response->body, &view);
+        return;
+    }
+    response->content_type = "application/json";
+    status_json_write(&response->body, &view);
 }
 
 static void serve_metrics(void *ctx, const struct httpd_request *request, struct httpd_response *response)
@@ -95,7 +115,7 @@ static void start_httpd(struct agent *agent)
 
 static void leave_when_sent(struct agent *agent)
 {
-    if (agent->stopping && (agent->engine.push == NULL || push_is_idle(agent->engine.push)))
+    if (agent->stopping && agent->gathered && push_is_idle(agent->engine.push))
         loop_stop(agent->engine.loop);
 }
 
@@ -106,16 +126,33 @@ static void on_settled(void *ctx, uint64_t id, bool stored)
     leave_when_sent(ctx);
 }
 
+static void on_gathered(void *ctx)
+{
+    struct agent *agent = ctx;
+    agent->gathered = true;
+    leave_when_sent(agent);
+}
+
 static void on_deadline(void *ctx)
 {
     struct agent *agent = ctx;
-    log_warn("stopped before everything was sent",
-             LOG_I64("lost", spool_get_stats(agent->engine.spool)->items), LOG_STR("collector", agent->setup->options->collector));
     loop_stop(agent->engine.loop);
 }
 
+/* Half of the deadline at most is for taking: the other half is for sending what was taken. */
+static void stop_gathering(struct agent *agent)
+{
+    if (agent->options->stop_profiles) {
+        gather_take_last(agent->engine.gather, agent->options->stop_deadline_ms / 2);
+        return;
+    }
+    gather_stop(agent->engine.gather);
+    agent->gathered = true;
+}
+
 /* Native mode: the app is gone already, and KILL may follow 2 s later. The fetch under way is cut, what is spooled
- * is sent, no longer than the deadline. */
+ * is sent, no longer than the deadline. A plain container gets the signal together with the app, which has a last
+ * heap and goroutine profile to give while it shuts down. */
 static void on_signal(void *ctx, int signo)
 {
     struct agent *agent = ctx;
@@ -125,10 +162,37 @@ static void on_signal(void *ctx, int signo)
         return;
     }
     agent->stopping = true;
-    gather_stop(agent->engine.gather);
+    stop_gathering(agent);
     push_now(agent->engine.push);
-    loop_timer_arm(&agent->deadline, agent->setup->options->stop_deadline_ms);
+    loop_timer_arm(&agent->deadline, agent->options->stop_deadline_ms);
     leave_when_sent(agent);
+}
+
+/* The account of this run, in one line: taken = stored + dropped + waiting. What waits in memory is lost now, what waits
+ * on disk is sent by the next one. */
+static void say_end(const struct agent *agent)
+{
+    struct status_drops drops;
+    const struct spool_stats *spool = spool_get_stats(agent->engine.spool);
+    uint64_t waiting = spool->items + spool->held_lost;
+    uint64_t lost = agent->options->spool_dir == NULL ? waiting : 0;
+    status_count_drops(&drops, spool, push_get_stats(agent->engine.push));
+    struct log_field fields[STATUS_DROPS_MAX + 8] = {
+        LOG_I64("taken", spool->taken),
+        LOG_I64("stored", status_count_stored(push_get_stats(agent->engine.push))),
+        LOG_I64("dropped", drops.sum),
+        LOG_I64("waiting", waiting),
+        LOG_I64("lost", lost),
+        LOG_I64("cut", gather_count_cut(agent->engine.gather)),
+        LOG_STR("to", options_destination(agent->options)),
+    };
+    unsigned count = 7;
+    for (unsigned i = 0; i < drops.count; i++) {
+        if (drops.items[i].profiles > 0)
+            fields[count++] = LOG_I64(drops.items[i].reason, drops.items[i].profiles);
+    }
+    log_write(waiting > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+              waiting > 0 ? "stopped before everything was sent" : "stopped", fields);
 }
 
 /* ---- the daemon ---- */
@@ -148,7 +212,9 @@ static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_
     struct agent *agent = ctx;
     (void)job;
     watch_spool(agent);
-    if (report->result == SCRAPE_OK)
+    if (report->result == SCRAPE_OK && agent->stopping)
+        push_now(agent->engine.push);
+    else if (report->result == SCRAPE_OK)
         push_kick(agent->engine.push);
 }
 
@@ -166,7 +232,8 @@ static int set_signals(struct agent *agent, struct err *err)
 
 static int start_work(struct agent *agent, struct err *err)
 {
-    const struct engine_callbacks callbacks = {.settled = on_settled, .gather = {.taken = on_taken, .ctx = agent}};
+    const struct engine_callbacks callbacks = {.settled = on_settled,
+                                                .gather = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
     if (agent->options == NULL)
         return 0;
     int rc = engine_start(&agent->engine, agent->options, /* once= */ false, &callbacks, err);
@@ -196,8 +263,10 @@ static void say_start(const struct agent_setup *setup)
     for (unsigned i = 0; i < warnings_shown(setup->warnings); i++)
         log_warn("setting", LOG_STR("warning", warnings_text(setup->warnings, i)));
     if (setup->options != NULL)
-        log_info("profiling", LOG_STR("service", setup->options->service), LOG_STR("collector", setup->options->collector),
-                 LOG_I64("targets", setup->options->targets.count), LOG_STR("first_target", setup->options->targets.items[0].url),
+        log_info("profiling", LOG_STR("service", setup->options->service),
+                 LOG_STR("to", options_destination(setup->options)),
+                 LOG_I64("targets", setup->options->targets.count),
+                 LOG_STR("first_target", setup->options->targets.items[0].url),
                  LOG_I64("types", setup->options->types.count), LOG_I64("spool_bytes", setup->options->spool_bytes));
 }
 
@@ -213,6 +282,8 @@ int agent_run(const struct agent_setup *setup, struct err *err)
         start_httpd(&agent);
         rc = loop_run(agent.engine.loop, err);
         loop_timer_disarm(&agent.deadline);
+        if (agent.engine.gather != NULL)
+            say_end(&agent);
     }
     httpd_free(agent.httpd);
     engine_done(&agent.engine);

@@ -21,11 +21,31 @@ static int open_spool(struct engine *engine, const struct options *options, stru
     return 0;
 }
 
+/* Files that are missing or broken are no reason not to start: the Secret is optional and may come or be repaired, and
+ * the pusher reads it again before each try. */
+static int open_credentials(struct engine *engine, const struct options *options, struct err *err)
+{
+    struct err why;
+    if (options->secret_dir == NULL)
+        return 0;
+    int rc = credentials_new(options->secret_dir, &engine->credentials, err);
+    if (rc < 0)
+        return err_wrap(err, rc, "secret-dir");
+    if (credentials_refresh(engine->credentials, &why) < 0)
+        log_warn("credentials for the collector", LOG_STR("directory", options->secret_dir), LOG_ERR(&why));
+    else
+        log_info("credentials for the collector", LOG_STR("directory", options->secret_dir),
+                 LOG_STR("found", credentials_summary(engine->credentials)));
+    return 0;
+}
+
 static int start_push(struct engine *engine, const struct options *options, const struct engine_callbacks *callbacks,
                       struct err *err)
 {
     const struct push_options push = {
         .collector = options->collector,
+        .output_dir = options->output_dir,
+        .credentials = engine->credentials,
         .service = options->service,
         .instance_id = options->instance,
         .labels = &options->labels,
@@ -49,6 +69,8 @@ int engine_start(struct engine *engine, const struct options *options, bool once
     if (rc == 0)
         rc = open_spool(engine, options, err);
     if (rc == 0)
+        rc = open_credentials(engine, options, err);
+    if (rc == 0)
         rc = start_push(engine, options, callbacks, err);
     if (rc == 0)
         push_kick(engine->push); /* what an earlier agent left on disk */
@@ -62,6 +84,7 @@ void engine_stop(struct engine *engine)
 {
     engine->gather = gather_free(engine->gather);
     engine->push = push_free(engine->push);
+    engine->credentials = credentials_free(engine->credentials);
     engine->httpc = httpc_free(engine->httpc);
     engine->spool = spool_free(engine->spool);
 }

@@ -4,12 +4,14 @@
 
 #include "agent/gather.h"
 #include "agent/options.h"
+#include "common/credentials.h"
 #include "common/push.h"
 
 struct engine {
     struct loop *loop; /* always there after engine_init */
     struct httpc *httpc;
     struct spool *spool;
+    struct credentials *credentials; /* NULL = none */
     struct push *push;
     struct gather *gather; /* NULL = idle */
 };

@@ -9,8 +9,10 @@ struct gather {
     struct httpc *httpc;
     struct spool *spool;
     const struct options *options;
-    bool once;
+    bool once;       /* also while the last profiles are taken */
     bool stopped;
+    int64_t last_until_ms; /* monotonic; the last profiles must be there by then; 0 = not yet that far */
+    unsigned cut;
     struct gather_callbacks callbacks;
     struct loop_timer timer;
     struct scrape *scrape;     /* under way, or NULL */
@@ -35,7 +37,9 @@ static const struct treatment {
     [SCRAPE_REFUSED] = {PLAN_SOON, true, LOG_LEVEL_WARN},
     [SCRAPE_TIMEOUT] = {PLAN_DONE, true, LOG_LEVEL_WARN},
     [SCRAPE_SLOW] = {PLAN_DONE, true, LOG_LEVEL_WARN},
-    [SCRAPE_BUSY] = {PLAN_SOON, false, LOG_LEVEL_INFO},
+    /* The app is well, and somebody profiles it, perhaps on purpose: no reason to call the pod ill. /status says since
+     * when there was no profile. */
+    [SCRAPE_BUSY] = {PLAN_BUSY, false, LOG_LEVEL_INFO},
     [SCRAPE_TOO_LONG] = {PLAN_SHORTER, true, LOG_LEVEL_WARN},
     [SCRAPE_MISSING] = {PLAN_SLEEP, false, LOG_LEVEL_WARN},
     [SCRAPE_REDIRECT] = {PLAN_DONE, true, LOG_LEVEL_WARN},
@@ -62,7 +66,8 @@ static struct gather_job *state_of(struct gather *gather, const struct plan_job 
     return &gather->jobs[job - gather->plan.jobs];
 }
 
-/* Empty and missing are said once, until the result changes; failures once a minute; successes not above debug. */
+/* Empty and missing are said once, until the result changes; other failures at once and then each kind once a minute;
+ * successes not above debug. */
 static void say(struct gather *gather, const struct plan_job *job, const struct scrape_report *report)
 {
     struct gather_job *state = state_of(gather, job);
@@ -77,13 +82,15 @@ static void say(struct gather *gather, const struct plan_job *job, const struct 
             log_info("target answers again", LOG_STR("type", job->type->name), LOG_STR("target", target->url),
                      LOG_I64("failures", state->failures));
         log_write(LOG_LEVEL_DEBUG, "profile taken", fields);
-        log_throttle_reset(&state->throttle);
+        for (unsigned r = 0; r < SCRAPE_RESULT_COUNT; r++)
+            log_throttle_reset(&state->throttles[r]);
     } else if (once && state->ran && state->last == report->result) {
         log_write(LOG_LEVEL_DEBUG, "no profile", fields);
     } else if (once) {
         log_write(treatments[report->result].level, "no profile", fields);
     } else {
-        log_throttled(&state->throttle, loop_now_ms(gather->loop), treatments[report->result].level, "no profile", fields);
+        log_throttled(&state->throttles[report->result], loop_now_ms(gather->loop), treatments[report->result].level,
+                      "no profile", fields);
     }
 }
 
@@ -93,6 +100,11 @@ static void remember(struct gather *gather, const struct plan_job *job, const st
     state->results[report->result]++;
     state->last = report->result;
     state->ran = true;
+    bool served = report->result == SCRAPE_OK || report->result == SCRAPE_EMPTY;
+    if (served)
+        state->without_since_ms = 0;
+    else if (state->without_since_ms == 0)
+        state->without_since_ms = gather->started_ms;
     snprintf(state->words, sizeof(state->words), "%.*s", GATHER_WORDS_MAX - 1, report->words);
     if (treatments[report->result].failure) {
         if (state->failures == 0)
@@ -128,6 +140,17 @@ static void on_report(void *ctx, const struct scrape_report *report)
         loop_timer_arm(&gather->timer, 0);
 }
 
+/* What the app may take beyond SECONDS. */
+static int64_t timeout_ms(const struct gather *gather)
+{
+    int64_t timeout = gather->options->scrape_timeout_ms;
+    if (gather->last_until_ms == 0)
+        return timeout;
+    int64_t left = gather->last_until_ms - loop_now_ms(gather->loop);
+    timeout = timeout < GATHER_LAST_MS ? timeout : GATHER_LAST_MS;
+    return timeout < left ? timeout : left;
+}
+
 static int start(struct gather *gather, struct plan_job *job, struct err *err)
 {
     const struct target *target = &gather->options->targets.items[job->target];
@@ -137,6 +160,7 @@ static int start(struct gather *gather, struct plan_job *job, struct err *err)
         .type = job->type,
         .seconds_ms = job->seconds_ms,
         .connect_timeout_ms = gather->options->connect_timeout_ms,
+        .timeout_ms = timeout_ms(gather),
         .body_max = gather->options->profile_max,
     };
     gather->running = job;
@@ -144,12 +168,31 @@ static int start(struct gather *gather, struct plan_job *job, struct err *err)
     return scrape_start(gather->httpc, gather->spool, &request, on_report, gather, &gather->scrape, err);
 }
 
-static void wait_for(struct gather *gather, int64_t wait_ms)
+static void finish(struct gather *gather)
 {
-    if (wait_ms >= 0)
-        loop_timer_arm(&gather->timer, wait_ms);
-    else if (gather->callbacks.finished != NULL)
+    gather->stopped = true;
+    if (gather->callbacks.finished != NULL)
         gather->callbacks.finished(gather->callbacks.ctx);
+}
+
+static bool is_too_late(const struct gather *gather)
+{
+    return gather->last_until_ms != 0 && loop_now_ms(gather->loop) >= gather->last_until_ms;
+}
+
+/* Readers take two profiles of one type, target and second for one that was sent twice. Only where EVERY is a second, or
+ * at the end, can a run follow that soon. */
+static bool has_one_of_this_second(struct gather *gather, const struct plan_job *job)
+{
+    int64_t last_ms = state_of(gather, job)->last_ok_wall_ms;
+    return last_ms > 0 && last_ms / 1000 == loop_wall_ms() / 1000;
+}
+
+static void leave_out(struct gather *gather, struct plan_job *job)
+{
+    int64_t now_ms = loop_now_ms(gather->loop);
+    plan_finish(&gather->plan, job, gather->once ? PLAN_NEVER : PLAN_DONE, now_ms, now_ms);
+    loop_timer_arm(&gather->timer, 0);
 }
 
 static void run_due(void *ctx)
@@ -160,8 +203,16 @@ static void run_due(void *ctx)
     if (gather->stopped || gather->scrape != NULL)
         return;
     struct plan_job *job = plan_next(&gather->plan, loop_now_ms(gather->loop), &wait_ms);
-    if (job == NULL) {
-        wait_for(gather, wait_ms);
+    if (job == NULL && wait_ms >= 0) {
+        loop_timer_arm(&gather->timer, wait_ms);
+        return;
+    }
+    if (job == NULL || is_too_late(gather)) {
+        finish(gather);
+        return;
+    }
+    if (has_one_of_this_second(gather, job)) {
+        leave_out(gather, job);
         return;
     }
     if (start(gather, job, &err) < 0) {
@@ -172,6 +223,24 @@ static void run_due(void *ctx)
 }
 
 /* ---- from outside ---- */
+
+static void make_plan(struct gather *gather, int64_t now_ms)
+{
+    const struct options *options = gather->options;
+    const struct plan_options plan = {
+        .targets = options->targets.count,
+        .types = &options->types,
+        .seed = options->seed,
+        .first_within_ms = options->first_within_ms,
+        .missing_retry_ms = options->missing_retry_ms,
+        .interval_ms = options->interval_ms,
+        .sampling = options->sampling,
+    };
+    if (gather->once)
+        plan_init_once(&gather->plan, &plan, now_ms);
+    else
+        plan_init(&gather->plan, &plan, now_ms);
+}
 
 int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct options *options, bool once,
                const struct gather_callbacks *callbacks, struct gather **ret, struct err *err)
@@ -185,11 +254,7 @@ int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, cons
     gather->options = options;
     gather->once = once;
     gather->callbacks = *callbacks;
-    if (once)
-        plan_init_once(&gather->plan, options->targets.count, &options->types, loop_now_ms(loop));
-    else
-        plan_init(&gather->plan, options->targets.count, &options->types, options->seed, options->first_within_ms,
-                  loop_now_ms(loop));
+    make_plan(gather, loop_now_ms(loop));
     gather->jobs = calloc(gather->plan.count, sizeof(*gather->jobs));
     if (gather->jobs == NULL) {
         free(gather);
@@ -211,12 +276,33 @@ struct gather *gather_free(struct gather *gather)
     return NULL;
 }
 
-void gather_stop(struct gather *gather)
+static void cut(struct gather *gather)
 {
-    gather->stopped = true;
+    gather->cut += gather->scrape != NULL ? 1 : 0;
     gather->scrape = scrape_cancel(gather->scrape);
     gather->running = NULL;
     loop_timer_disarm(&gather->timer);
+}
+
+void gather_stop(struct gather *gather)
+{
+    gather->stopped = true;
+    cut(gather);
+}
+
+void gather_take_last(struct gather *gather, int64_t within_ms)
+{
+    int64_t now_ms = loop_now_ms(gather->loop);
+    cut(gather);
+    gather->once = true;
+    gather->last_until_ms = now_ms + within_ms;
+    plan_take_last(&gather->plan, now_ms);
+    loop_timer_arm(&gather->timer, 0);
+}
+
+unsigned gather_count_cut(const struct gather *gather)
+{
+    return gather->cut;
 }
 
 const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state)

@@ -13,7 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { GATHER_WORDS_MAX = 256 };
+enum {
+    GATHER_WORDS_MAX = 256,
+    GATHER_LAST_MS = 1000, /* one last profile after SIGTERM: heap and goroutine come in milliseconds, or not at all */
+};
 
 /* What became of one job, for /status, /metrics and /healthz. */
 struct gather_job {
@@ -23,15 +26,17 @@ struct gather_job {
     bool ran;                     /* at least once */
     unsigned failures;            /* in a row; empty and missing are none */
     int64_t failing_since_ms;     /* monotonic; 0 = not failing */
+    int64_t without_since_ms;     /* monotonic; of the first run in a row that was neither ok nor empty; 0 = none */
     int64_t last_ok_wall_ms;      /* 0 = never */
     uint64_t last_bytes;
-    struct log_throttle throttle; /* of its failures */
+    struct log_throttle throttles[SCRAPE_RESULT_COUNT]; /* each kind of failure is said at once, and then seldom */
 };
 
 struct gather;
 
-/* once: each job runs once, whatever comes of it; `finished` is called when all have. `taken` is called for each
- * profile that reached the spool (its id) and each job that ended otherwise (id 0). */
+/* once: each job runs once, whatever comes of it; `finished` is called when all have, or when the last profiles of
+ * gather_take_last are there. `taken` is called for each profile that reached the spool (its id) and each job that
+ * ended otherwise (id 0). */
 struct gather_callbacks {
     void (*taken)(void *ctx, const struct plan_job *job, const struct scrape_report *report);
     void (*finished)(void *ctx);
@@ -44,6 +49,14 @@ struct gather *gather_free(struct gather *gather); /* NULL allowed; returns NULL
 
 /* Cuts the fetch under way and takes no more. */
 void gather_stop(struct gather *gather);
+
+/* Cuts the fetch under way, then takes a last heap and goroutine profile of each target, where these types are set and
+ * there is none of this very second, one at a time; no longer than within_ms in all and GATHER_LAST_MS
+ * each. Ends in `finished`, later. */
+void gather_take_last(struct gather *gather, int64_t within_ms);
+
+/* How many fetches were cut by these two. */
+unsigned gather_count_cut(const struct gather *gather);
 
 /* The i-th job and what became of it; NULL beyond the last. */
 const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state);

@@ -22,6 +22,7 @@ struct once {
     unsigned count; /* profiles in the spool or sent */
     struct outcome outcomes[PLAN_JOBS_MAX];
     unsigned waiting;
+    uint64_t evicted; /* of the spool's count, those that were told */
     bool gathered;
     bool failed;
     bool timed_out;
@@ -64,9 +65,20 @@ static void on_gathered(void *ctx)
     leave_when_done(once);
 }
 
+/* Of the one that was just settled: the spool has counted it by now, if that was who dropped it. */
+static const char *why_dropped(struct once *once)
+{
+    uint64_t evicted = spool_get_stats(once->engine.spool)->dropped[SPOOL_DROP_EVICTED];
+    bool by_spool = evicted > once->evicted;
+    once->evicted = evicted;
+    return by_spool ? "evicted from the spool, which has no room for all of them"
+                    : push_get_stats(once->engine.push)->last_error;
+}
+
 static void on_settled(void *ctx, uint64_t id, bool stored)
 {
     struct once *once = ctx;
+    const char *words = stored ? "" : why_dropped(once);
     for (unsigned i = 0; i < once->count; i++) {
         struct outcome *outcome = &once->outcomes[i];
         if (outcome->id != id || outcome->settled)
@@ -74,8 +86,7 @@ static void on_settled(void *ctx, uint64_t id, bool stored)
         outcome->settled = true;
         once->waiting--;
         once->failed |= !stored;
-        print_line(once, outcome->job, stored ? "stored" : "dropped", outcome->bytes,
-                   stored ? "" : push_get_stats(once->engine.push)->last_error);
+        print_line(once, outcome->job, stored ? "stored" : "dropped", outcome->bytes, words);
     }
     leave_when_done(once);
 }

@@ -107,16 +107,33 @@ static void resolve_plain(const struct settings *settings, const char *host, str
     const char *listen = settings_get(settings, SETTING_LISTEN);
     snprintf(options->instance, sizeof(options->instance), "%s", pod != NULL ? pod : host);
     options->collector = settings_get(settings, SETTING_COLLECTOR);
+    options->output_dir = settings_get(settings, SETTING_OUTPUT_DIR);
+    options->secret_dir = settings_get(settings, SETTING_SECRET_DIR);
     options->service = settings_get(settings, SETTING_SERVICE);
     options->listen = strcmp(listen, "none") != 0 ? listen : NULL;
     options->seed = uid != NULL ? uid : pod != NULL ? pod : host;
     options->sample_labels = settings_get_bool(settings, SETTING_SAMPLE_LABELS);
+    options->interval_ms = settings_get_ms(settings, SETTING_INTERVAL);
+    options->sampling = settings_get_percent(settings, SETTING_SAMPLING);
     options->first_within_ms = settings_get_ms(settings, SETTING_FIRST_WITHIN);
+    options->missing_retry_ms = settings_get_ms(settings, SETTING_MISSING_RETRY);
     options->stop_deadline_ms = stop_deadline(settings);
+    options->stop_profiles = settings_get_bool(settings, SETTING_STOP_PROFILES);
     options->retry_min_ms = settings_get_ms(settings, SETTING_RETRY_MIN);
     options->retry_max_ms = settings_get_ms(settings, SETTING_RETRY_MAX);
+    options->scrape_timeout_ms = settings_get_ms(settings, SETTING_SCRAPE_TIMEOUT);
     options->connect_timeout_ms = settings_get_ms(settings, SETTING_CONNECT_TIMEOUT);
     options->push_timeout_ms = settings_get_ms(settings, SETTING_PUSH_TIMEOUT);
+}
+
+static int check_destination(const struct settings *settings, struct err *err)
+{
+    if (!settings_is_set(settings, SETTING_OUTPUT_DIR))
+        return require(settings, SETTING_COLLECTOR, "--collector http://HOST:10100", err);
+    if (!settings_is_set(settings, SETTING_COLLECTOR))
+        return 0;
+    return err_set(err, EINVAL, "expected either collector or output-dir, got both: %s and %s",
+                   settings_get(settings, SETTING_COLLECTOR), settings_get(settings, SETTING_OUTPUT_DIR));
 }
 
 static int check_retry(const struct options *options, struct err *err)
@@ -136,7 +153,7 @@ int options_resolve(const struct settings *settings, const char *host, uint64_t 
     resolve_spool(settings, memory_limit, ret);
     int rc = resolve_targets(settings, ret, err);
     if (rc == 0)
-        rc = require(settings, SETTING_COLLECTOR, "--collector http://HOST:10100", err);
+        rc = check_destination(settings, err);
     if (rc == 0)
         rc = require(settings, SETTING_SERVICE, "--service NAME", err);
     if (rc == 0)
@@ -146,4 +163,9 @@ int options_resolve(const struct settings *settings, const char *host, uint64_t 
     if (rc == 0)
         rc = check_retry(ret, err);
     return rc;
+}
+
+const char *options_destination(const struct options *options)
+{
+    return options->output_dir != NULL ? options->output_dir : options->collector;
 }

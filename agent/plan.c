@@ -12,6 +12,9 @@ enum {
     SALT_TARGET = 1000,
 };
 
+/* Above all others, so that interval numbers have room behind it. */
+static const uint64_t salt_sampling = UINT64_C(1) << 32;
+
 static const int64_t never_ms = INT64_MAX;
 
 static int64_t spread(const char *seed, unsigned target, uint64_t salt, int64_t range_ms)
@@ -29,6 +32,29 @@ static int64_t grid_after(const struct plan *plan, const struct plan_job *job, i
     return first + (time_ms - first + every - 1) / every * every;
 }
 
+bool plan_is_sampled(const struct plan *plan, int64_t time_ms)
+{
+    int64_t since_ms = time_ms > plan->start_ms ? time_ms - plan->start_ms : 0;
+    uint64_t interval = (uint64_t)(since_ms / plan->options.interval_ms);
+    uint64_t hash = hash_text(plan->options.seed, salt_sampling + interval);
+    return hash_to_range(hash, PLAN_SAMPLING_ALL) < (int64_t)plan->options.sampling;
+}
+
+/* Sets the job to the first point of its grid at or after a time that is sampled. A share of 0.01 % may leave out
+ * thousands of them: past PLAN_LOOK_MAX the search goes on when that time has come. */
+static void put_on_grid(const struct plan *plan, struct plan_job *job, int64_t time_ms)
+{
+    int64_t at = grid_after(plan, job, time_ms);
+    job->look = false;
+    for (unsigned i = 0; plan->options.sampling < PLAN_SAMPLING_ALL && !plan_is_sampled(plan, at); i++) {
+        job->look = i == PLAN_LOOK_MAX;
+        if (job->look)
+            break;
+        at += job->type->every_ms;
+    }
+    job->due_ms = at;
+}
+
 /* The start-up window shrinks with short intervals, so that a first profile never waits for longer than the second. */
 static int64_t window_ms(const struct profile_types *types, int64_t first_within_ms)
 {
@@ -44,51 +70,59 @@ static int64_t window_ms(const struct profile_types *types, int64_t first_within
  * where it would begin inside the heap's window, heap and goroutine go just before it; none begins before that window,
  * or they would come after it. Both stay flat over the fleet: the pods whose CPU profile lies elsewhere fill the
  * heap's window evenly, and so do these. */
-static int64_t first_due(const struct plan *plan, const struct plan_job *job, const char *seed, int64_t window)
+static void set_first_due(const struct plan *plan, struct plan_job *job, int64_t window)
 {
+    const char *seed = plan->options.seed;
     int64_t low = window / 20, high = window / 2;
     int64_t cpu = low + spread(seed, job->target, SALT_FIRST_CPU, window - low);
     if (job->type->kind == PROFILE_CPU)
-        return plan->start_ms + cpu;
-    if (job->type->kind != PROFILE_HEAP && job->type->kind != PROFILE_GOROUTINE)
-        return grid_after(plan, job, plan->start_ms);
-    if (cpu < high)
-        return plan->start_ms + cpu;
-    return plan->start_ms + low + spread(seed, job->target, SALT_FIRST_HEAP, high - low);
+        job->due_ms = plan->start_ms + cpu;
+    else if (job->type->kind != PROFILE_HEAP && job->type->kind != PROFILE_GOROUTINE)
+        put_on_grid(plan, job, plan->start_ms);
+    else if (cpu < high)
+        job->due_ms = plan->start_ms + cpu;
+    else
+        job->due_ms = plan->start_ms + low + spread(seed, job->target, SALT_FIRST_HEAP, high - low);
 }
 
-static void add_jobs(struct plan *plan, unsigned targets, const struct profile_types *types, int64_t now_ms)
+void plan_init_once(struct plan *plan, const struct plan_options *options, int64_t now_ms)
 {
+    plan->options = *options;
     plan->start_ms = now_ms;
     plan->count = 0;
-    for (unsigned t = 0; t < targets; t++) {
-        for (unsigned i = 0; i < types->count; i++) {
-            const struct profile_type *type = &types->items[i];
+    for (unsigned t = 0; t < options->targets; t++) {
+        for (unsigned i = 0; i < options->types->count; i++) {
+            const struct profile_type *type = &options->types->items[i];
             plan->jobs[plan->count++] =
                 (struct plan_job){.target = t, .type = type, .due_ms = now_ms, .seconds_ms = type->seconds_ms};
         }
     }
 }
 
-void plan_init(struct plan *plan, unsigned targets, const struct profile_types *types, const char *seed,
-               int64_t first_within_ms, int64_t now_ms)
+void plan_init(struct plan *plan, const struct plan_options *options, int64_t now_ms)
 {
-    int64_t window = window_ms(types, first_within_ms);
-    add_jobs(plan, targets, types, now_ms);
+    plan_init_once(plan, options, now_ms);
+    int64_t window = window_ms(options->types, options->first_within_ms);
     for (unsigned i = 0; i < plan->count; i++) {
         struct plan_job *job = &plan->jobs[i];
         uint64_t salt = SALT_PHASE + hash_text(job->type->name, 0);
-        job->phase_ms = spread(seed, job->target, salt, job->type->every_ms);
-        job->due_ms = first_due(plan, job, seed, window);
+        job->phase_ms = spread(options->seed, job->target, salt, job->type->every_ms);
+        set_first_due(plan, job, window);
     }
 }
 
-void plan_init_once(struct plan *plan, unsigned targets, const struct profile_types *types, int64_t now_ms)
+void plan_take_last(struct plan *plan, int64_t now_ms)
 {
-    add_jobs(plan, targets, types, now_ms);
+    for (unsigned i = 0; i < plan->count; i++) {
+        struct plan_job *job = &plan->jobs[i];
+        bool wanted = job->type->kind == PROFILE_HEAP || job->type->kind == PROFILE_GOROUTINE;
+        job->due_ms = wanted ? now_ms : never_ms;
+        job->look = false;
+    }
 }
 
-struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_ms)
+/* The one that is due first. */
+static struct plan_job *find_first(struct plan *plan)
 {
     struct plan_job *first = NULL;
     for (unsigned i = 0; i < plan->count; i++) {
@@ -99,6 +133,17 @@ struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_
         if (before)
             first = job;
     }
+    return first;
+}
+
+struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_ms)
+{
+    struct plan_job *first = find_first(plan);
+    /* Each look moves a job past now: no more rounds than jobs. */
+    while (first != NULL && first->due_ms <= now_ms && first->look) {
+        put_on_grid(plan, first, now_ms + 1);
+        first = find_first(plan);
+    }
     if (first != NULL && first->due_ms <= now_ms)
         return first;
     *ret_wait_ms = first == NULL || first->due_ms == never_ms ? -1 : first->due_ms - now_ms;
@@ -106,19 +151,27 @@ struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_
 }
 
 /* Half an EVERY after the last run at the earliest, so that a late run or a start-up one is not doubled. */
-static int64_t next_on_grid(const struct plan *plan, const struct plan_job *job, int64_t started_ms, int64_t now_ms)
+static void put_next(const struct plan *plan, struct plan_job *job, int64_t started_ms, int64_t now_ms)
 {
     int64_t earliest = started_ms + job->type->every_ms / 2;
-    return grid_after(plan, job, earliest > now_ms ? earliest : now_ms);
+    put_on_grid(plan, job, earliest > now_ms ? earliest : now_ms);
 }
 
-static int64_t soon(struct plan_job *job, int64_t now_ms)
+/* Waits of 1 s, 2 s, 4 s, … as long as they end before the next point of the grid, which is the next try then: a fleet
+ * that was down together comes back spread. */
+static void put_soon(const struct plan *plan, struct plan_job *job, bool anew, int64_t now_ms)
 {
     int64_t wait = PLAN_RETRY_MIN_MS;
     for (unsigned i = 0; i < job->soon_tries && wait < job->type->every_ms; i++)
         wait *= 2;
     job->soon_tries++;
-    return now_ms + (wait < job->type->every_ms ? wait : job->type->every_ms);
+    put_on_grid(plan, job, now_ms + 1);
+    if (now_ms + wait < job->due_ms) {
+        job->due_ms = now_ms + wait;
+        job->look = false;
+    } else if (anew) {
+        job->soon_tries = 0;
+    }
 }
 
 static void shorten(struct plan_job *job)
@@ -130,22 +183,23 @@ static void shorten(struct plan_job *job)
 
 void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms, int64_t now_ms)
 {
-    int64_t sleep = job->type->every_ms > PLAN_MISSING_EVERY_MS ? job->type->every_ms : PLAN_MISSING_EVERY_MS;
-    if (outcome != PLAN_SOON)
+    int64_t every = job->type->every_ms, missing = plan->options.missing_retry_ms;
+    if (outcome != PLAN_SOON && outcome != PLAN_BUSY)
         job->soon_tries = 0;
     switch (outcome) {
     case PLAN_DONE:
-        job->due_ms = next_on_grid(plan, job, started_ms, now_ms);
+        put_next(plan, job, started_ms, now_ms);
         break;
     case PLAN_SOON:
-        job->due_ms = soon(job, now_ms);
+    case PLAN_BUSY:
+        put_soon(plan, job, outcome == PLAN_BUSY, now_ms);
         break;
     case PLAN_SHORTER:
         shorten(job);
-        job->due_ms = next_on_grid(plan, job, started_ms, now_ms);
+        put_next(plan, job, started_ms, now_ms);
         break;
     case PLAN_SLEEP:
-        job->due_ms = now_ms + sleep;
+        job->due_ms = now_ms + (missing > every ? missing : every);
         break;
     case PLAN_NEVER:
         job->due_ms = never_ms;

@@ -13,6 +13,31 @@ static const struct target *target_of(const struct status_view *view, const stru
     return &view->options->targets.items[job->target];
 }
 
+static const char *destination_kind(const struct status_view *view)
+{
+    return view->options->output_dir != NULL ? "output-dir" : "collector";
+}
+
+static void count_drop(struct status_drops *drops, const char *reason, uint64_t profiles)
+{
+    drops->items[drops->count++] = (struct status_drop){reason, profiles};
+    drops->sum += profiles;
+}
+
+void status_count_drops(struct status_drops *drops, const struct spool_stats *spool, const struct push_stats *push)
+{
+    *drops = (struct status_drops){0};
+    for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++)
+        count_drop(drops, spool_drop_names[r], spool->dropped[r]);
+    for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
+        count_drop(drops, push_drop_names[r], push->dropped[r]);
+}
+
+uint64_t status_count_stored(const struct push_stats *push)
+{
+    return push->results[PUSH_STORED] + push->results[PUSH_FOUND];
+}
+
 /* ---- /healthz ---- */
 
 static bool failing_long(int64_t since_ms, unsigned failures, const struct status_view *view)
@@ -54,7 +79,7 @@ static void put_collector_reason(struct buf *out, const struct status_view *view
 {
     const struct push_stats *push = push_get_stats(view->push);
     if (failing_long(push->failing_since_ms, push->failures, view))
-        buf_printf(out, "collector %s: failing for %llds: %s\n", view->options->collector,
+        buf_printf(out, "%s %s: failing for %llds: %s\n", destination_kind(view), options_destination(view->options),
                    (long long)(view->now_ms - push->failing_since_ms) / 1000, push->last_error);
 }
 
@@ -127,6 +152,9 @@ static void put_job(struct buf *out, const struct status_view *view, const struc
         buf_printf(out, ", next in %llds", (long long)(job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0) / 1000);
     if (state->ran && state->last != SCRAPE_OK)
         buf_printf(out, "\n  %-12s last run: %s: %s", "", scrape_result_names[state->last], state->words);
+    if (state->without_since_ms != 0 && view->now_ms - state->without_since_ms >= job->type->every_ms)
+        buf_printf(out, "\n  %-12s no profile for %llds", "",
+                   (long long)(view->now_ms - state->without_since_ms) / 1000);
     buf_putc(out, '\n');
 }
 
@@ -144,34 +172,29 @@ static void put_targets(struct buf *out, const struct status_view *view)
     }
 }
 
-static uint64_t count_dropped(const struct status_view *view)
-{
-    const struct spool_stats *spool = spool_get_stats(view->spool);
-    const struct push_stats *push = push_get_stats(view->push);
-    uint64_t sum = 0;
-    for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++)
-        sum += spool->dropped[r];
-    for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
-        sum += push->dropped[r];
-    return sum;
-}
-
 static void put_sending(struct buf *out, const struct status_view *view)
 {
     const struct spool_stats *spool = spool_get_stats(view->spool);
     const struct push_stats *push = push_get_stats(view->push);
+    struct status_drops drops;
+    status_count_drops(&drops, spool, push);
     buf_printf(out, "spool %llu profiles, %llu of %llu bytes\n", (unsigned long long)spool->items,
                (unsigned long long)spool->bytes, (unsigned long long)spool->budget_bytes);
-    buf_printf(out, "collector %s, last stored ", view->options->collector);
+    buf_printf(out, "%s %s, last stored ", destination_kind(view), options_destination(view->options));
     put_wall(out, push->last_stored_wall_ms);
-    buf_printf(out, ", %llu stored in all\n", (unsigned long long)push->results[PUSH_STORED]);
+    buf_printf(out, ", %llu stored in all\n", (unsigned long long)status_count_stored(push));
     if (push->failures > 0)
         buf_printf(out, "  failing, %u in a row\n", push->failures);
     if (push->last_error[0] != '\0')
         buf_printf(out, "  last error: %s\n", push->last_error);
-    if (count_dropped(view) > 0)
-        buf_printf(out, "dropped %llu profiles since the start; /metrics has the reasons\n",
-                   (unsigned long long)count_dropped(view));
+    if (drops.sum == 0)
+        return;
+    buf_printf(out, "dropped %llu profiles since the start:", (unsigned long long)drops.sum);
+    for (unsigned i = 0; i < drops.count; i++) {
+        if (drops.items[i].profiles > 0)
+            buf_printf(out, " %s %llu", drops.items[i].reason, (unsigned long long)drops.items[i].profiles);
+    }
+    buf_putc(out, '\n');
 }
 
 void status_write_text(struct buf *out, const struct status_view *view)
@@ -242,18 +265,22 @@ static void put_pushes(struct buf *out, const struct status_view *view)
 static void put_spool(struct buf *out, const struct status_view *view)
 {
     const struct spool_stats *spool = spool_get_stats(view->spool);
-    const struct push_stats *push = push_get_stats(view->push);
+    struct status_drops drops;
+    status_count_drops(&drops, spool, push_get_stats(view->push));
+    metrics_family(out, "profefe_agent_taken_profiles_total", "counter",
+                   "Profiles that reached the spool, found in it at the start or lost on the way into it included: "
+                   "equals pushes with result stored or found, dropped profiles and spool profiles together.");
+    metrics_sample(out, "profefe_agent_taken_profiles_total", spool->taken, NULL);
     metrics_family(out, "profefe_agent_spool_bytes", "gauge", "Bytes of profiles that wait, are taken or are sent.");
     metrics_sample(out, "profefe_agent_spool_bytes", spool->bytes, NULL);
     metrics_family(out, "profefe_agent_spool_limit_bytes", "gauge", "The spool's budget.");
     metrics_sample(out, "profefe_agent_spool_limit_bytes", spool->budget_bytes, NULL);
     metrics_family(out, "profefe_agent_spool_profiles", "gauge", "Profiles that wait or are sent.");
-    metrics_sample(out, "profefe_agent_spool_profiles", spool->items, NULL);
+    metrics_sample(out, "profefe_agent_spool_profiles", spool->items + spool->held_lost, NULL);
     metrics_family(out, "profefe_agent_dropped_profiles_total", "counter", "Profiles taken and lost, by reason.");
-    for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++)
-        metrics_sample(out, "profefe_agent_dropped_profiles_total", spool->dropped[r], "reason", spool_drop_names[r], NULL);
-    for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
-        metrics_sample(out, "profefe_agent_dropped_profiles_total", push->dropped[r], "reason", push_drop_names[r], NULL);
+    for (unsigned i = 0; i < drops.count; i++)
+        metrics_sample(out, "profefe_agent_dropped_profiles_total", drops.items[i].profiles, "reason",
+                       drops.items[i].reason, NULL);
 }
 
 void status_write_metrics(struct buf *out, const struct status_view *view)

@@ -19,8 +19,8 @@ enum {
     SOCKET_BUFFER = 64 * 1024,      /* each way; autotuning would take megabytes, charged to the container */
     CURL_BUFFER = 16 * 1024,        /* curl's own, each way, one pair a transfer */
     POOLED_CONNECTIONS_MAX = 4,     /* kept open while unused: one a collector and some to spare */
-    POOLED_CONNECTION_MAX_S = 120,  /* unused for so long: opened anew */
-    HEADER_LINE_MAX = 256,          /* headers we send, as one line */
+    KEPT_MAX = POOLED_CONNECTIONS_MAX + HTTPC_TRANSFERS_MAX,
+    HEADER_LINE_MAX = 256,          /* headers we send, as one line, but for Authorization */
     RESOLVE_LINE_MAX = 64,
     SOCKETS_MAX = 4 * HTTPC_TRANSFERS_MAX, /* watched at once: a try each for IPv4 and IPv6, and the resolver's pair */
 };
@@ -65,12 +65,17 @@ struct httpc_transfer {
     CURL *easy;
     struct curl_slist *headers;
     struct curl_slist *resolve;
-    char curl_text[CURL_ERROR_SIZE];
+    char curl_text[CURL_ERROR_SIZE]; /* of the first failure only, as curl does it */
+    bool old_text;                   /* it is of a kept connection that had died, before another one was opened */
     enum state state;
     enum stop stop;
     bool connected;       /* the request is about to go out, or went */
     bool headers_whole;   /* of the final reply */
     bool looked_up;       /* the host is a name that DNS answers for */
+    bool verifies;        /* the server's certificate, with https */
+    bool own_cas;         /* by the CAs of request.tls */
+    bool has_generation;
+    uint64_t generation;  /* of request.tls */
     enum stop stranded;   /* not STOP_NONE: to be ended by us for that reason, since curl will not */
     size_t header_bytes;
     unsigned opened;      /* sockets, one an address tried */
@@ -100,8 +105,14 @@ struct httpc {
     CURLM *multi;
     struct loop_timer timer;
     struct watched sockets[SOCKETS_MAX];
+    int kept[KEPT_MAX];  /* sockets of connections made for `generation`, in use or not; the first kept_count */
+    unsigned kept_count;
+    int retired[KEPT_MAX]; /* shut down by retire(), not closed by curl yet; the first retired_count */
+    unsigned retired_count;
+    uint64_t generation; /* newest seen; 0 = none yet */
     struct httpc_transfer *transfers;
     unsigned count;
+    bool tainted;      /* curl ran out of memory: see renew_multi() */
     bool in_curl;      /* inside curl_multi_socket_action */
     bool in_done;
     bool distrust_dns; /* connecting to a looked-up address failed: the next transfer asks anew */
@@ -194,11 +205,20 @@ static enum httpc_end end_of_connect(const struct httpc_transfer *transfer)
     return code == ETIMEDOUT ? HTTPC_CONNECT_TIMEOUT : HTTPC_REFUSED;
 }
 
+/* With TLS 1.3 a server looks at the client's certificate when the handshake is over for the client, which learns of
+ * its refusal where it expects the reply. */
+static bool is_late_alert(const struct httpc_transfer *transfer, CURLcode code)
+{
+    return code == CURLE_RECV_ERROR && !in_reply(transfer) && strcasestr(transfer->curl_text, "alert") != NULL;
+}
+
 /* Bad chunking and a broken connection have the same code; curl's text tells them apart. */
 static enum httpc_end end_of_receive(const struct httpc_transfer *transfer)
 {
     if (strstr(transfer->curl_text, "chunked-encoding") != NULL)
         return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_MALFORMED;
+    if (is_late_alert(transfer, CURLE_RECV_ERROR))
+        return HTTPC_TLS;
     return in_reply(transfer) ? HTTPC_TRUNCATED : HTTPC_RESET;
 }
 
@@ -271,6 +291,25 @@ static enum httpc_end end_of(const struct httpc_transfer *transfer, CURLcode cod
     return end_of_code(transfer, code);
 }
 
+static bool is_readable(const char *path)
+{
+    return path != NULL && access(path, R_OK) == 0;
+}
+
+static bool lacks_cas(const struct httpc_transfer *transfer, CURLcode code)
+{
+    const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+    return (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) && transfer->verifies &&
+           !transfer->own_cas && !is_readable(curl->cainfo) && !is_readable(curl->capath);
+}
+
+static void describe_lack_of_cas(char text[static ERR_TEXT_MAX])
+{
+    const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
+    snprintf(text, ERR_TEXT_MAX, "https without CA certificates: expected ca.crt in secret-dir%s%s",
+             bundle != NULL ? ", or the system's in " : "", bundle != NULL ? bundle : "");
+}
+
 static void describe(struct httpc_transfer *transfer, CURLcode code)
 {
     char *text = transfer->result.text;
@@ -292,9 +331,12 @@ static void describe(struct httpc_transfer *transfer, CURLcode code)
         snprintf(text, ERR_TEXT_MAX, "connection closed inside the reply's headers");
     else if (code == CURLE_OUT_OF_MEMORY && transfer->result.end == HTTPC_MALFORMED)
         snprintf(text, ERR_TEXT_MAX, "a line of the reply's headers is too long");
+    else if (lacks_cas(transfer, code))
+        describe_lack_of_cas(text);
     else
-        snprintf(text, ERR_TEXT_MAX, "%s",
-                 transfer->curl_text[0] != '\0' ? transfer->curl_text : curl_easy_strerror(code));
+        snprintf(text, ERR_TEXT_MAX, "%s%s", is_late_alert(transfer, code) ? "the server ended the TLS session, as one "
+                 "does that wants a client certificate, or another: " : "",
+                 transfer->curl_text[0] != '\0' && !transfer->old_text ? transfer->curl_text : curl_easy_strerror(code));
 }
 
 static unsigned reply_status(const struct httpc_transfer *transfer)
@@ -322,6 +364,8 @@ static void free_transfer(struct httpc_transfer *transfer)
 {
     if (transfer->easy != NULL)
         curl_easy_cleanup(transfer->easy);
+    for (struct curl_slist *header = transfer->headers; header != NULL; header = header->next)
+        explicit_bzero(header->data, strlen(header->data)); /* one of them may be a secret */
     curl_slist_free_all(transfer->headers);
     curl_slist_free_all(transfer->resolve);
     free(transfer);
@@ -353,8 +397,79 @@ static void learn_about_dns(struct httpc_transfer *transfer)
         return;
     if (transfer->connected)
         transfer->httpc->distrust_dns = false;
-    else if (transfer->result.end == HTTPC_REFUSED || transfer->result.end == HTTPC_CONNECT_TIMEOUT)
+    else if (transfer->result.end == HTTPC_REFUSED || transfer->result.end == HTTPC_CONNECT_TIMEOUT ||
+             transfer->result.end == HTTPC_RESOLVE) /* libcurl 8.16 and later keeps that as well */
         transfer->httpc->distrust_dns = true;
+}
+
+static struct watched *find_watched(struct httpc *httpc, int fd)
+{
+    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
+        if (at->watch != NULL && at->fd == fd)
+            return at;
+    }
+    return NULL;
+}
+
+/* Kept connections, and the credentials that they were made with. curl tells connections apart by the names of the
+ * files, not by their content, and has no call that closes one. But it throws away those whose end it finds: so here
+ * they are brought to their end. */
+
+static void retire(struct httpc *httpc, int fd)
+{
+    (void)shutdown(fd, SHUT_RDWR); /* fails when the peer was faster */
+    if (httpc->retired_count < KEPT_MAX)
+        httpc->retired[httpc->retired_count++] = fd;
+}
+
+static void drop_fd(int *fds, unsigned *count, int fd)
+{
+    for (unsigned i = 0; i < *count; i++) {
+        if (fds[i] == fd) {
+            fds[i] = fds[--*count];
+            return;
+        }
+    }
+}
+
+static void forget_kept(struct httpc *httpc, int fd)
+{
+    drop_fd(httpc->kept, &httpc->kept_count, fd);
+    drop_fd(httpc->retired, &httpc->retired_count, fd);
+}
+
+/* After a transfer: curl keeps its connection, unless it closes it. */
+static void note_kept(const struct httpc_transfer *transfer)
+{
+    struct httpc *httpc = transfer->httpc;
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    if (!transfer->has_generation ||
+        curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd == CURL_SOCKET_BAD)
+        return;
+    forget_kept(httpc, fd);
+    if (transfer->generation == httpc->generation && httpc->kept_count < KEPT_MAX)
+        httpc->kept[httpc->kept_count++] = fd;
+    else
+        retire(httpc, fd);
+}
+
+/* A connection that another transfer uses at the moment is retired when that one is through. */
+static void use_generation(const struct httpc_transfer *transfer)
+{
+    struct httpc *httpc = transfer->httpc;
+    if (!transfer->has_generation)
+        return;
+    /* curl looks for dead connections once a second; until then it might choose one of them. */
+    if (transfer->generation != httpc->generation || httpc->retired_count > 0)
+        curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L);
+    if (transfer->generation == httpc->generation)
+        return;
+    for (unsigned i = 0; i < httpc->kept_count; i++) {
+        if (find_watched(httpc, httpc->kept[i]) == NULL)
+            retire(httpc, httpc->kept[i]);
+    }
+    httpc->kept_count = 0;
+    httpc->generation = transfer->generation;
 }
 
 static void finish(struct httpc_transfer *transfer, CURLcode code)
@@ -362,6 +477,7 @@ static void finish(struct httpc_transfer *transfer, CURLcode code)
     struct httpc *httpc = transfer->httpc;
     fill_result(transfer, code);
     learn_about_dns(transfer);
+    note_kept(transfer);
     detach(transfer);
     transfer->state = STATE_DONE;
     httpc->in_done = true;
@@ -454,6 +570,39 @@ static void nudge_silent(struct httpc *httpc)
     }
 }
 
+static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx);
+static int on_curl_timer(CURLM *multi, long timeout_ms, void *ctx);
+
+static CURLMcode set_up_multi(struct httpc *httpc, CURLM *multi)
+{
+    CURLMcode code = curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+    if (code == CURLM_OK)
+        code = curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, httpc);
+    if (code == CURLM_OK)
+        code = curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    if (code == CURLM_OK)
+        code = curl_multi_setopt(multi, CURLMOPT_TIMERDATA, httpc);
+    if (code == CURLM_OK)
+        code = curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)POOLED_CONNECTIONS_MAX);
+    return code;
+}
+
+/* When curl 7.88.1 finds no memory to note who uses a socket, it leaves a hash table without slots behind, and divides
+ * by their number as soon as another transfer has a socket of the same number. So it begins again. */
+static int renew_multi(struct httpc *httpc)
+{
+    CURLM *multi = curl_multi_init();
+    if (multi == NULL || set_up_multi(httpc, multi) != CURLM_OK) {
+        curl_multi_cleanup(multi);
+        return -ENOMEM;
+    }
+    curl_multi_cleanup(httpc->multi); /* closes what it has kept */
+    loop_timer_disarm(&httpc->timer);
+    httpc->multi = multi;
+    httpc->tainted = false;
+    return 0;
+}
+
 static void run_curl(struct httpc *httpc, curl_socket_t fd, int events)
 {
     int running = 0;
@@ -461,9 +610,12 @@ static void run_curl(struct httpc *httpc, curl_socket_t fd, int events)
     CURLMcode code = curl_multi_socket_action(httpc->multi, fd, events, &running);
     httpc->in_curl = false;
     reap_cancelled(httpc);
+    httpc->tainted |= code != CURLM_OK;
     mark_stranded(httpc, code);
     reap_finished(httpc);
     reap_stranded(httpc);
+    if (httpc->tainted && httpc->count == 0)
+        (void)renew_multi(httpc); /* else with the next transfer */
     nudge_silent(httpc);
 }
 
@@ -496,15 +648,6 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *ctx)
     else
         loop_timer_arm(&httpc->timer, timeout_ms);
     return 0;
-}
-
-static struct watched *find_watched(struct httpc *httpc, int fd)
-{
-    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
-        if (at->watch != NULL && at->fd == fd)
-            return at;
-    }
-    return NULL;
 }
 
 static int watch_socket(struct httpc *httpc, int fd, uint32_t events, const struct httpc_transfer *transfer)
@@ -576,6 +719,7 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     int size = SOCKET_BUFFER;
     (void)purpose;
     transfer->opened++;
+    transfer->old_text = transfer->curl_text[0] != '\0';
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd >= 0)
         fd = give_new_number(transfer->httpc, fd);
@@ -588,6 +732,12 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     return fd;
+}
+
+static int on_close_socket(void *ctx, curl_socket_t fd)
+{
+    forget_kept(ctx, fd);
+    return close(fd);
 }
 
 static int on_request(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
@@ -771,7 +921,9 @@ static CURLcode set_rules(CURL *easy)
     SET(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
     SET(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)CURL_BUFFER);
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(easy, CURLOPT_MAXAGE_CONN, (long)POOLED_CONNECTION_MAX_S);
+    SET(easy, CURLOPT_MAXAGE_CONN, (long)HTTPC_IDLE_MAX_S);
+    SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(easy, CURLOPT_QUICK_EXIT, 1L); /* else the end of a transfer waits for its resolver thread */
 #endif
@@ -785,6 +937,8 @@ static CURLcode set_callbacks(struct httpc_transfer *transfer)
     SET(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
     SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(easy, CURLOPT_OPENSOCKETDATA, transfer);
+    SET(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    SET(easy, CURLOPT_CLOSESOCKETDATA, transfer->httpc); /* outlives the connection, as the transfer may not */
     SET(easy, CURLOPT_PREREQFUNCTION, on_request);
     SET(easy, CURLOPT_PREREQDATA, transfer);
     SET(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -798,6 +952,15 @@ static CURLcode set_callbacks(struct httpc_transfer *transfer)
     return CURLE_OK;
 }
 
+static CURLcode add_line(struct httpc_transfer *transfer, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(transfer->headers, line);
+    if (longer == NULL)
+        return CURLE_OUT_OF_MEMORY;
+    transfer->headers = longer;
+    return CURLE_OK;
+}
+
 static CURLcode add_header(struct httpc_transfer *transfer, const char *name, const char *value)
 {
     char line[HEADER_LINE_MAX];
@@ -805,11 +968,16 @@ static CURLcode add_header(struct httpc_transfer *transfer, const char *name, co
     int len = snprintf(line, sizeof(line), value != NULL ? "%s: %s" : "%s:", name, value);
     if (len < 0 || (size_t)len >= sizeof(line))
         return CURLE_BAD_FUNCTION_ARGUMENT;
-    struct curl_slist *longer = curl_slist_append(transfer->headers, line);
-    if (longer == NULL)
-        return CURLE_OUT_OF_MEMORY;
-    transfer->headers = longer;
-    return CURLE_OK;
+    return add_line(transfer, line);
+}
+
+static CURLcode add_authorization(struct httpc_transfer *transfer, const char *value)
+{
+    char line[sizeof("Authorization: ") + HTTPC_AUTHORIZATION_MAX];
+    snprintf(line, sizeof(line), "Authorization: %s", value);
+    CURLcode code = add_line(transfer, line);
+    explicit_bzero(line, strlen(line));
+    return code;
 }
 
 static CURLcode set_headers(struct httpc_transfer *transfer, const struct httpc_request *request)
@@ -824,6 +992,8 @@ static CURLcode set_headers(struct httpc_transfer *transfer, const struct httpc_
         code = add_header(transfer, "Transfer-Encoding", "chunked");
     if (code == CURLE_OK && request->close_after)
         code = add_header(transfer, "Connection", "close");
+    if (code == CURLE_OK && request->authorization != NULL)
+        code = add_authorization(transfer, request->authorization);
     if (code != CURLE_OK)
         return code;
     SET(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
@@ -843,6 +1013,26 @@ static CURLcode set_method(CURL *easy, const struct httpc_request *request)
     return CURLE_OK;
 }
 
+static CURLcode set_insecure(CURL *easy)
+{
+    SET(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+    SET(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    SET(easy, CURLOPT_CAINFO, NULL); /* else the system's CAs are parsed for nothing, 140 of them */
+    SET(easy, CURLOPT_CAPATH, NULL);
+    return CURLE_OK;
+}
+
+static CURLcode set_tls(CURL *easy, const struct httpc_tls *tls)
+{
+    if (tls->ca_file != NULL) {
+        SET(easy, CURLOPT_CAINFO, tls->ca_file);
+        SET(easy, CURLOPT_CAPATH, NULL);
+    }
+    SET(easy, CURLOPT_SSLCERT, tls->cert_file);
+    SET(easy, CURLOPT_SSLKEY, tls->key_file);
+    return CURLE_OK;
+}
+
 static CURLcode set_request(struct httpc_transfer *transfer, const struct httpc_request *request)
 {
     CURL *easy = transfer->easy;
@@ -850,16 +1040,14 @@ static CURLcode set_request(struct httpc_transfer *transfer, const struct httpc_
     SET(easy, CURLOPT_USERAGENT, request->user_agent);
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
     SET(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-    if (request->insecure) {
-        SET(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        SET(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-        SET(easy, CURLOPT_CAINFO, NULL); /* else the system's CAs are parsed for nothing, 140 of them */
-        SET(easy, CURLOPT_CAPATH, NULL);
-    }
     SET(easy, CURLOPT_FORBID_REUSE, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_FRESH_CONNECT, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, transfer->httpc->distrust_dns ? 0L : (long)HTTPC_DNS_CACHE_S);
-    CURLcode code = set_method(easy, request);
+    CURLcode code = request->insecure ? set_insecure(easy) : CURLE_OK;
+    if (code == CURLE_OK && request->tls != NULL)
+        code = set_tls(easy, request->tls);
+    if (code == CURLE_OK)
+        code = set_method(easy, request);
     return code == CURLE_OK ? set_headers(transfer, request) : code;
 }
 
@@ -927,8 +1115,24 @@ static int set_up_url(struct httpc_transfer *transfer, const char *text, struct 
     return 0;
 }
 
+/* A control character could begin another header. The value is a secret. */
+static int check_authorization(const char *value, struct err *err)
+{
+    size_t len = strlen(value);
+    if (len > HTTPC_AUTHORIZATION_MAX)
+        return err_set(err, EINVAL, "Authorization header: expected at most %d bytes, got %zu",
+                       HTTPC_AUTHORIZATION_MAX, len);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
+            return err_set(err, EINVAL, "Authorization header: expected no control character, got one as byte %zu", i + 1);
+    }
+    return 0;
+}
+
 static int set_up(struct httpc_transfer *transfer, const struct httpc_request *request, struct err *err)
 {
+    if (request->authorization != NULL && check_authorization(request->authorization, err) < 0)
+        return -EINVAL;
     transfer->easy = curl_easy_init();
     if (transfer->easy == NULL)
         return err_errno(err, ENOMEM, "HTTP transfer");
@@ -955,6 +1159,10 @@ static struct httpc_transfer *new_transfer(struct httpc *httpc, const struct htt
     transfer->httpc = httpc;
     transfer->started_ms = loop_now_ms(httpc->loop);
     transfer->failed_allocations = atomic_load(&failed_allocations);
+    transfer->verifies = !request->insecure;
+    transfer->own_cas = request->tls != NULL && request->tls->ca_file != NULL;
+    transfer->has_generation = request->tls != NULL && !request->close_after;
+    transfer->generation = request->tls != NULL ? request->tls->generation : 0;
     transfer->body_max = request->body_max > 0 ? request->body_max : HTTPC_REPLY_MAX;
     transfer->source_size = request->source_size < 0 ? -1 : request->source_size;
     transfer->source = request->source;
@@ -981,6 +1189,8 @@ int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct
     check_request(request);
     if (httpc->in_curl)
         return err_set(err, EBUSY, "HTTP transfer: not to be started from the sink or source of another");
+    if (httpc->tainted && (httpc->count > 0 || renew_multi(httpc) < 0))
+        return err_set(err, ENOMEM, "HTTP transfer: libcurl has run out of memory");
     if (httpc->count >= HTTPC_TRANSFERS_MAX)
         return err_set(err, EBUSY, "HTTP transfer: %d run already", HTTPC_TRANSFERS_MAX);
     CLEANUP(free_transfer_scope) struct httpc_transfer *transfer = new_transfer(httpc, request);
@@ -989,6 +1199,7 @@ int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct
     int rc = set_up(transfer, request, err);
     if (rc < 0)
         return rc;
+    use_generation(transfer);
     CURLMcode code = curl_multi_add_handle(httpc->multi, transfer->easy);
     if (code != CURLM_OK)
         return err_set(err, code == CURLM_OUT_OF_MEMORY ? ENOMEM : EIO, "HTTP transfer: %s", curl_multi_strerror(code));
@@ -1000,20 +1211,6 @@ int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct
 }
 
 /* The client */
-
-static CURLMcode set_up_multi(struct httpc *httpc)
-{
-    CURLMcode code = curl_multi_setopt(httpc->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-    if (code == CURLM_OK)
-        code = curl_multi_setopt(httpc->multi, CURLMOPT_SOCKETDATA, httpc);
-    if (code == CURLM_OK)
-        code = curl_multi_setopt(httpc->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    if (code == CURLM_OK)
-        code = curl_multi_setopt(httpc->multi, CURLMOPT_TIMERDATA, httpc);
-    if (code == CURLM_OK)
-        code = curl_multi_setopt(httpc->multi, CURLMOPT_MAXCONNECTS, (long)POOLED_CONNECTIONS_MAX);
-    return code;
-}
 
 int httpc_new(struct loop *loop, struct httpc **ret, struct err *err)
 {
@@ -1028,7 +1225,7 @@ int httpc_new(struct loop *loop, struct httpc **ret, struct err *err)
     httpc->loop = loop;
     loop_timer_init(&httpc->timer, loop, on_time, httpc);
     httpc->multi = curl_multi_init();
-    if (httpc->multi == NULL || set_up_multi(httpc) != CURLM_OK) {
+    if (httpc->multi == NULL || set_up_multi(httpc, httpc->multi) != CURLM_OK) {
         httpc_free(httpc);
         return err_errno(err, ENOMEM, "HTTP client");
     }

@@ -10,6 +10,11 @@
  * our own count (MAXFILESIZE does not stop chunked bodies), the whole transfer by timeout_ms (a flood of
  * chunk extensions calls nothing back, so only this ends it). "localhost" means 127.0.0.1, then ::1.
  *
+ * https: TLS 1.2 or later; the server's certificate is verified, name or IP address included, unless `insecure`. Its
+ * CAs are tls->ca_file's alone, or else the system's as libcurl was built with; without either it ends as HTTPC_TLS in
+ * words. A connection that was not told to close is kept for the next transfer, for at most HTTPC_IDLE_MAX_S, and never
+ * used for another tls->generation. TLS sessions are not resumed: a resumed one would keep a rotated identity alive.
+ *
  * Name look-ups run on libcurl's threads and never hold up the loop; answers are kept for HTTPC_DNS_CACHE_S, and not
  * trusted any more once connecting to one of them failed.
  *
@@ -31,6 +36,8 @@ enum {
     HTTPC_REPLY_MAX = 4 * 1024,    /* kept beginning of a reply body: enough for a server's words */
     HTTPC_VALUE_MAX = 128,         /* kept header values */
     HTTPC_TRANSFERS_MAX = 8,       /* at once; more is our bug: -EBUSY */
+    HTTPC_IDLE_MAX_S = 120,        /* of a kept connection; a handshake costs 40 ms of CPU */
+    HTTPC_AUTHORIZATION_MAX = 8 * 1024, /* bytes of an Authorization header's value */
     HTTPC_DNS_CACHE_S = 300,       /* x.y.svc.cluster.local costs 10 queries a look-up (ndots 5) */
 };
 
@@ -45,7 +52,7 @@ enum httpc_end {
     HTTPC_REFUSED,         /* connection refused or unreachable */
     HTTPC_CONNECT_TIMEOUT, /* no connection, or no TLS session, in time */
     HTTPC_TIMEOUT,         /* timeout_ms passed with the connection up */
-    HTTPC_TLS,             /* handshake or verification failed */
+    HTTPC_TLS,             /* handshake or verification failed, no usable CA, or the server refused our certificate */
     HTTPC_EMPTY,           /* connection closed without a byte of reply */
     HTTPC_TRUNCATED,       /* reply shorter than announced, or closed or reset inside it */
     HTTPC_RESET,           /* connection reset or send failed before a reply */
@@ -84,12 +91,23 @@ typedef int64_t httpc_source(void *ctx, char *bytes, size_t len);
 typedef int httpc_sink(void *ctx, const char *bytes, size_t len);
 typedef void httpc_done(void *ctx, const struct httpc_result *result);
 
+/* How to meet an https server; all PEM files. NULL fields = none. The files are read whenever a connection is made. */
+struct httpc_tls {
+    const char *ca_file;   /* NULL = the system's */
+    const char *cert_file; /* client certificate, leaf first; with key_file or not at all */
+    const char *key_file;
+    uint64_t generation;   /* changes when the files' content did: connections kept from before are not used any more.
+                              One for all transfers of a client: with two sets of credentials nothing would be kept */
+};
+
 struct httpc_request {
     const char *url;             /* absolute, http or https; copied like all strings here */
     const char *method;          /* "GET" or "POST" */
     const char *content_type;    /* of the request body, NULL = none */
     const char *accept_encoding; /* NULL = none sent; the body is never decoded */
     const char *user_agent;      /* NULL = none sent */
+    const char *authorization;   /* value of the header, e.g. "Bearer …"; NULL = none sent; never shown in a text */
+    const struct httpc_tls *tls; /* for https; NULL = no client certificate, the system's CAs; copied */
     httpc_source *source;        /* NULL = no body; only with POST */
     int64_t source_size;         /* bytes, or -1 = unknown: chunked */
     httpc_sink *sink;            /* NULL = only result.reply */
@@ -107,7 +125,8 @@ int httpc_new(struct loop *loop, struct httpc **ret, struct err *err);
 struct httpc *httpc_free(struct httpc *httpc); /* cancels what runs; NULL allowed; returns NULL */
 
 /* Starts a transfer; `done` is never called from inside this call. *ret stays valid until `done` returns. -EINVAL for
- * a bad URL, -EBUSY over HTTPC_TRANSFERS_MAX or from a sink or source, -ENOMEM; then `done` is never called. */
+ * a bad URL or authorization, -EBUSY over HTTPC_TRANSFERS_MAX or from a sink or source, -ENOMEM; then `done` is never
+ * called. */
 int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct httpc_transfer **ret,
                 struct err *err);
 

@@ -12,8 +12,8 @@
 
 enum {
     WINDOW = 16 * 1024, /* bytes inflated at a time; more buys nothing */
-    HEAD = 64,          /* first bytes by which text is told: no profile has only printable ones there */
-    HEAD_SHOWN = 24,    /* of them in the reason */
+    HEAD = PPROF_HEAD_MAX,
+    HEAD_SHOWN = 24,    /* of it in the reason */
 };
 _Static_assert(WINDOW >= 2 * PPROF_WALK_REST_MAX && WINDOW >= 2 * HEAD,
                "the rest of one round leaves room for more");
@@ -97,17 +97,16 @@ static bool is_text_byte(uint8_t c)
 }
 
 /* Printable UTF-8 (a character cut at the end is fine) with something to read in it. */
-static bool head_is_text(const struct pprof_check *check)
+static bool is_readable(const char *head, size_t len)
 {
-    const char *head = (const char *)check->head;
     bool words = false;
-    for (size_t i = 0; i < check->head_len;) {
-        size_t left = check->head_len - i, n = text_utf8_len(head + i, left);
-        if (n == 0 && (left >= 4 || i == 0 || check->head[i] < 0xC2))
+    for (size_t i = 0; i < len;) {
+        size_t left = len - i, n = text_utf8_len(head + i, left);
+        if (n == 0 && (left >= 4 || i == 0 || (uint8_t)head[i] < 0xC2))
             return false;
         if (n == 0)
             break;
-        if (!is_text_byte(check->head[i]))
+        if (!is_text_byte((uint8_t)head[i]))
             return false;
         words = words || !text_is_space(head[i]);
         i += n;
@@ -115,16 +114,23 @@ static bool head_is_text(const struct pprof_check *check)
     return words;
 }
 
+bool pprof_head_is_text(const void *head, size_t len, char reason[static PPROF_REASON_MAX])
+{
+    struct text_quoted quoted;
+    if (!is_readable(head, len))
+        return false;
+    size_t shown = text_utf8_cut(head, len, len < HEAD_SHOWN ? len : HEAD_SHOWN);
+    snprintf(reason, PPROF_REASON_MAX, "text, not a profile: %s%s", text_quote_n(&quoted, head, shown),
+             shown < len ? "…" : "");
+    return true;
+}
+
 /* What is not a profile may be text: then that is what to say. */
 static void decide_broken(struct pprof_check *check, enum pprof_verdict verdict, const char *reason)
 {
-    struct text_quoted quoted;
-    if (!check->decided && head_is_text(check)) {
-        size_t shown = check->head_len < HEAD_SHOWN ? check->head_len : HEAD_SHOWN;
-        shown = text_utf8_cut((const char *)check->head, check->head_len, shown);
-        decide(check, PPROF_TEXT, "text, not a profile: %s%s",
-               text_quote_n(&quoted, (const char *)check->head, shown), shown < check->head_len ? "…" : "");
-    }
+    char words[PPROF_REASON_MAX];
+    if (!check->decided && pprof_head_is_text(check->head, check->head_len, words))
+        decide(check, PPROF_TEXT, "%s", words);
     decide(check, verdict, "%s", reason);
 }
 

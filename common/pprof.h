@@ -36,6 +36,14 @@ enum {
     PPROF_RAW_MAX = 640 * 1024 * 1024,
 };
 
+enum {
+    PPROF_HEAD_MAX = 64, /* first bytes by which text is told: no profile has only printable ones there */
+};
+
+/* Whether a body that is no profile begins like text or HTML: printable UTF-8, a character cut at the end allowed, with
+ * something to read in it. Then *reason quotes its beginning. head: its first bytes, PPROF_HEAD_MAX when it has so many. */
+bool pprof_head_is_text(const void *head, size_t len, char reason[static PPROF_REASON_MAX]);
+
 struct pprof_summary {
     enum pprof_verdict verdict;
     char reason[PPROF_REASON_MAX]; /* in words, for the log; "" on PPROF_OK; outside text is quoted and cut */

@@ -47,16 +47,16 @@ static void put_labels(struct buf *out, const struct profefe_upload *upload)
     buf_done(&inner);
 }
 
-static void put_time(struct buf *out, int64_t time_ms)
+static void put_time(struct buf *out, const char *name, int64_t seconds)
 {
-    time_t seconds = (time_t)(time_ms / 1000);
+    time_t time = (time_t)seconds;
     struct tm tm;
     char text[32];
-    if (gmtime_r(&seconds, &tm) != NULL && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
-        put_parameter(out, "&created_at", text);
+    if (gmtime_r(&time, &tm) != NULL && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+        put_parameter(out, name, text);
 }
 
-void profefe_upload_url(struct buf *out, const struct profefe_upload *upload)
+static void put_profiles(struct buf *out, const struct profefe_upload *upload)
 {
     size_t base = strlen(upload->collector);
     while (base > 0 && upload->collector[base - 1] == '/')
@@ -65,9 +65,23 @@ void profefe_upload_url(struct buf *out, const struct profefe_upload *upload)
     buf_puts(out, "/api/0/profiles?");
     put_parameter(out, "service", upload->service);
     put_parameter(out, "&type", upload->type);
+}
+
+void profefe_upload_url(struct buf *out, const struct profefe_upload *upload)
+{
+    put_profiles(out, upload);
     put_labels(out, upload);
-    put_time(out, upload->created_at_ms);
+    put_time(out, "&created_at", upload->created_at_ms / 1000);
     put_parameter(out, "&instance_id", upload->instance_id);
+}
+
+/* Both ends count: the server keeps nanoseconds and compares with <=, so the end is the next second. */
+void profefe_list_url(struct buf *out, const struct profefe_upload *upload)
+{
+    put_profiles(out, upload);
+    put_time(out, "&from", upload->created_at_ms / 1000);
+    put_time(out, "&to", upload->created_at_ms / 1000 + 1);
+    buf_printf(out, "&limit=%d", PROFEFE_LIST_MAX);
 }
 
 struct cursor {

@@ -1,9 +1,10 @@
 /* profefe's HTTP API, the part an agent speaks (github.com/profefe/profefe, pkg/profefe).
  *
  *   POST BASE/api/0/profiles?service=&type=&labels=k=v,k2=v2&created_at=2006-01-02T15:04:05&instance_id=
+ *   GET  BASE/api/0/profiles?service=&type=&from=2006-01-02T15:04:05&to=2006-01-02T15:04:06&limit=   (profefe_list.h)
  *
  * Label keys and values are query-escaped inside the value of `labels`, and that value is escaped again: single
- * escaping turns "+" into a space and splits at commas (facts/agent S5). Times are UTC, to the second, without "Z".
+ * escaping turns "+" into a space and splits at commas (seen). Times are UTC, to the second, without "Z".
  * Replies are {"code":N,"body":…,"error":"…"} sent as text/plain.
  */
 #ifndef PROFEFE_PROFEFE_H
@@ -19,6 +20,7 @@
 enum {
     PROFEFE_URL_MAX = 32 * 1024, /* LABELS_MAX labels, escaped twice, and the base */
     PROFEFE_WORDS_MAX = 200,
+    PROFEFE_LIST_MAX = 1000, /* profiles asked for in a list: of one service, type and second */
 };
 
 struct profefe_upload {
@@ -28,12 +30,16 @@ struct profefe_upload {
     const char *instance_id;
     int64_t created_at_ms; /* Unix time; for pprof bodies the server prefers the profile's TimeNanos */
     const struct labels *labels;
-    const struct label *extra; /* labels of this profile alone (target); extra_count of them */
+    const struct label *extra; /* labels of this profile alone (target, profile_type); extra_count of them */
     unsigned extra_count;
 };
 
 /* Appends the URL; buf_error(out) tells failure. */
 void profefe_upload_url(struct buf *out, const struct profefe_upload *upload);
+
+/* Appends the URL that lists what is stored of the upload's service and type for its second, from any pod: with badger
+ * a search by labels loses what arrived out of order (seen: 1 of 5 found), so the labels are for us to compare. */
+void profefe_list_url(struct buf *out, const struct profefe_upload *upload);
 
 struct profefe_reply {
     bool is_profefe;                   /* the body is profefe's JSON */

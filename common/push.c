@@ -1,42 +1,45 @@
 #include "push.h"
 
-#include "cleanup.h"
 #include "log.h"
-#include "pprof.h"
-#include "profefe.h"
+#include "push_file.h"
+#include "push_post.h"
 #include "retry.h"
-#include "types.h"
-#include "version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 
 const char *const push_result_names[PUSH_RESULT_COUNT] = {
-    [PUSH_STORED] = "stored", [PUSH_REFUSED] = "refused", [PUSH_TOO_LARGE] = "too-large", [PUSH_LATER] = "later",
-    [PUSH_WRONG] = "wrong-collector", [PUSH_NETWORK] = "network", [PUSH_UNSURE] = "unsure", [PUSH_GONE] = "evicted",
+    [PUSH_STORED] = "stored", [PUSH_FOUND] = "found", [PUSH_REFUSED] = "refused", [PUSH_TOO_LARGE] = "too-large",
+    [PUSH_LATER] = "later", [PUSH_WRONG] = "wrong-collector", [PUSH_NETWORK] = "network", [PUSH_UNSURE] = "unsure",
+    [PUSH_WRITE] = "write-failed", [PUSH_GONE] = "evicted",
 };
 const char *const push_drop_names[PUSH_DROP_COUNT] = {
     [PUSH_DROP_REFUSED] = "refused", [PUSH_DROP_TOO_LARGE] = "too-large", [PUSH_DROP_BLOCKED] = "blocked",
 };
 
+/* What is done with the profile under way. */
+enum stage {
+    IDLE,       /* none is */
+    ASKING,     /* post: is it stored? */
+    SCANNING,   /* the first reading */
+    DELIVERING, /* post or file */
+};
+
 struct push {
     struct loop *loop;
-    struct httpc *httpc;
     struct spool *spool;
     struct push_options options;
+    const char *destination; /* for the log */
     struct retry retry;
     struct loop_timer timer; /* armed while a backoff waits, or for 0 ms to start from the loop */
-    struct httpc_transfer *transfer;
-    struct spool_item item;  /* under way */
-    uint64_t offset;         /* of item, handed to the client */
-    struct relabel *relabel; /* writes labels into item's samples; NULL = it goes as it came */
-    struct loop_timer scan;  /* armed while relabel reads item for the first time, piece by piece */
-    struct labels sample_labels; /* of item: options.labels and its target */
-    char source_url[TARGET_URL_MAX + SPOOL_TYPE_MAX + 2]; /* of item, for its comment */
-    bool close_after;
+    enum stage stage;
+    struct push_body body;   /* of the profile under way */
+    struct push_post post;   /* without output_dir */
+    struct push_file file;   /* with output_dir */
+    struct loop_timer scan;  /* armed between the pieces of SCANNING */
+    uint64_t doubts[PUSH_DOUBTS_MAX]; /* sent whole and not answered: may be stored; 0 = none */
     struct trouble {
         uint64_t id;       /* the profile that the collector fails on; 0 = none */
         unsigned failures;
@@ -47,119 +50,51 @@ struct push {
     struct log_throttle failing, refusing;
 };
 
-static void send_next(void *ctx);
-
-/* ---- what is sent ---- */
-
-static int64_t read_body(void *ctx, char *bytes, size_t len)
+static const struct spool_item *item_of(const struct push *push)
 {
-    struct push *push = ctx;
-    int64_t n = spool_read(push->spool, push->item.id, push->offset, bytes, len);
-    if (n > 0)
-        push->offset += (uint64_t)n;
-    return n;
+    return &push->body.item;
 }
 
-static int64_t read_labelled(void *ctx, char *bytes, size_t len)
+static void settle(struct push *push, uint64_t id, bool stored)
 {
-    struct push *push = ctx;
-    return relabel_read(push->relabel, bytes, len);
-}
-
-static const struct profile_kind_info *kind_of(const char *type)
-{
-    for (unsigned k = 0; k < PROFILE_OTHER; k++) {
-        if (strcmp(profile_kinds[k].name, type) == 0)
-            return &profile_kinds[k];
-    }
-    return &profile_kinds[PROFILE_OTHER];
-}
-
-static void write_url(const struct push *push, struct buf *url)
-{
-    struct label target = {.key = "target"};
-    snprintf(target.value, sizeof(target.value), "%s", push->item.meta.target);
-    const struct profefe_upload upload = {
-        .collector = push->options.collector,
-        .service = push->options.service,
-        .type = kind_of(push->item.meta.type)->profefe_type,
-        .instance_id = push->options.instance_id,
-        .created_at_ms = push->item.meta.time_ms,
-        .labels = push->options.labels,
-        .extra = &target,
-        .extra_count = target.value[0] != '\0' ? 1 : 0,
-    };
-    profefe_upload_url(url, &upload);
-}
-
-static void on_reply(void *ctx, const struct httpc_result *http);
-
-static int start_transfer(struct push *push, struct err *err)
-{
-    CLEANUP(buf_done) struct buf url;
-    buf_init(&url, PROFEFE_URL_MAX);
-    write_url(push, &url);
-    if (buf_error(&url) != 0)
-        return err_set(err, -buf_error(&url), "no room for the URL of a push");
-    push->offset = 0;
-    bool labelled = push->relabel != NULL;
-    const struct httpc_request request = {
-        .url = buf_text(&url), .method = "POST", .content_type = "application/octet-stream",
-        .user_agent = "profefe-agent/" PROFEFE_VERSION, .source = labelled ? read_labelled : read_body,
-        .source_size = labelled ? -1 : (int64_t)push->item.size_bytes, .body_ctx = push,
-        .connect_timeout_ms = push->options.connect_timeout_ms,
-        .timeout_ms = push->options.timeout_ms + (int64_t)(push->item.size_bytes / PUSH_BYTES_PER_SECOND) * 1000,
-        .close_after = push->close_after, .done = on_reply, .done_ctx = push};
-    return httpc_start(push->httpc, &request, &push->transfer, err);
-}
-
-/* ---- what came back ---- */
-
-static bool is_drop(enum push_result result)
-{
-    return result == PUSH_REFUSED || result == PUSH_TOO_LARGE;
-}
-
-/* Failures that say something about this profile and not only about the way to the server. */
-static bool blames_profile(enum push_result result)
-{
-    return result == PUSH_LATER || result == PUSH_UNSURE;
-}
-
-static enum push_result judge(const struct httpc_result *http, char words[static ERR_TEXT_MAX])
-{
-    static const enum push_result by_answer[] = {
-        [PROFEFE_STORED] = PUSH_STORED, [PROFEFE_REFUSED] = PUSH_REFUSED, [PROFEFE_TOO_LARGE] = PUSH_TOO_LARGE,
-        [PROFEFE_LATER] = PUSH_LATER, [PROFEFE_WRONG] = PUSH_WRONG,
-    };
-    struct profefe_reply reply;
-    struct text_quoted q;
-    words[0] = '\0';
-    if (http->end == HTTPC_ABORTED && http->abort_code == -ESTALE)
-        return PUSH_GONE;
-    /* A status line is an answer, also where the reply broke off after it: only a whole 200 is "stored". */
-    if (http->end != HTTPC_OK && (http->status < 400 || http->end == HTTPC_ABORTED)) {
-        snprintf(words, ERR_TEXT_MAX, "%s: %.400s", httpc_end_names[http->end], http->text);
-        return http->body_sent ? PUSH_UNSURE : PUSH_NETWORK;
-    }
-    profefe_reply_parse(http->reply, http->reply_len, &reply);
-    enum push_result result = by_answer[profefe_judge(http->status, &reply)];
-    if (result != PUSH_STORED)
-        snprintf(words, ERR_TEXT_MAX, "answered %u %s%s", http->status,
-                 reply.is_profefe ? text_quote(&q, reply.error) : text_quote_n(&q, http->reply, http->reply_len),
-                 result == PUSH_WRONG ? ": not what profefe says; is the collector's URL right?" : "");
-    return result;
-}
-
-static void drop(struct push *push, uint64_t id, enum push_drop reason)
-{
-    if (spool_remove(push->spool, id) == 0) /* else it was evicted meanwhile, and counted there */
-        push->stats.dropped[reason]++;
     if (push->options.settled != NULL)
-        push->options.settled(push->options.settled_ctx, id, false);
+        push->options.settled(push->options.settled_ctx, id, stored);
 }
 
-/* ---- after an answer ---- */
+/* ---- profiles in doubt ---- */
+
+static uint64_t *find_doubt(struct push *push, uint64_t id)
+{
+    for (unsigned i = 0; i < PUSH_DOUBTS_MAX; i++) {
+        if (push->doubts[i] == id)
+            return &push->doubts[i];
+    }
+    return NULL;
+}
+
+static void forget_doubt(struct push *push, uint64_t id)
+{
+    uint64_t *doubt = find_doubt(push, id);
+    if (doubt != NULL)
+        *doubt = 0;
+}
+
+/* In place of the oldest, which most likely left the spool meanwhile. */
+static void remember_doubt(struct push *push, uint64_t id)
+{
+    uint64_t *oldest = &push->doubts[0];
+    for (unsigned i = 1; i < PUSH_DOUBTS_MAX; i++)
+        oldest = push->doubts[i] < *oldest ? &push->doubts[i] : oldest;
+    if (find_doubt(push, id) == NULL)
+        *oldest = id;
+}
+
+static bool is_doubtful(struct push *push)
+{
+    return find_doubt(push, item_of(push)->id) != NULL && labels_get(push->options.labels, "pod") != NULL;
+}
+
+/* ---- after a try ---- */
 
 /* What /healthz and /status tell: only a stored profile ends it, since a collector that refuses each one loses all. */
 static void note_failure(struct push *push, const char *words)
@@ -173,7 +108,7 @@ static void note_failure(struct push *push, const char *words)
 static void note_success(struct push *push)
 {
     if (push->stats.failing_since_ms != 0)
-        log_info("collector stores again", LOG_STR("collector", push->options.collector),
+        log_info("collector stores again", LOG_STR("collector", push->destination),
                  LOG_I64("failures", push->stats.failures), LOG_I64("waiting", spool_get_stats(push->spool)->items));
     log_throttle_reset(&push->failing);
     push->stats.failures = 0;
@@ -183,218 +118,242 @@ static void note_success(struct push *push)
     retry_reset(&push->retry);
 }
 
-static void on_stored(struct push *push)
+static void on_stored(struct push *push, enum push_result result)
 {
+    const struct spool_item *item = item_of(push);
     note_success(push);
-    log_debug("profile stored", LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
-              LOG_I64("bytes", push->item.size_bytes));
-    push->stats.stored_bytes += push->item.size_bytes;
-    spool_remove(push->spool, push->item.id);
-    if (push->options.settled != NULL)
-        push->options.settled(push->options.settled_ctx, push->item.id, true);
-    if (push->trouble.skip && push->item.id != push->trouble.id)
+    log_debug("profile stored", LOG_STR("type", item->meta.type), LOG_STR("target", item->meta.target),
+              LOG_STR("result", push_result_names[result]), LOG_I64("bytes", item->size_bytes));
+    push->stats.stored_bytes += item->size_bytes;
+    if (push->trouble.skip && item->id != push->trouble.id)
         push->trouble = (struct trouble){.id = push->trouble.id, .failures = push->trouble.failures, .passed = true};
     else
         push->trouble = (struct trouble){0};
+    if (spool_end_hold(push->spool, /* arrived= */ true))
+        spool_remove(push->spool, item->id);
+    settle(push, item->id, true);
 }
 
-static void on_dropped(struct push *push, enum push_result result, const char *words)
+/* The profile under way leaves as a loss; what was evicted meanwhile is counted by the spool. */
+static void drop(struct push *push, enum push_drop reason)
 {
-    note_failure(push, words);
+    if (spool_end_hold(push->spool, /* arrived= */ false)) {
+        spool_remove(push->spool, item_of(push)->id);
+        push->stats.dropped[reason]++;
+    }
+    settle(push, item_of(push)->id, false);
+}
+
+static void on_dropped(struct push *push, const struct push_end *end)
+{
+    const struct spool_item *item = item_of(push);
+    note_failure(push, end->words);
     retry_reset(&push->retry); /* the collector is there: the next one need not wait */
     log_throttled(&push->refusing, loop_now_ms(push->loop), LOG_LEVEL_ERROR, "profile dropped: refused by the collector",
-                  LOG_FIELDS(LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
-                             LOG_I64("bytes", push->item.size_bytes), LOG_STR("reason", words)));
-    drop(push, push->item.id, result == PUSH_TOO_LARGE ? PUSH_DROP_TOO_LARGE : PUSH_DROP_REFUSED);
+                  LOG_FIELDS(LOG_STR("type", item->meta.type), LOG_STR("target", item->meta.target),
+                             LOG_I64("bytes", item->size_bytes), LOG_STR("reason", end->words)));
+    drop(push, end->result == PUSH_TOO_LARGE ? PUSH_DROP_TOO_LARGE : PUSH_DROP_REFUSED);
+}
+
+/* Failures that say something about this profile and not only about the way to the server. */
+static bool blames_profile(const struct push_end *end)
+{
+    return end->result == PUSH_LATER || end->result == PUSH_UNSURE || end->broke_inside;
 }
 
 /* After PUSH_BLOCKED_TRIES failures of one profile the next one may try. When that is stored, the first gets a last
- * try (the server may have been down for both) and is dropped when it fails once more. */
-static void watch_trouble(struct push *push, enum push_result result, const char *words)
+ * try (the server may have been down for both). True: that failed too, and the profile has to go. */
+static bool watch_trouble(struct push *push, const struct push_end *end)
 {
     struct trouble *trouble = &push->trouble;
-    if (!blames_profile(result)) {
+    if (!blames_profile(end)) {
         trouble->skip = false;
-    } else if (push->item.id == trouble->id) {
+    } else if (item_of(push)->id == trouble->id) {
         trouble->failures++;
-        if (trouble->passed) {
-            log_error("profile dropped: the collector fails on it and takes the next one",
-                      LOG_STR("type", push->item.meta.type), LOG_STR("target", push->item.meta.target),
-                      LOG_I64("tries", trouble->failures), LOG_STR("reason", words));
-            drop(push, trouble->id, PUSH_DROP_BLOCKED);
-            *trouble = (struct trouble){0};
-        } else {
-            trouble->skip = trouble->failures >= PUSH_BLOCKED_TRIES;
-        }
+        trouble->skip = trouble->failures >= PUSH_BLOCKED_TRIES && !trouble->passed;
+        return trouble->passed;
     } else if (trouble->skip) {
         trouble->skip = false;
     } else {
-        *trouble = (struct trouble){.id = push->item.id, .failures = 1};
+        *trouble = (struct trouble){.id = item_of(push)->id, .failures = 1};
     }
+    return false;
 }
 
-static int64_t next_wait_ms(struct push *push, enum push_result result, const struct httpc_result *http)
+static void drop_trouble(struct push *push, const char *words)
+{
+    const struct spool_item *item = item_of(push);
+    log_error("profile dropped: the collector fails on it and takes the next one", LOG_STR("type", item->meta.type),
+              LOG_STR("target", item->meta.target), LOG_I64("tries", push->trouble.failures), LOG_STR("reason", words));
+    push->trouble = (struct trouble){0};
+    drop(push, PUSH_DROP_BLOCKED);
+}
+
+static int64_t next_wait_ms(struct push *push, const struct push_end *end)
 {
     uint64_t random = 0;
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = (uint64_t)loop_now_ms(push->loop) * 2654435761U; /* early boot: jitter of a kind */
-    int64_t after_ms = result == PUSH_LATER ? retry_parse_after(http->retry_after, loop_wall_ms()) : -1;
-    return retry_next_ms(&push->retry, after_ms, random);
+    push->retry.max_ms = push->options.retry_max_ms / (end->refused_connection ? PUSH_REFUSED_FASTER : 1);
+    return retry_next_ms(&push->retry, end->retry_after_ms, random);
 }
 
-static void on_failed(struct push *push, enum push_result result, const struct httpc_result *http, const char *words)
+/* Stays in the spool for another try, unless it was evicted or expires meanwhile. */
+static void keep(struct push *push, enum push_result result)
 {
-    int64_t now_ms = loop_now_ms(push->loop);
-    note_failure(push, words);
-    watch_trouble(push, result, words);
-    int64_t wait_ms = next_wait_ms(push, result, http);
-    log_throttled(&push->failing, now_ms, LOG_LEVEL_WARN, "push failed, profiles are kept and tried again",
-                  LOG_FIELDS(LOG_STR("collector", push->options.collector), LOG_STR("type", push->item.meta.type),
-                             LOG_STR("result", push_result_names[result]), LOG_STR("reason", words),
+    if (result == PUSH_UNSURE)
+        remember_doubt(push, item_of(push)->id);
+    if (!spool_end_hold(push->spool, /* arrived= */ false))
+        settle(push, item_of(push)->id, false);
+}
+
+static void on_failed(struct push *push, const struct push_end *end)
+{
+    note_failure(push, end->words);
+    bool has_to_go = watch_trouble(push, end);
+    int64_t wait_ms = next_wait_ms(push, end);
+    log_throttled(&push->failing, loop_now_ms(push->loop), LOG_LEVEL_WARN, "push failed, profiles are kept and tried again",
+                  LOG_FIELDS(LOG_STR("collector", push->destination), LOG_STR("type", item_of(push)->meta.type),
+                             LOG_STR("result", push_result_names[end->result]), LOG_STR("reason", end->words),
                              LOG_I64("waiting", spool_get_stats(push->spool)->items), LOG_I64("retry_ms", wait_ms)));
     loop_timer_arm(&push->timer, wait_ms);
+    if (has_to_go)
+        drop_trouble(push, end->words);
+    else
+        keep(push, end->result);
 }
 
 static void on_gone(struct push *push)
 {
     snprintf(push->stats.last_error, sizeof(push->stats.last_error), "evicted from the spool while it was sent");
-    if (push->options.settled != NULL)
-        push->options.settled(push->options.settled_ctx, push->item.id, false);
+    keep(push, PUSH_GONE);
 }
 
-static void settle(struct push *push, enum push_result result, const struct httpc_result *http, const char *words)
+/* Each try comes to its end here. */
+static void finish(struct push *push, const struct push_end *end)
 {
-    push->stats.results[result]++;
-    if (result == PUSH_STORED)
-        on_stored(push);
-    else if (is_drop(result))
-        on_dropped(push, result, words);
-    else if (result != PUSH_GONE)
-        on_failed(push, result, http, words);
-    else
+    push->stage = IDLE;
+    push_body_close(&push->body);
+    push->stats.results[end->result]++;
+    if (end->result != PUSH_UNSURE && end->result != PUSH_NETWORK)
+        forget_doubt(push, item_of(push)->id);
+    switch (end->result) {
+    case PUSH_STORED:
+    case PUSH_FOUND:
+        on_stored(push, end->result);
+        break;
+    case PUSH_REFUSED:
+    case PUSH_TOO_LARGE:
+        on_dropped(push, end);
+        break;
+    case PUSH_GONE:
         on_gone(push);
+        break;
+    default:
+        on_failed(push, end);
+        break;
+    }
     push_kick(push);
 }
 
-static void on_reply(void *ctx, const struct httpc_result *http)
+/* ---- one try ---- */
+
+static void deliver(struct push *push)
 {
-    struct push *push = ctx;
-    char words[ERR_TEXT_MAX];
-    push->transfer = NULL;
-    push->relabel = relabel_free(push->relabel);
-    enum push_result result = judge(http, words);
-    settle(push, result, http, words);
+    struct push_end end;
+    push->stage = DELIVERING;
+    if (push->options.output_dir != NULL)
+        push_file_start(&push->file, &push->body);
+    else if (push_post_send(&push->post, &push->body, &end) < 0)
+        finish(push, &end);
 }
 
-static bool is_busy(const struct push *push)
-{
-    return push->transfer != NULL || push->scan.armed;
-}
-
-static void send_item(struct push *push)
-{
-    struct err err;
-    if (start_transfer(push, &err) == 0)
-        return;
-    const struct httpc_result none = {.end = HTTPC_NO_MEMORY};
-    push->relabel = relabel_free(push->relabel);
-    settle(push, PUSH_NETWORK, &none, err.text);
-}
-
-/* ---- labels in samples ---- */
-
-static int64_t read_stored(void *ctx, uint64_t offset, void *bytes, size_t len)
-{
-    const struct push *push = ctx;
-    return spool_read(push->spool, push->item.id, offset, bytes, len);
-}
-
-/* Where it was fetched, less the seconds; "" for a target that is no longer scraped (a profile left on disk). */
-static void write_source_url(struct push *push)
-{
-    const char *type = push->item.meta.type;
-    const char *path = kind_of(type)->path;
-    push->source_url[0] = '\0';
-    for (unsigned i = 0; i < push->options.targets->count; i++) {
-        const struct target *target = &push->options.targets->items[i];
-        if (strcmp(target->name, push->item.meta.target) == 0)
-            snprintf(push->source_url, sizeof(push->source_url), "%s/%s", target->url, path != NULL ? path : type);
-    }
-}
-
-static void choose_sample_labels(struct push *push)
-{
-    static const char key[] = "target";
-    const char *target = push->item.meta.target;
-    push->sample_labels = *push->options.labels;
-    /* Cannot fail but for a full list: the name was checked, and nobody else may set this key. */
-    labels_add(&push->sample_labels, (struct span){key, sizeof(key) - 1}, (struct span){target, strlen(target)}, NULL);
-}
-
-static void send_as_it_came(struct push *push, enum relabel_result reason)
-{
-    push->stats.unlabelled[reason]++;
-    push->relabel = relabel_free(push->relabel);
-    send_item(push);
-}
-
-/* Reads a piece of the profile, so that a large one does not hold up the loop. */
+/* The first reading, in pieces, so that a large profile does not hold up the loop. */
 static void scan_on(void *ctx)
 {
     struct push *push = ctx;
-    int rc = relabel_scan(push->relabel, PUSH_SCAN_BYTES);
+    enum relabel_result unlabelled;
+    int rc = push_body_scan(&push->body, PUSH_SCAN_BYTES, &unlabelled);
     if (rc > 0) {
         loop_timer_arm(&push->scan, 0);
         return;
     }
     if (rc < 0) {
-        struct httpc_result stopped = {.end = HTTPC_ABORTED, .abort_code = rc};
-        snprintf(stopped.text, sizeof(stopped.text), "cannot read the spool: %s", strerror(-rc));
-        on_reply(push, &stopped);
+        struct push_end end;
+        push_end_set_unread(&end, rc);
+        finish(push, &end);
         return;
     }
-    enum relabel_result result = relabel_get_result(push->relabel);
-    if (result == RELABEL_DONE)
-        send_item(push);
-    else
-        send_as_it_came(push, result);
+    if (unlabelled != RELABEL_DONE)
+        push->stats.unlabelled[unlabelled]++;
+    deliver(push);
 }
 
-static void label_and_send(struct push *push)
+static void prepare(struct push *push)
 {
-    choose_sample_labels(push);
-    write_source_url(push);
-    const struct relabel_request request = {.source = read_stored,
-                                            .source_ctx = push,
-                                            .labels = &push->sample_labels,
-                                            .type = push->item.meta.type,
-                                            .url = push->source_url[0] != '\0' ? push->source_url : NULL,
-                                            .raw_max = PPROF_RAW_MAX};
-    if (relabel_new(&request, &push->relabel) < 0)
-        send_as_it_came(push, RELABEL_NO_MEMORY);
-    else
+    enum relabel_result unlabelled;
+    push_body_start(&push->body, &unlabelled);
+    if (unlabelled != RELABEL_DONE)
+        push->stats.unlabelled[unlabelled]++;
+    push->stage = SCANNING;
+    if (push->body.relabel != NULL)
         loop_timer_arm(&push->scan, 0);
+    else
+        deliver(push);
+}
+
+/* Whatever else was the answer to the question, the profile is sent: twice is better than never. */
+static void on_delivered(void *ctx, const struct push_end *end)
+{
+    struct push *push = ctx;
+    if (push->stage != ASKING || end->result == PUSH_FOUND || end->result == PUSH_NETWORK) {
+        finish(push, end);
+        return;
+    }
+    forget_doubt(push, item_of(push)->id);
+    prepare(push);
+}
+
+static void ask(struct push *push)
+{
+    struct push_end end;
+    push->stage = ASKING;
+    if (push_post_ask(&push->post, &push->body, &end) < 0)
+        finish(push, &end);
 }
 
 /* ---- the next one ---- */
 
+static bool choose_next(struct push *push, struct spool_item *ret)
+{
+    if (push->trouble.skip && spool_next(push->spool, push->trouble.id, ret) == 0)
+        return true;
+    push->trouble.skip = false; /* nothing behind the one in trouble: its turn again */
+    return spool_next(push->spool, 0, ret) == 0;
+}
+
 static void send_next(void *ctx)
 {
     struct push *push = ctx;
-    if (is_busy(push))
+    struct spool_item item;
+    if (push->stage != IDLE)
         return;
     if (push->options.age_max_ms > 0)
         spool_expire(push->spool, loop_wall_ms() - push->options.age_max_ms);
-    uint64_t after = push->trouble.skip ? push->trouble.id : 0;
-    if (spool_next(push->spool, after, &push->item) < 0) {
-        push->trouble.skip = false; /* nothing behind the one in trouble: its turn again */
-        if (spool_next(push->spool, 0, &push->item) < 0)
-            return;
-    }
-    if (push->options.sample_labels)
-        label_and_send(push);
+    if (!choose_next(push, &item))
+        return;
+    spool_hold(push->spool, item.id);
+    push_body_open(&push->body, push->spool, &push->options, &item);
+    if (push->options.output_dir == NULL && is_doubtful(push))
+        ask(push);
     else
-        send_item(push);
+        prepare(push);
+}
+
+static void on_lost(void *ctx, uint64_t id, enum spool_drop reason)
+{
+    (void)reason;
+    settle(ctx, id, false);
 }
 
 /* ---- from outside ---- */
@@ -406,14 +365,22 @@ int push_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const 
     if (push == NULL)
         return err_set(err, ENOMEM, "no memory for the pusher");
     push->loop = loop;
-    push->httpc = httpc;
     push->spool = spool;
     push->options = *options;
     push->retry = (struct retry){.min_ms = options->retry_min_ms, .max_ms = options->retry_max_ms};
-    /* An idle plain connection saves nothing worth a slot at a proxy; a TLS handshake costs 40 ms of CPU. */
-    push->close_after = strncasecmp(options->collector, "https:", strlen("https:")) != 0;
+    push->destination = options->output_dir != NULL ? options->output_dir : options->collector;
+    int rc = 0;
+    if (options->output_dir != NULL)
+        rc = push_file_init(&push->file, loop, &push->options, on_delivered, push, err);
+    else
+        push_post_init(&push->post, httpc, &push->options, on_delivered, push);
+    if (rc < 0) {
+        free(push);
+        return rc;
+    }
     loop_timer_init(&push->timer, loop, send_next, push);
     loop_timer_init(&push->scan, loop, scan_on, push);
+    spool_on_lost(spool, on_lost, push);
     *ret = push;
     return 0;
 }
@@ -422,31 +389,34 @@ struct push *push_free(struct push *push)
 {
     if (push == NULL)
         return NULL;
+    spool_on_lost(push->spool, NULL, NULL);
+    spool_end_hold(push->spool, /* arrived= */ false);
     loop_timer_disarm(&push->timer);
     loop_timer_disarm(&push->scan);
-    httpc_cancel(push->transfer);
-    relabel_free(push->relabel);
+    push_post_cancel(&push->post);
+    push_body_close(&push->body);
+    push_file_done(&push->file);
     free(push);
     return NULL;
 }
 
 void push_kick(struct push *push)
 {
-    if (!is_busy(push) && !push->timer.armed)
+    if (push->stage == IDLE && !push->timer.armed)
         loop_timer_arm(&push->timer, 0);
 }
 
 void push_now(struct push *push)
 {
     retry_reset(&push->retry);
-    if (!is_busy(push))
+    if (push->stage == IDLE)
         loop_timer_arm(&push->timer, 0);
 }
 
 bool push_is_idle(const struct push *push)
 {
     struct spool_item item;
-    return !is_busy(push) && spool_next(push->spool, 0, &item) < 0;
+    return push->stage == IDLE && spool_next(push->spool, 0, &item) < 0;
 }
 
 const struct push_stats *push_get_stats(const struct push *push)

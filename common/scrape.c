@@ -1,6 +1,7 @@
 #include "scrape.h"
 
 #include "cleanup.h"
+#include "gotrace.h"
 #include "text.h"
 #include "version.h"
 
@@ -168,7 +169,8 @@ enum scrape_result scrape_judge(enum profile_kind kind, int64_t seconds_ms, cons
 struct scrape {
     struct spool *spool;
     struct httpc_transfer *transfer;
-    struct pprof_check *check;
+    struct pprof_check *check;  /* NULL for a trace */
+    struct gotrace_check trace;
     enum profile_kind kind;
     int64_t seconds_ms;
     int64_t began_wall_ms;
@@ -193,21 +195,62 @@ static void cleanup_scrape(struct scrape **scrape)
     scrape_free(*scrape);
 }
 
+/* RFC 3986 §3.3: pchar and the "/" between segments. */
+static void put_path(struct buf *out, const char *path)
+{
+    for (; *path != '\0'; path++) {
+        unsigned char c = (unsigned char)*path;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     strchr("-._~!$&'()*+,;=:@/", (char)c) != NULL;
+        if (plain)
+            buf_putc(out, (char)c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+/* Whole numbers stay so: Go reads a CPU profile's SECONDS with ParseInt. */
+static void put_seconds(struct buf *out, int64_t ms)
+{
+    char fraction[8];
+    buf_printf(out, "?seconds=%lld", (long long)(ms / 1000));
+    if (ms % 1000 == 0)
+        return;
+    snprintf(fraction, sizeof(fraction), ".%03d", (int)(ms % 1000));
+    size_t len = strlen(fraction);
+    while (fraction[len - 1] == '0')
+        len--;
+    buf_append(out, fraction, len);
+}
+
 int scrape_url(struct buf *out, const char *base_url, const struct profile_type *type, int64_t seconds_ms)
 {
     const char *path = profile_kinds[type->kind].path;
-    buf_printf(out, "%s/%s", base_url, path != NULL ? path : type->name + strlen("other/"));
-    if (seconds_ms > 0 && seconds_ms % 1000 == 0)
-        buf_printf(out, "?seconds=%lld", (long long)(seconds_ms / 1000));
-    else if (seconds_ms > 0)
-        buf_printf(out, "?seconds=%lld.%03lld", (long long)(seconds_ms / 1000), (long long)(seconds_ms % 1000));
+    buf_printf(out, "%s/", base_url);
+    put_path(out, path != NULL ? path : type->name + strlen("other/"));
+    if (seconds_ms > 0)
+        put_seconds(out, seconds_ms);
     return buf_error(out);
+}
+
+static int feed_check(struct scrape *scrape, const char *bytes, size_t len)
+{
+    return scrape->check != NULL ? pprof_check_feed(scrape->check, bytes, len)
+                                 : gotrace_check_feed(&scrape->trace, bytes, len);
+}
+
+static void finish_check(struct scrape *scrape, struct pprof_summary *ret)
+{
+    if (scrape->check != NULL)
+        pprof_check_finish(scrape->check, ret);
+    else
+        gotrace_check_finish(&scrape->trace, ret);
 }
 
 static int take_body(void *ctx, const char *bytes, size_t len)
 {
     struct scrape *scrape = ctx;
-    int rc = pprof_check_feed(scrape->check, bytes, len);
+    int rc = feed_check(scrape, bytes, len);
     if (rc < 0)
         return rc;
     rc = spool_write(scrape->spool, bytes, len, &scrape->spool_err);
@@ -241,7 +284,7 @@ static void on_reply(void *ctx, const struct httpc_result *http)
     scrape_done *done = scrape->done;
     void *done_ctx = scrape->ctx;
     struct pprof_summary summary;
-    pprof_check_finish(scrape->check, &summary);
+    finish_check(scrape, &summary);
     struct scrape_report report = {
         .status = http->status, .bytes = http->received_bytes, .elapsed_ms = http->elapsed_ms};
     report.result = scrape_judge(scrape->kind, scrape->seconds_ms, http, &summary, report.words);
@@ -279,13 +322,14 @@ int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_r
         return rc;
     }
     CLEANUP(cleanup_scrape) struct scrape *scrape = made;
-    if (pprof_check_new(request->body_max * SCRAPE_RAW_FACTOR, &scrape->check) < 0)
+    gotrace_check_init(&scrape->trace);
+    if (scrape->kind != PROFILE_TRACE && pprof_check_new(request->body_max * SCRAPE_RAW_FACTOR, &scrape->check) < 0)
         return err_set(err, ENOMEM, "no memory to check a profile");
     const struct httpc_request http = {
         .url = buf_text(&url), .method = "GET", .user_agent = "profefe-agent/" PROFEFE_VERSION,
         .sink = take_body, .body_ctx = scrape, .body_max = request->body_max,
         .connect_timeout_ms = request->connect_timeout_ms,
-        .timeout_ms = request->seconds_ms + SCRAPE_MARGIN_MS,
+        .timeout_ms = request->seconds_ms + request->timeout_ms,
         .insecure = true, .close_after = true, .done = on_reply, .done_ctx = scrape};
     rc = httpc_start(httpc, &http, &scrape->transfer, err);
     if (rc < 0)

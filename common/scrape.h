@@ -2,7 +2,8 @@
  *
  * The app is never followed through a redirect, never asked through a proxy, and its connection is closed
  * after each fetch, so that an idle one cannot hold up its shutdown. A CPU profile sends nothing until it ends: the
- * transfer may take SECONDS + SCRAPE_MARGIN_MS, and no low-speed limit applies.
+ * transfer may take SECONDS and timeout_ms, and no low-speed limit applies. A trace is streamed while it runs, and
+ * is no pprof: only its header is checked (gotrace.h).
  */
 #ifndef PROFEFE_SCRAPE_H
 #define PROFEFE_SCRAPE_H
@@ -18,9 +19,8 @@
 #include <stdint.h>
 
 enum {
-    SCRAPE_MARGIN_MS = 10 * 1000, /* beyond SECONDS: Go writes a large heap profile in a second or two */
     SCRAPE_RAW_FACTOR = 16,       /* inflated bytes per stored byte; Go's profiles have 5 to 6 (facts/agent A2) */
-    SCRAPE_URL_MAX = 1024,        /* base, path and seconds */
+    SCRAPE_URL_MAX = 1024,        /* base, path with every byte escaped, and seconds */
 };
 
 /* What a fetch came to; the metric label `result`. */
@@ -28,7 +28,7 @@ enum scrape_result {
     SCRAPE_OK,        /* in the spool */
     SCRAPE_EMPTY,     /* no samples: block or mutex whose rate the app never set */
     SCRAPE_REFUSED,   /* nothing listens there (yet) */
-    SCRAPE_TIMEOUT,   /* no reply in SECONDS + 10 s */
+    SCRAPE_TIMEOUT,   /* no reply in SECONDS + timeout_ms */
     SCRAPE_SLOW,      /* a reply began, but did not end in that time (chunk noise without end is no different) */
     SCRAPE_BUSY,      /* somebody else holds the app's only CPU profiler or tracer: not down, try again soon */
     SCRAPE_TOO_LONG,  /* SECONDS exceed the app's WriteTimeout or a handler's limit */
@@ -51,6 +51,7 @@ struct scrape_request {
     const struct profile_type *type; /* borrowed until done */
     int64_t seconds_ms;              /* 0 = send none; otherwise what to ask for, perhaps shrunk below type's */
     int64_t connect_timeout_ms;
+    int64_t timeout_ms;              /* of the whole transfer, beyond SECONDS */
     uint64_t body_max;               /* bytes */
 };
 
@@ -71,7 +72,8 @@ int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_r
                  void *ctx, struct scrape **ret, struct err *err);
 struct scrape *scrape_cancel(struct scrape *scrape); /* without done; NULL allowed; returns NULL */
 
-/* The URL of a type below a base: BASE/profile?seconds=10. -ENOBUFS. */
+/* The URL of a type below a base: BASE/profile?seconds=10, BASE/trace?seconds=0.5, BASE/NAME of other/NAME, of which
+ * every byte is escaped that may not stand in a path (RFC 3986 §3.3). -ENOBUFS, -ENOMEM. */
 int scrape_url(struct buf *out, const char *base_url, const struct profile_type *type, int64_t seconds_ms);
 
 /* The naming of an answer; pure. seconds_ms as asked for; summary may be NULL when no body was checked. */

@@ -20,6 +20,25 @@ const char *const spool_drop_names[SPOOL_DROP_COUNT] = {
     [SPOOL_DROP_OLD] = "too-old",
 };
 
+size_t spool_find(const struct spool *spool, uint64_t id)
+{
+    size_t low = 0, high = spool->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (spool->entries[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct spool_entry *find_exact(const struct spool *spool, uint64_t id)
+{
+    size_t at = spool_find(spool, id);
+    return at < spool->count && spool->entries[at].id == id ? &spool->entries[at] : NULL;
+}
+
 #ifdef NDEBUG
 static inline void spool_verify(const struct spool *spool)
 {
@@ -34,6 +53,7 @@ static void spool_verify(const struct spool *spool)
         refs += spool->kinds[i].refs;
     assert(refs == users);
     assert(spool->count <= SPOOL_ITEMS_MAX && users <= spool->capacity + (spool->count == SPOOL_ITEMS_MAX));
+    assert(spool->stats.held_lost == 0 || (spool->held_id != 0 && find_exact(spool, spool->held_id) == NULL));
     assert(spool->stats.items == spool->count && (spool->count == 0 || spool->entries != NULL));
     for (size_t i = 0; i < spool->count; i++) {
         const struct spool_entry *e = &spool->entries[i];
@@ -61,25 +81,6 @@ int spool_write_error(int code)
 }
 
 /* ---- the index ---- */
-
-size_t spool_find(const struct spool *spool, uint64_t id)
-{
-    size_t low = 0, high = spool->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (spool->entries[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static struct spool_entry *find_exact(const struct spool *spool, uint64_t id)
-{
-    size_t at = spool_find(spool, id);
-    return at < spool->count && spool->entries[at].id == id ? &spool->entries[at] : NULL;
-}
 
 /* Room for one entry more, so that commit cannot fail for memory. A full index evicts instead. After a backlog
  * it goes back to the memory of a healthy spool. */
@@ -162,8 +163,16 @@ static void drop_uncounted(struct spool *spool, size_t at)
 
 void spool_drop(struct spool *spool, size_t at, enum spool_drop reason)
 {
-    spool->stats.dropped[reason]++;
+    uint64_t id = spool->entries[at].id;
     drop_uncounted(spool, at);
+    if (id == spool->held_id) {
+        spool->stats.held_lost = 1;
+        spool->held_reason = reason;
+        return;
+    }
+    spool->stats.dropped[reason]++;
+    if (spool->lost != NULL)
+        spool->lost(spool->lost_ctx, id, reason);
 }
 
 int spool_adopt(struct spool *spool, const struct spool_entry *entry, const struct spool_meta *meta)
@@ -185,6 +194,7 @@ int spool_adopt(struct spool *spool, const struct spool_entry *entry, const stru
     spool->entries[at] = taken;
     spool->count++;
     spool->stats.items++;
+    spool->stats.taken++;
     if (taken.id >= spool->next_id)
         spool->next_id = taken.id + 1;
     return 0;
@@ -216,6 +226,13 @@ static void forget_writing(struct spool *spool)
     leave_kind(spool, spool->writing.kind);
 }
 
+/* One that never became an item. */
+static void drop_new(struct spool *spool, enum spool_drop reason)
+{
+    spool->stats.taken++;
+    spool->stats.dropped[reason]++;
+}
+
 static int lose_writing(struct spool *spool, int rc, struct err *err)
 {
     const struct spool_kind *kind = &spool->kinds[spool->writing.kind];
@@ -223,7 +240,7 @@ static int lose_writing(struct spool *spool, int rc, struct err *err)
     text_quote(&type, kind->type);
     unsigned long long written = spool->writing.size_bytes;
     forget_writing(spool);
-    spool->stats.dropped[rc == -EFBIG ? SPOOL_DROP_TOO_BIG : SPOOL_DROP_ERROR]++;
+    drop_new(spool, rc == -EFBIG ? SPOOL_DROP_TOO_BIG : SPOOL_DROP_ERROR);
     spool_verify(spool);
     if (rc == -EFBIG)
         return err_set(err, EFBIG, "%s: profile %s is too big: over %llu bytes with a budget of %llu",
@@ -269,13 +286,13 @@ int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *
     if (rc == 0)
         rc = take_kind(spool, meta, &spool->writing.kind);
     if (rc < 0) {
-        spool->stats.dropped[SPOOL_DROP_ERROR]++;
+        drop_new(spool, SPOOL_DROP_ERROR);
         return err_errno(err, -rc, "%s: no memory for one profile more", spool->label);
     }
     rc = begin_in_store(spool, err);
     if (rc < 0) {
         leave_kind(spool, spool->writing.kind);
-        spool->stats.dropped[SPOOL_DROP_ERROR]++;
+        drop_new(spool, SPOOL_DROP_ERROR);
         return rc;
     }
     spool->is_writing = true;
@@ -339,6 +356,7 @@ int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct 
     spool->is_writing = false;
     spool->entries[spool->count++] = spool->writing;
     spool->stats.items++;
+    spool->stats.taken++;
     spool->next_id++;
     if (ret_id != NULL)
         *ret_id = spool->writing.id;
@@ -409,6 +427,30 @@ unsigned spool_expire(struct spool *spool, int64_t time_ms)
     }
     spool_verify(spool);
     return expired;
+}
+
+/* ---- the profile that is being sent ---- */
+
+void spool_hold(struct spool *spool, uint64_t id)
+{
+    spool_end_hold(spool, /* arrived= */ false);
+    spool->held_id = id;
+}
+
+bool spool_end_hold(struct spool *spool, bool arrived)
+{
+    bool is_here = find_exact(spool, spool->held_id) != NULL;
+    if (spool->stats.held_lost > 0 && !arrived)
+        spool->stats.dropped[spool->held_reason]++;
+    spool->stats.held_lost = 0;
+    spool->held_id = 0;
+    return is_here;
+}
+
+void spool_on_lost(struct spool *spool, spool_lost *lost, void *ctx)
+{
+    spool->lost = lost;
+    spool->lost_ctx = ctx;
 }
 
 const struct spool_stats *spool_get_stats(const struct spool *spool)

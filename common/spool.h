@@ -6,7 +6,8 @@
  * the ceiling is refused (-EFBIG) and nothing more is evicted for it. Order is that of commit; the true time
  * travels in the meta data. Not for use by two threads at once.
  *
- * Accounts: each profile begun ends in exactly one way: waiting, removed, aborted, or counted in dropped[].
+ * Accounts: each profile begun ends in exactly one way: waiting, removed, aborted, or counted in dropped[]. Only the
+ * one on hold (spool_hold) may be in between: no longer here, and not counted before it is known whether it arrived.
  *
  * In memory: a ring in one memfd. Its pages count against the container, not against RSS, and past the limit
  * comes SIGKILL, not ENOMEM (seen): so the budget is charged in whole pages, and pages without a live byte are
@@ -34,6 +35,7 @@
 
 #include "err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,7 +75,10 @@ struct spool_stats {
     uint64_t items;
     uint64_t bytes;        /* charged now, whole pages or blocks, the one being written included */
     uint64_t budget_bytes; /* memory: rounded down to whole pages */
+    uint64_t taken; /* that came here: committed, found at the start, or lost while written. Each of them is in items or
+                       held_lost, or was removed, or is counted in dropped[] */
     uint64_t dropped[SPOOL_DROP_COUNT];
+    uint64_t held_lost; /* 1: the profile on hold is lost here, and its account is open */
     uint64_t recreated; /* times the directory was gone or replaced and was opened anew; the decider says so */
 };
 
@@ -117,6 +122,18 @@ int spool_remove(struct spool *spool, uint64_t id);
 
 /* Drops and counts all that began before time_ms; returns how many. */
 unsigned spool_expire(struct spool *spool, int64_t time_ms);
+
+/* Puts the profile that is being sent on hold, in place of an earlier one: it is evicted and expires like all, but that
+ * is counted when the hold ends, since it may have arrived. */
+void spool_hold(struct spool *spool, uint64_t id);
+
+/* Ends the hold. False: the profile is no longer here; if that was a loss, it is counted now, unless it arrived. */
+bool spool_end_hold(struct spool *spool, bool arrived);
+
+/* Calls `lost` for each profile that is dropped while it waits (not for the one on hold), once it is counted. It may
+ * read the spool, not change it. NULL = nobody. */
+typedef void spool_lost(void *ctx, uint64_t id, enum spool_drop reason);
+void spool_on_lost(struct spool *spool, spool_lost *lost, void *ctx);
 
 const struct spool_stats *spool_get_stats(const struct spool *spool);
 

@@ -2,6 +2,7 @@
  * a file. A name is made from the index entry again whenever it is needed, so that none has to be kept.
  */
 #include "cleanup.h"
+#include "directory.h"
 #include "parse.h"
 #include "spool_store.h"
 #include "text.h"
@@ -195,27 +196,6 @@ static bool parse_name(const char *text, struct spool_entry *entry, struct spool
 
 /* ---- the directory ---- */
 
-static int make_directories(const char *path, struct err *err)
-{
-    char part[PATH_MAX];
-    size_t len = strlen(path);
-    for (size_t i = 1; i <= len; i++) {
-        if (i < len && path[i] != '/')
-            continue;
-        memcpy(part, path, i);
-        part[i] = '\0';
-        if (mkdir(part, DIRECTORY_MODE) == 0 || errno == EEXIST)
-            continue;
-        int code = errno;
-        struct stat st;
-        if (stat(part, &st) == 0 && S_ISDIR(st.st_mode))
-            continue; /* a read-only or forbidden parent says so even for what is there */
-        struct text_quoted quoted;
-        return err_errno(err, code, "cannot make directory %s", text_quote(&quoted, part));
-    }
-    return 0;
-}
-
 /* The lock is taken on a file that is never deleted: were it, two agents could each hold "the" lock. */
 static int lock_place(struct place *place, struct err *err)
 {
@@ -243,7 +223,7 @@ static void close_place(struct place *place)
 static int open_place(const char *path, struct place *ret, struct err *err)
 {
     struct place place = {.dir_fd = -1, .lock_fd = -1};
-    int rc = make_directories(path, err);
+    int rc = directory_make(path, DIRECTORY_MODE, err);
     if (rc < 0)
         return rc;
     place.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -303,6 +283,7 @@ static void charge_leftover(struct disk *disk, uint64_t bytes)
 
 static void reject(struct disk *disk, const char *name, const struct stat *st, enum spool_drop reason)
 {
+    disk->base.stats.taken++;
     disk->base.stats.dropped[reason]++;
     if (delete_name(disk, name) < 0)
         charge_leftover(disk, charge_of(st));

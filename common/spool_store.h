@@ -9,8 +9,6 @@
 
 #include "spool.h"
 
-#include <stdbool.h>
-
 struct spool_entry {
     uint64_t id;
     uint64_t size_bytes;
@@ -61,6 +59,10 @@ struct spool {
     uint64_t next_id;
     bool is_writing;
     struct spool_entry writing;
+    uint64_t held_id; /* 0 = none */
+    enum spool_drop held_reason; /* with stats.held_lost */
+    spool_lost *lost;
+    void *lost_ctx;
 };
 
 /* Checks the budget and fills what is common. */
@@ -70,7 +72,7 @@ int spool_setup(struct spool *spool, const struct spool_ops *ops, uint64_t budge
  * there already; -ENOBUFS: the index is full of newer ones; -ENOMEM. */
 int spool_adopt(struct spool *spool, const struct spool_entry *entry, const struct spool_meta *meta);
 
-/* Takes the entry at `at` out of the index, counts it, and has its bytes released. */
+/* Takes the entry at `at` out of the index, has its bytes released, and counts it (the one on hold: later). */
 void spool_drop(struct spool *spool, size_t at, enum spool_drop reason);
 
 /* The index of the first entry with an id >= id, or spool->count. */

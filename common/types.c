@@ -6,13 +6,13 @@
 #include <string.h>
 
 const struct profile_kind_info profile_kinds[PROFILE_KIND_COUNT] = {
-    [PROFILE_CPU] = {"cpu", "profile", "cpu", .timed = true, .built = true},
-    [PROFILE_HEAP] = {"heap", "heap", "heap", .built = true},
-    [PROFILE_GOROUTINE] = {"goroutine", "goroutine", "goroutine", .built = true},
-    [PROFILE_BLOCK] = {"block", "block", "block", .built = true},
-    [PROFILE_MUTEX] = {"mutex", "mutex", "mutex", .built = true},
-    [PROFILE_THREADCREATE] = {"threadcreate", "threadcreate", "threadcreate", .built = true},
-    [PROFILE_ALLOCS] = {"allocs", "allocs", "other", .built = false},
+    [PROFILE_CPU] = {"cpu", "profile", "cpu", .timed = true},
+    [PROFILE_HEAP] = {"heap", "heap", "heap"},
+    [PROFILE_GOROUTINE] = {"goroutine", "goroutine", "goroutine"},
+    [PROFILE_BLOCK] = {"block", "block", "block"},
+    [PROFILE_MUTEX] = {"mutex", "mutex", "mutex"},
+    [PROFILE_THREADCREATE] = {"threadcreate", "threadcreate", "threadcreate"},
+    [PROFILE_ALLOCS] = {"allocs", "allocs", "other"},
     [PROFILE_TRACE] = {"trace", "trace", "trace", .timed = true, .fractions = true},
     [PROFILE_OTHER] = {"other", NULL, "other", .timed = true, .fractions = true},
 };
@@ -66,16 +66,29 @@ static int unknown_type(struct span name, struct err *err)
                    q.text);
 }
 
-/* NAME of other/NAME is a path below the pprof base, also a label value: kept to plain words. */
+/* One step of a path: "" and the dots would be cut out of the URL on the way. */
+static bool is_step(const char *ptr, size_t len)
+{
+    return len > 0 && !(len == 1 && ptr[0] == '.') && !(len == 2 && ptr[0] == '.' && ptr[1] == '.');
+}
+
+/* NAME of other/NAME is a path below the pprof base, also a label value: printable UTF-8. A space is more likely a
+ * forgotten comma; '?', '#' and '%' would mean something else in a URL than they do here. */
 static bool is_other_name(struct span name)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && strchr("-_./", c) == NULL)
+    size_t step = 0;
+    for (size_t i = 0, n; i < name.len; i += n) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        n = text_utf8_len(name.ptr + i, name.len - i);
+        if (n == 0 || c <= ' ' || c == 0x7F || strchr("?#%", (char)c) != NULL)
             return false;
+        if (c != '/')
+            continue;
+        if (!is_step(name.ptr + step, i - step))
+            return false;
+        step = i + 1;
     }
-    return name.len > 0 && name.ptr[0] != '/' && name.ptr[0] != '.';
+    return is_step(name.ptr + step, name.len - step);
 }
 
 static int find_kind(struct span name, struct profile_type *type, struct err *err)
@@ -214,25 +227,21 @@ static int parse_item(struct span text, const struct types_defaults *defaults, s
 int types_parse(struct span text, const struct types_defaults *defaults, struct profile_types *ret,
                 struct warnings *warnings, struct err *err)
 {
-    struct profile_types types = {0}, seen = {0};
+    struct profile_types types = {0};
     struct span rest = text, item;
     while (text_next_item(&rest, &item)) {
         struct profile_type type;
         int rc = parse_item(item, defaults, &type, warnings, err);
         if (rc < 0)
             return rc;
-        if (has_type(&seen, type.name))
+        if (has_type(&types, type.name))
             return err_set(err, EINVAL, "expected each type once, got %s twice", type.name);
-        if (seen.count == TYPES_MAX)
+        if (types.count == TYPES_MAX)
             return err_set(err, EINVAL, "expected at most %d types", TYPES_MAX);
-        seen.items[seen.count++] = type;
-        if (profile_kinds[type.kind].built)
-            types.items[types.count++] = type;
-        else
-            warnings_add(warnings, "types: %s is not built yet and is left out", type.name);
+        types.items[types.count++] = type;
     }
     if (types.count == 0)
-        return err_set(err, EINVAL, "expected at least one profile type that is built, such as cpu or heap");
+        return err_set(err, EINVAL, "expected at least one profile type, such as cpu or heap");
     *ret = types;
     return 0;
 }

@@ -2,7 +2,8 @@
  *
  * One table says for each kind what it is called, where Go's net/http/pprof serves it (golang/go
  * src/net/http/pprof/pprof.go), under which type profefe stores it, and whether SECONDS makes sense: on
- * anything but cpu and trace it would ask Go for a delta profile, which spoils the inuse values.
+ * anything but cpu and trace it would ask Go for a delta profile, which spoils the inuse values. What it means to
+ * a custom handler is that handler's business: other/NAME sends it as given, and none when none is given.
  */
 #ifndef PROFEFE_TYPES_H
 #define PROFEFE_TYPES_H
@@ -33,7 +34,6 @@ struct profile_kind_info {
     const char *profefe_type; /* API parameter `type` */
     bool timed;               /* takes SECONDS */
     bool fractions;           /* SECONDS may have a fraction (Go parses trace's as float, profile's as int) */
-    bool built;               /* false: read and warned about until it is built */
 };
 extern const struct profile_kind_info profile_kinds[PROFILE_KIND_COUNT];
 
@@ -68,7 +68,7 @@ struct types_defaults {
 /* -EINVAL names the item and what was expected (unknown type with its near miss, EVERY or SECONDS out of range,
  * both given and SECONDS not below EVERY, the same type twice, too many, none): whether a text is an error does
  * not depend on `defaults`. Tolerated with a warning: SECONDS where it makes no sense (ignored); SECONDS not
- * below a defaulted EVERY or above half of the grace period (capped); types that are not built yet (left out). */
+ * below a defaulted EVERY or above half of the grace period (capped). */
 int types_parse(struct span text, const struct types_defaults *defaults, struct profile_types *ret,
                 struct warnings *warnings, struct err *err);
 

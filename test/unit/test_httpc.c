@@ -70,13 +70,15 @@ static void assert_lacks(const char *text, const char *part)
 /* Names, in place of the resolver: libcurl's threads come here. */
 
 static atomic_uint lookups;
-static _Atomic(const char *) answer_for_app = "127.0.0.1"; /* for app.test */
+static _Atomic(const char *) answer_for_app = "127.0.0.1"; /* for app.test; NULL = no such name */
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
 {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     atomic_fetch_add(&lookups, 1);
+    if (strcmp(node, "app.test") == 0 && answer_for_app == NULL)
+        return EAI_NONAME;
     if (strcmp(node, "app.test") == 0)
         return real(answer_for_app, service, hints, ret);
     if (strcmp(node, "two.test") == 0) {
@@ -1015,6 +1017,18 @@ static void unknown_name_is_named(void **state)
     assert_contains(outcome.result.text, "nowhere.test");
 }
 
+static void name_that_appears_later_is_found_at_once(void **state)
+{
+    (void)state;
+    start_text_server(REPLY("ok"));
+    answer_for_app = NULL;
+    for (unsigned i = 0; i < 3; i++)
+        get_app(server.port, HTTPC_RESOLVE);
+    answer_for_app = "127.0.0.1";
+    get_app(server.port, HTTPC_OK);
+    end_server();
+}
+
 static void slow_resolver_holds_up_nothing(void **state)
 {
     (void)state;
@@ -1531,6 +1545,7 @@ int main(void)
         TEST(localhost_is_127_0_0_1_then_ipv6),
         TEST(answers_are_kept_until_connecting_fails),
         TEST(unknown_name_is_named),
+        TEST(name_that_appears_later_is_found_at_once),
         TEST(slow_resolver_holds_up_nothing),
         TEST(https_is_verified_unless_told_otherwise),
         TEST(broken_handshakes_are_named),

@@ -51,6 +51,14 @@ static void laptop_needs_only_target_collector_and_service(void **state)
     assert_int_equal(120000, options.retry_max_ms);
     assert_int_equal(5000, options.connect_timeout_ms);
     assert_int_equal(30000, options.push_timeout_ms);
+    assert_int_equal(10000, options.scrape_timeout_ms);
+    assert_int_equal(3600000, options.missing_retry_ms);
+    assert_int_equal(60000, options.interval_ms);
+    assert_int_equal(10000, options.sampling);
+    assert_false(options.stop_profiles);
+    assert_null(options.output_dir);
+    assert_null(options.secret_dir);
+    assert_string_equal("http://profefe:10100", options_destination(&options));
     assert_int_equal(0, warnings.count);
     settings_done(&settings);
 }
@@ -127,6 +135,40 @@ static void what_is_missing_is_named_with_flag_variable_and_key(void **state)
     }
 }
 
+static void each_setting_of_the_engine_arrives(void **state)
+{
+    (void)state;
+    static const char *const env[] = {TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_SAMPLING=12.5%", "PROFEFE_AGENT_INTERVAL=90s",
+                                      "PROFEFE_AGENT_STOP_PROFILES=true", "PROFEFE_AGENT_SCRAPE_TIMEOUT=250ms",
+                                      "PROFEFE_AGENT_MISSING_RETRY=30s", "PROFEFE_AGENT_SECRET_DIR=/secret", NULL};
+    static struct options options;
+    struct settings settings;
+    read_env(&settings, env);
+    assert_int_equal(0, options_resolve(&settings, "host", 0, &options, NULL, NULL));
+    assert_int_equal(1250, options.sampling);
+    assert_int_equal(90000, options.interval_ms);
+    assert_true(options.stop_profiles);
+    assert_int_equal(250, options.scrape_timeout_ms);
+    assert_int_equal(30000, options.missing_retry_ms);
+    assert_string_equal("/secret", options.secret_dir);
+    settings_done(&settings);
+}
+
+static void output_directory_takes_the_place_of_the_collector(void **state)
+{
+    (void)state;
+    static const char *const env[] = {TARGET, SERVICE, "PROFEFE_AGENT_OUTPUT_DIR=/profiles", NULL};
+    static struct options options;
+    struct settings settings;
+    struct err err = err_untouched;
+    read_env(&settings, env);
+    expect_success("output-dir", options_resolve(&settings, "host", 0, &options, NULL, &err), &err);
+    assert_null(options.collector);
+    assert_string_equal("/profiles", options.output_dir);
+    assert_string_equal("/profiles", options_destination(&options));
+    settings_done(&settings);
+}
+
 static void contradictions_are_errors(void **state)
 {
     (void)state;
@@ -135,6 +177,8 @@ static void contradictions_are_errors(void **state)
         const char *words;
     } rows[] = {
         {{TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_RETRY_MIN=5m"}, "retry-min: expected at most retry-max (2m), got 5m"},
+        {{TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_OUTPUT_DIR=/profiles"},
+         "expected either collector or output-dir, got both: http://profefe:10100 and /profiles"},
         {{TARGET, COLLECTOR, SERVICE, "NODE_NAME=a,b"}, "labels: node-name: expected a label value"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -274,6 +318,8 @@ int main(void)
         cmocka_unit_test(pod_has_identity_labels_before_its_own),
         cmocka_unit_test(seed_is_uid_else_pod_else_host),
         cmocka_unit_test(what_is_missing_is_named_with_flag_variable_and_key),
+        cmocka_unit_test(each_setting_of_the_engine_arrives),
+        cmocka_unit_test(output_directory_takes_the_place_of_the_collector),
         cmocka_unit_test(contradictions_are_errors),
         cmocka_unit_test(grace_bounds_the_flush_and_the_cpu_profile),
         cmocka_unit_test(spool_in_memory_takes_at_most_half_of_the_limit),

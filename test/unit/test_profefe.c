@@ -307,9 +307,24 @@ static void each_answer_has_its_meaning(void **state)
     }
 }
 
+static void a_list_is_asked_for_by_service_type_and_second(void **state)
+{
+    (void)state;
+    static const struct labels labels = {.count = 1, .items = {{"pod", "web-1"}}};
+    const struct profefe_upload upload = {.collector = "http://h:1/base//", .service = "a b", .type = "cpu", .instance_id = "i",
+                                          .created_at_ms = INT64_C(1795366019999), .labels = &labels};
+    struct buf url;
+    buf_init(&url, PROFEFE_URL_MAX);
+    profefe_list_url(&url, &upload);
+    expect_text("list", "http://h:1/base/api/0/profiles?service=a%20b&type=cpu&from=2026-11-22T16%3A46%3A59"
+                        "&to=2026-11-22T16%3A47%3A00&limit=1000", buf_text(&url));
+    buf_done(&url);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_is_asked_for_by_service_type_and_second),
         cmocka_unit_test(upload_url_has_all_parameters),
         cmocka_unit_test(labels_of_the_profile_follow_those_of_all),
         cmocka_unit_test(label_values_survive_the_way_profefe_reads_them),

@@ -27,11 +27,16 @@ static void url_of_each_type(void **state)
         {PROFILE_MUTEX, "mutex", 0, "http://h:1/debug/pprof/mutex"},
         {PROFILE_THREADCREATE, "threadcreate", 0, "http://h:1/debug/pprof/threadcreate"},
         {PROFILE_ALLOCS, "allocs", 0, "http://h:1/debug/pprof/allocs"},
-        {PROFILE_TRACE, "trace", 1500, "http://h:1/debug/pprof/trace?seconds=1.500"},
-        {PROFILE_TRACE, "trace", 100, "http://h:1/debug/pprof/trace?seconds=0.100"},
+        {PROFILE_TRACE, "trace", 1500, "http://h:1/debug/pprof/trace?seconds=1.5"},
+        {PROFILE_TRACE, "trace", 100, "http://h:1/debug/pprof/trace?seconds=0.1"},
+        {PROFILE_TRACE, "trace", 12345, "http://h:1/debug/pprof/trace?seconds=12.345"},
+        {PROFILE_TRACE, "trace", 1020, "http://h:1/debug/pprof/trace?seconds=1.02"},
         {PROFILE_TRACE, "trace", 2000, "http://h:1/debug/pprof/trace?seconds=2"},
         {PROFILE_OTHER, "other/wall", 0, "http://h:1/debug/pprof/wall"},
-        {PROFILE_OTHER, "other/a/b.c", 500, "http://h:1/debug/pprof/a/b.c?seconds=0.500"},
+        {PROFILE_OTHER, "other/wall", 10000, "http://h:1/debug/pprof/wall?seconds=10"},
+        {PROFILE_OTHER, "other/-._~!$&'()*+;@", 0, "http://h:1/debug/pprof/-._~!$&'()*+;@"},
+        {PROFILE_OTHER, "other/\xc3\xbc\"<>[]\\^`{|}", 0, "http://h:1/debug/pprof/%C3%BC%22%3C%3E%5B%5D%5C%5E%60%7B%7C%7D"},
+        {PROFILE_OTHER, "other/a/b.c", 500, "http://h:1/debug/pprof/a/b.c?seconds=0.5"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct profile_type type = {.kind = rows[i].kind};
@@ -52,7 +57,7 @@ static void longest_url_fits_and_a_longer_one_is_an_error(void **state)
     struct buf url;
     memset(base, 'b', sizeof(base) - 1);
     base[sizeof(base) - 1] = '\0';
-    memset(type.name, 'n', TYPE_NAME_MAX);
+    memset(type.name, '\\', TYPE_NAME_MAX);
     memcpy(type.name, "other/", 6);
     buf_init(&url, SCRAPE_URL_MAX);
     assert_int_equal(0, scrape_url(&url, base, &type, 299999));
@@ -219,6 +224,7 @@ struct bench {
     struct scrape *scrape;
     struct scrape_report report;
     unsigned done;
+    int64_t timeout_ms;
     /* the app */
     int listening;
     uint16_t port;
@@ -236,6 +242,7 @@ static int setup(void **state)
     struct err err;
     assert_non_null(bench);
     *state = bench;
+    bench->timeout_ms = 10000;
     bench->listening = peer_listen(&bench->port);
     snprintf(bench->base, sizeof(bench->base), "http://127.0.0.1:%u/debug/pprof", bench->port);
     if (bench->listening < 0 || loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &bench->httpc, &err) < 0 ||
@@ -268,7 +275,7 @@ static void on_done(void *ctx, const struct scrape_report *report)
 static int start_fetch(struct bench *bench, const struct profile_type *type, struct err *err)
 {
     const struct scrape_request request = {.base_url = bench->base, .target_name = "api", .type = type,
-                                           .seconds_ms = type->seconds_ms, .connect_timeout_ms = 2000,
+                                           .seconds_ms = type->seconds_ms, .connect_timeout_ms = 2000, .timeout_ms = bench->timeout_ms,
                                            .body_max = SPOOL_BUDGET_MIN};
     return scrape_start(bench->httpc, bench->spool, &request, on_done, bench, &bench->scrape, err);
 }
@@ -387,6 +394,117 @@ static void cpu_asks_for_its_seconds(void **state)
     bench->head = "HTTP/1.1 500 Internal Server Error\r\nX-Go-Pprof: 1\r\nConnection: close\r\n\r\nCould not enable CPU profiling: x\n";
     assert_int_equal(SCRAPE_BUSY, fetch(bench, &cpu)->result);
     expect_contains("request", bench->request, "GET /debug/pprof/profile?seconds=1 HTTP/1.1\r\n");
+}
+
+/* ---- traces ---- */
+
+static const struct profile_type trace = {.kind = PROFILE_TRACE, .name = "trace", .seconds_ms = 500};
+#define TRACE_HEADER "go 1.22 trace\0\0\0"
+
+static void trace_is_kept_as_it_came(void **state)
+{
+    struct bench *bench = *state;
+    static const char body[] = TRACE_HEADER "\1\2\3 whatever a later version writes";
+    struct spool_item item;
+    char back[sizeof(body)];
+    int64_t before = loop_wall_ms();
+    bench->head = GOOD_HEAD;
+    bench->body = body;
+    bench->body_len = sizeof(body) - 1;
+    const struct scrape_report *report = fetch(bench, &trace);
+    expect_text("words", "", report->words);
+    assert_int_equal(SCRAPE_OK, report->result);
+    expect_contains("request", bench->request, "GET /debug/pprof/trace?seconds=0.5 HTTP/1.1\r\n");
+    assert_int_equal(0, spool_next(bench->spool, 0, &item));
+    assert_string_equal("trace", item.meta.type);
+    assert_in_range(item.meta.time_ms, before, loop_wall_ms());
+    assert_int_equal(sizeof(body) - 1, spool_read(bench->spool, item.id, 0, back, sizeof(back)));
+    assert_memory_equal(body, back, sizeof(body) - 1);
+}
+
+static void what_is_no_trace_is_named(void **state)
+{
+    struct bench *bench = *state;
+    static const struct {
+        const char *head, *body;
+        size_t len;
+        enum scrape_result expected;
+    } rows[] = {
+        {GOOD_HEAD, "<html><body>sign in</body></html>", 33, SCRAPE_TEXT},
+        {GOOD_HEAD, "\x1f\x8b\x08 a heap profile perhaps", 27, SCRAPE_MALFORMED},
+        {GOOD_HEAD, TRACE_HEADER, 16, SCRAPE_TRUNCATED},
+        {GOOD_HEAD, "", 0, SCRAPE_TRUNCATED},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", TRACE_HEADER "x", 17, SCRAPE_TRUNCATED},
+        {"HTTP/1.1 500 Internal Server Error\r\nX-Go-Pprof: 1\r\nConnection: close\r\n\r\n",
+         "Could not enable tracing: execution tracer already enabled\n", 59, SCRAPE_BUSY},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct spool_item item;
+        bench->head = rows[i].head;
+        bench->body = rows[i].body;
+        bench->body_len = rows[i].len;
+        const struct scrape_report *report = fetch(bench, &trace);
+        if (report->result != rows[i].expected)
+            fail_msg("row %zu: expected %s, got %s (%s)", i, scrape_result_names[rows[i].expected],
+                     scrape_result_names[report->result], report->words);
+        assert_int_equal(-ENOENT, spool_next(bench->spool, 0, &item));
+    }
+}
+
+static void trace_is_no_heap_profile(void **state)
+{
+    struct bench *bench = *state;
+    static const char body[] = TRACE_HEADER "\1\2\3";
+    bench->head = GOOD_HEAD;
+    bench->body = body;
+    bench->body_len = sizeof(body) - 1;
+    assert_int_equal(SCRAPE_MALFORMED, fetch(bench, &heap)->result);
+}
+
+/* An app under load traces a hundred MB: cut at the spool's ceiling, counted there, and nothing is kept. */
+static void trace_over_the_ceiling_is_too_big(void **state)
+{
+    struct bench *bench = *state;
+    struct spool_item item;
+    size_t len = 2 * SPOOL_BUDGET_MIN;
+    char *body = malloc(len);
+    assert_non_null(body);
+    memset(body, 7, len);
+    memcpy(body, TRACE_HEADER, 16);
+    bench->head = GOOD_HEAD;
+    bench->body = body;
+    bench->body_len = len;
+    assert_int_equal(SCRAPE_TOO_BIG, fetch(bench, &trace)->result);
+    assert_int_equal(-ENOENT, spool_next(bench->spool, 0, &item));
+    assert_int_equal(0, spool_get_stats(bench->spool)->bytes);
+    free(body);
+}
+
+/* ---- time ---- */
+
+static void wait_for_the_client(void *ctx)
+{
+    struct bench *bench = ctx;
+    int fd = accept(bench->listening, NULL, NULL);
+    if (fd < 0)
+        return;
+    peer_drain(fd);
+    close(fd);
+}
+
+/* SECONDS count on top: a CPU profile sends nothing until it ends. */
+static void timeout_is_the_one_asked_for_beyond_seconds(void **state)
+{
+    struct bench *bench = *state;
+    struct peer peer;
+    struct err err = {0};
+    bench->timeout_ms = 100;
+    peer_start(&peer, wait_for_the_client, bench);
+    assert_int_equal(0, start_fetch(bench, &cpu, &err));
+    assert_int_equal(0, loop_run(bench->loop, &err));
+    peer_join(&peer);
+    assert_int_equal(SCRAPE_TIMEOUT, bench->report.result);
+    assert_true(bench->report.elapsed_ms >= 1100 && bench->report.elapsed_ms < 9000);
 }
 
 static void bad_answers_leave_nothing_in_the_spool(void **state)
@@ -531,6 +649,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_profile_is_in_the_spool_with_type_and_target, setup, teardown),
         cmocka_unit_test_setup_teardown(profiles_own_time_counts_when_it_is_near, setup, teardown),
         cmocka_unit_test_setup_teardown(cpu_asks_for_its_seconds, setup, teardown),
+        cmocka_unit_test_setup_teardown(trace_is_kept_as_it_came, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_trace_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(trace_is_no_heap_profile, setup, teardown),
+        cmocka_unit_test_setup_teardown(trace_over_the_ceiling_is_too_big, setup, teardown),
+        cmocka_unit_test_setup_teardown(timeout_is_the_one_asked_for_beyond_seconds, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_answers_leave_nothing_in_the_spool, setup, teardown),
         cmocka_unit_test_setup_teardown(endless_body_is_too_big, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_listening_is_refused, setup, teardown),

@@ -801,6 +801,93 @@ static void spool_agrees_with_a_model(void **state)
 #define ON(store, test) {#test " (" store ")", test, setup, teardown, (void *)(uintptr_t)store}
 #define ON_BOTH(test) ON("memory", test), ON("disk", test)
 
+struct losses {
+    struct spool *spool;
+    unsigned count;
+    uint64_t ids[16];
+    enum spool_drop reasons[16];
+};
+
+/* What is told of is counted and gone already. */
+static void on_lost(void *ctx, uint64_t id, enum spool_drop reason)
+{
+    struct losses *losses = ctx;
+    char byte;
+    assert_true(losses->count < 16);
+    assert_int_equal(spool_read(losses->spool, id, 0, &byte, 1), -ESTALE);
+    assert_true(spool_get_stats(losses->spool)->dropped[reason] > 0);
+    losses->ids[losses->count] = id;
+    losses->reasons[losses->count++] = reason;
+}
+
+static void spool_tells_of_each_profile_it_drops(void **state)
+{
+    struct bench *bench = *state;
+    struct spool *spool = must_open(bench, SPOOL_BUDGET_MIN);
+    struct losses losses = {.spool = spool};
+    spool_on_lost(spool, on_lost, &losses);
+    uint64_t first = must_put(spool, 1, SPOOL_BUDGET_MIN / 16 * 5);
+    uint64_t second = must_put(spool, 2, SPOOL_BUDGET_MIN / 16 * 5);
+    uint64_t third = must_put(spool, 3, SPOOL_BUDGET_MIN / 16 * 5);
+    uint64_t fourth = must_put(spool, 4, SPOOL_BUDGET_MIN / 2 - 8192);
+    assert_int_equal(losses.count, 2);
+    assert_int_equal(losses.ids[0], first);
+    assert_int_equal(losses.ids[1], second);
+    assert_int_equal(losses.reasons[0], SPOOL_DROP_EVICTED);
+    assert_int_equal(spool_remove(spool, third), 0); /* by our own hand: not told */
+    assert_int_equal(spool_begin(spool, &(struct spool_meta){.type = "cpu"}, NULL), 0);
+    spool_abort(spool);
+    assert_int_equal(losses.count, 2);
+    assert_int_equal(spool_expire(spool, INT64_MAX), 1);
+    assert_int_equal(losses.count, 3);
+    assert_int_equal(losses.ids[2], fourth);
+    assert_int_equal(losses.reasons[2], SPOOL_DROP_OLD);
+    spool_on_lost(spool, NULL, NULL);
+    must_put(spool, 5, 10);
+    spool_expire(spool, INT64_MAX);
+    assert_int_equal(losses.count, 3);
+}
+
+/* The one that is being sent may arrive although it was evicted: then it was no loss. */
+static void spool_counts_what_is_on_hold_at_the_end(void **state)
+{
+    struct bench *bench = *state;
+    struct spool *spool = must_open(bench, SPOOL_BUDGET_MIN);
+    const struct spool_stats *stats = spool_get_stats(spool);
+    struct losses losses = {.spool = spool};
+    spool_on_lost(spool, on_lost, &losses);
+    assert_false(spool_end_hold(spool, false)); /* none is */
+    uint64_t id = must_put(spool, 1, 100);
+    spool_hold(spool, id);
+    assert_true(spool_end_hold(spool, false)); /* it waits on */
+    for (unsigned arrived = 0; arrived < 2; arrived++) {
+        id = must_put(spool, 1, 100);
+        uint64_t before = stats->dropped[SPOOL_DROP_OLD];
+        spool_hold(spool, id);
+        unsigned others = spool_expire(spool, INT64_MAX) - 1;
+        assert_int_equal(stats->dropped[SPOOL_DROP_OLD], before + others);
+        assert_int_equal(stats->held_lost, 1);
+        assert_int_equal(losses.count, 1); /* the first of all */
+        assert_false(spool_end_hold(spool, arrived));
+        assert_int_equal(stats->dropped[SPOOL_DROP_OLD], before + others + (arrived ? 0 : 1));
+        assert_int_equal(stats->held_lost, 0);
+        assert_false(spool_end_hold(spool, arrived));
+        assert_int_equal(stats->dropped[SPOOL_DROP_OLD], before + others + (arrived ? 0 : 1));
+    }
+    id = must_put(spool, 1, 100);
+    spool_hold(spool, id);
+    assert_int_equal(spool_remove(spool, id), 0); /* by our own hand: no loss */
+    assert_int_equal(stats->held_lost, 0);
+    assert_false(spool_end_hold(spool, false));
+    assert_int_equal(losses.count, 1);
+    id = must_put(spool, 1, 100);
+    spool_hold(spool, id);
+    spool_expire(spool, INT64_MAX);
+    uint64_t before = stats->dropped[SPOOL_DROP_OLD];
+    spool_hold(spool, must_put(spool, 2, 100)); /* the next one ends the account of the one before */
+    assert_int_equal(stats->dropped[SPOOL_DROP_OLD], before + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -814,6 +901,8 @@ int main(void)
         ON_BOTH(spool_bounds_its_index),
         ON_BOTH(spool_keeps_as_many_kinds_as_items),
         ON_BOTH(spool_expires_by_time_not_by_order),
+        ON_BOTH(spool_tells_of_each_profile_it_drops),
+        ON_BOTH(spool_counts_what_is_on_hold_at_the_end),
         cmocka_unit_test(spool_names_its_drops),
         ON_BOTH(spool_survives_each_failed_allocation),
         ON_BOTH(spool_survives_each_failed_write),

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "agent/status.h"
+#include "agent/status_json.h"
 #include "alloc_fail.h"
 #include "common/settings.h"
 #include "common/version.h"
@@ -61,6 +62,13 @@ enum {
 
 static const int64_t wall_ms = INT64_C(1795366000000); /* 2026-11-22T16:46:40Z */
 
+static void make_plan(int64_t now_ms)
+{
+    const struct plan_options plan = {.targets = now.options.targets.count, .types = &now.options.types, .seed = "uid",
+                                      .interval_ms = MINUTE, .sampling = PLAN_SAMPLING_ALL};
+    plan_init_once(&now.plan, &plan, now_ms);
+}
+
 /* A healthy agent that has just started, with these targets and types. */
 static void make_state(const char *targets, const char *types)
 {
@@ -72,7 +80,7 @@ static void make_state(const char *targets, const char *types)
     now.options.collector = "http://profefe:10100";
     now.options.service = "web";
     strcpy(now.options.instance, "web-1");
-    plan_init_once(&now.plan, now.options.targets.count, &now.options.types, NOW + 5 * SECOND);
+    make_plan(NOW + 5 * SECOND);
     now.spool.budget_bytes = SPOOL_BUDGET_DEFAULT;
 }
 
@@ -133,7 +141,7 @@ static void bad_settings_are_told_one_a_line(void **state)
     warnings_add(&now.problems, "collector is not set\nreally");
     expect_healthz("idle", 500, "setting: PROFEFE_AGENT_INTERVAL: expected a duration\nsetting: collector is not set\\x0areally\n");
     warnings_clear(&now.problems);
-    warnings_add(&now.warnings, "types: trace is not built yet");
+    warnings_add(&now.warnings, "types: heap takes no SECONDS");
     expect_healthz("tolerated", 200, "ok\n");
 }
 
@@ -252,13 +260,14 @@ static void status_of_a_working_agent_with_two_targets(void **state)
     fail_job(2, SCRAPE_BUSY, 0, 0, "somebody else is profiling the app: \"x\"");
     now.spool.items = 3;
     now.spool.bytes = 12288;
-    now.push.results[PUSH_STORED] = 41;
+    now.push.results[PUSH_STORED] = 40;
+    now.push.results[PUSH_FOUND] = 1;
     now.push.last_stored_wall_ms = wall_ms - 1000;
     now.push.failures = 2;
     strcpy(now.push.last_error, "refused: Connection refused");
-    warnings_add(&now.warnings, "types: trace is not built yet and is left out");
+    warnings_add(&now.warnings, "types: =SECONDS on heap is ignored");
     expect_status("working",
-                  "warning: types: trace is not built yet and is left out\n"
+                  "warning: types: =SECONDS on heap is ignored\n"
                   "service web, instance web-1\n"
                   "labels team=shop,tier=web\n"
                   "target api http://h:1/x\n"
@@ -273,6 +282,130 @@ static void status_of_a_working_agent_with_two_targets(void **state)
                   "collector http://profefe:10100, last stored 2026-11-22T16:46:39Z, 41 stored in all\n"
                   "  failing, 2 in a row\n"
                   "  last error: refused: Connection refused\n");
+}
+
+/* Somebody else holds the profiler: the pod is not ill, but its owner can see since when nothing came. */
+static void profiles_that_do_not_come_for_an_every_are_told(void **state)
+{
+    (void)state;
+    make_state("http://h", "cpu");
+    fail_job(0, SCRAPE_BUSY, 0, 0, "somebody else is profiling the app: \"x\"");
+    now.jobs[0].without_since_ms = NOW - MINUTE + 1;
+    expect_healthz("busy", 200, "ok\n");
+    static const char start[] = "service web, instance web-1\nlabels team=shop,tier=web\ntarget http://h\n"
+                                "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
+                                "               last run: busy: somebody else is profiling the app: \"x\"\n";
+    static const char end[] = "spool 0 profiles, 0 of 8388608 bytes\n"
+                              "collector http://profefe:10100, last stored never, 0 stored in all\n";
+    char whole[4096];
+    snprintf(whole, sizeof(whole), "%s%s", start, end);
+    expect_status("less than an EVERY", whole);
+    now.jobs[0].without_since_ms = NOW - 3 * MINUTE;
+    snprintf(whole, sizeof(whole), "%s               no profile for 180s\n%s", start, end);
+    expect_status("three EVERYs", whole);
+    expect_healthz("still busy", 200, "ok\n");
+}
+
+static void output_directory_is_named_in_place_of_a_collector(void **state)
+{
+    (void)state;
+    make_state("http://h", "heap");
+    now.options.collector = NULL;
+    now.options.output_dir = "/profiles";
+    now.push.failures = 3;
+    now.push.failing_since_ms = NOW - 3 * MINUTE;
+    now.spool.dropped[SPOOL_DROP_EVICTED] = 4;
+    now.push.dropped[PUSH_DROP_REFUSED] = 1;
+    strcpy(now.push.last_error, "No space left on device");
+    expect_healthz("full", 500, "output-dir /profiles: failing for 180s: No space left on device\n");
+    expect_status("full", "service web, instance web-1\nlabels team=shop,tier=web\ntarget http://h\n"
+                          "  heap         every 5m, last taken never, next in 5s\n"
+                          "spool 0 profiles, 0 of 8388608 bytes\n"
+                          "output-dir /profiles, last stored never, 0 stored in all\n"
+                          "  failing, 3 in a row\n"
+                          "  last error: No space left on device\n"
+                          "dropped 5 profiles since the start: spool-full 4 refused 1\n");
+}
+
+/* ---- /status as JSON ---- */
+
+static void expect_json(const char *row, const char *expected)
+{
+    struct status_view seen = view();
+    struct buf body;
+    char whole[8192];
+    buf_init(&body, STATUS_PAGE_MAX);
+    status_json_write(&body, &seen);
+    assert_int_equal(0, buf_error(&body));
+    snprintf(whole, sizeof(whole), "{\"version\":\"%s\",\"started\":\"2026-11-22T15:16:40Z\",%s}\n", version_text(), expected);
+    expect_text(row, whole, buf_text(&body));
+    buf_done(&body);
+}
+
+static void json_of_a_working_agent(void **state)
+{
+    (void)state;
+    make_state("api=http://h:1/x,worker=http://h:2/x", "cpu,block:90s");
+    now.running = &now.plan.jobs[0];
+    now.jobs[0].ran = true;
+    now.jobs[0].results[SCRAPE_OK] = 40;
+    now.jobs[0].last_ok_wall_ms = wall_ms - 60000;
+    fail_job(1, SCRAPE_EMPTY, 0, 0, "no samples; did the app call runtime.SetBlockProfileRate?");
+    now.jobs[1].results[SCRAPE_EMPTY] = 2;
+    fail_job(2, SCRAPE_TEXT, 3, NOW - MINUTE, "text, not a profile: \"<b>\xff\\x1b\"\x1b");
+    now.jobs[2].without_since_ms = NOW - MINUTE;
+    now.plan.jobs[3].due_ms = NOW - SECOND;
+    now.options.spool_dir = "/spool";
+    now.spool.items = 3;
+    now.spool.taken = 44;
+    now.spool.bytes = 12288;
+    now.spool.dropped[SPOOL_DROP_OLD] = 1;
+    now.push.results[PUSH_STORED] = 41;
+    now.push.results[PUSH_NETWORK] = 2;
+    now.push.stored_bytes = 4711;
+    now.push.last_stored_wall_ms = wall_ms - 1000;
+    now.push.failures = 2;
+    now.push.failing_since_ms = NOW - 1500;
+    strcpy(now.push.last_error, "refused: Connection refused");
+    warnings_add(&now.warnings, "types: x");
+    struct status_drops drops;
+    status_count_drops(&drops, &now.spool, &now.push);
+    char dropped[1024] = "";
+    for (unsigned i = 0; i < drops.count; i++)
+        snprintf(dropped + strlen(dropped), sizeof(dropped) - strlen(dropped), "%s\"%s\":%llu", i > 0 ? "," : "",
+                 drops.items[i].reason, (unsigned long long)drops.items[i].profiles);
+    expect_contains("drops", dropped, "\"too-old\":1");
+    char expected[6000];
+    snprintf(expected, sizeof(expected),
+             "\"idle\":false,\"problems\":[],\"warnings\":[\"types: x\"],"
+             "\"service\":\"web\",\"instance\":\"web-1\",\"labels\":{\"team\":\"shop\",\"tier\":\"web\"},"
+             "\"collector\":\"http://profefe:10100\",\"targets\":["
+             "{\"name\":\"api\",\"url\":\"http://h:1/x\",\"types\":["
+             "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":\"2026-11-22T16:45:40Z\",\"last_result\":\"ok\","
+             "\"last_error\":null,\"none_since\":null,\"failures\":0,\"results\":{\"ok\":40},\"running\":true,\"next_seconds\":5},"
+             "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":\"empty\",\"last_error\":"
+             "\"no samples; did the app call runtime.SetBlockProfileRate?\",\"none_since\":null,\"failures\":0,\"results\":{\"empty\":2},"
+             "\"running\":false,\"next_seconds\":5}]},"
+             "{\"name\":\"worker\",\"url\":\"http://h:2/x\",\"types\":["
+             "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":null,\"last_result\":\"text\",\"last_error\":"
+             "\"text, not a profile: \\\"<b>\xEF\xBF\xBD\\\\x1b\\\"\\u001b\",\"none_since\":\"2026-11-22T16:45:40Z\",\"failures\":3,"
+             "\"results\":{\"text\":3},\"running\":false,\"next_seconds\":5},"
+             "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":null,\"last_error\":null,"
+             "\"none_since\":null,\"failures\":0,\"results\":{},\"running\":false,\"next_seconds\":0}]}],"
+             "\"spool\":{\"directory\":\"/spool\",\"profiles\":3,\"bytes\":12288,\"limit_bytes\":8388608,\"taken\":44,\"dropped\":{%s}},"
+             "\"push\":{\"results\":{\"stored\":41,\"network\":2},\"stored_bytes\":4711,\"last_stored\":\"2026-11-22T16:46:39Z\","
+             "\"failures\":2,\"failing_since\":\"2026-11-22T16:46:38Z\",\"last_error\":\"refused: Connection refused\"}",
+             dropped);
+    expect_json("working", expected);
+}
+
+static void json_of_an_idle_agent(void **state)
+{
+    (void)state;
+    make_state("http://h", "cpu");
+    now.idle = true;
+    warnings_add(&now.problems, "collector \"x\" is\nwrong");
+    expect_json("idle", "\"idle\":true,\"problems\":[\"collector \\\"x\\\" is\\\\x0awrong\"],\"warnings\":[]");
 }
 
 static void status_of_an_idle_agent(void **state)
@@ -398,12 +531,14 @@ static void metrics_of_a_working_agent(void **state)
         "\nprofefe_agent_last_scrape_timestamp_seconds{target=\"worker\",type=\"cpu\"} 0\n",
         "\nprofefe_agent_pushes_total{result=\"stored\"} 5\n",
         "\nprofefe_agent_pushes_total{result=\"unsure\"} 1\n",
+        "\nprofefe_agent_pushes_total{result=\"found\"} 2\n",
         "\nprofefe_agent_pushed_bytes_total 4711\n",
         "\nprofefe_agent_spool_bytes 12288\n",
         "\nprofefe_agent_spool_limit_bytes 8388608\n",
         "\nprofefe_agent_spool_profiles 3\n",
         "\nprofefe_agent_dropped_profiles_total{reason=\"spool-full\"} 9\n",
         "\nprofefe_agent_dropped_profiles_total{reason=\"blocked\"} 8\n",
+        "\nprofefe_agent_taken_profiles_total 27\n",
         NULL,
     };
     make_state("api=http://h:1/x,worker=http://h:2/x", "cpu,heap");
@@ -413,9 +548,12 @@ static void metrics_of_a_working_agent(void **state)
     now.jobs[0].last_ok_wall_ms = wall_ms - 1;
     now.push.results[PUSH_STORED] = 5;
     now.push.results[PUSH_UNSURE] = 1;
+    now.push.results[PUSH_FOUND] = 2;
     now.push.stored_bytes = 4711;
     now.push.dropped[PUSH_DROP_BLOCKED] = 8;
-    now.spool.items = 3;
+    now.spool.items = 2;
+    now.spool.held_lost = 1;
+    now.spool.taken = 27;
     now.spool.bytes = 12288;
     now.spool.dropped[SPOOL_DROP_EVICTED] = 9;
     expect_metrics(parts);
@@ -437,7 +575,7 @@ static void make_largest(void)
         *type = (struct profile_type){.kind = PROFILE_OTHER, .every_ms = 86399999, .seconds_ms = 299999};
         memset(type->name, 'A' + (int)i, TYPE_NAME_MAX);
     }
-    plan_init_once(&now.plan, TARGETS_MAX, &now.options.types, INT64_MAX);
+    make_plan(INT64_MAX);
     for (unsigned i = 0; i < PLAN_JOBS_MAX; i++) {
         fail_job(i, SCRAPE_TRUNCATED, UINT32_MAX, 1, "");
         memset(now.jobs[i].words, 'w', GATHER_WORDS_MAX - 1);
@@ -471,6 +609,11 @@ static void largest_pages_fit(void **state)
     status_write_metrics(&page, &seen);
     assert_int_equal(0, buf_error(&page));
     assert_in_range(check_page(page.data), TYPES_MAX * SCRAPE_RESULT_COUNT + PLAN_JOBS_MAX, 2000);
+    buf_clear(&page);
+    for (unsigned i = 0; i < PLAN_JOBS_MAX; i++)
+        memset(now.jobs[i].words, '\\', GATHER_WORDS_MAX - 1); /* as escaped bytes of an app's words */
+    status_json_write(&page, &seen);
+    assert_int_equal(0, buf_error(&page));
     buf_done(&page);
 }
 
@@ -479,13 +622,15 @@ static int pages_attempt(void *ctx)
     (void)ctx;
     struct status_view seen = view();
     int rc = 0;
-    for (int page = 0; page < 3; page++) {
+    for (int page = 0; page < 4; page++) {
         struct buf body;
         buf_init(&body, STATUS_PAGE_MAX);
         if (page == 0)
             status_write_healthz(&body, &seen);
         else if (page == 1)
             status_write_text(&body, &seen);
+        else if (page == 2)
+            status_json_write(&body, &seen);
         else
             status_write_metrics(&body, &seen);
         rc = rc == 0 ? buf_error(&body) : rc;
@@ -514,6 +659,10 @@ int main(void)
         cmocka_unit_test(status_of_a_new_agent),
         cmocka_unit_test(status_of_a_working_agent_with_two_targets),
         cmocka_unit_test(status_of_an_idle_agent),
+        cmocka_unit_test(profiles_that_do_not_come_for_an_every_are_told),
+        cmocka_unit_test(output_directory_is_named_in_place_of_a_collector),
+        cmocka_unit_test(json_of_a_working_agent),
+        cmocka_unit_test(json_of_an_idle_agent),
         cmocka_unit_test(metrics_of_an_idle_agent),
         cmocka_unit_test(metrics_of_a_working_agent),
         cmocka_unit_test(largest_pages_fit),

@@ -1,0 +1,142 @@
+#include "agent/status_json.h"
+
+#include "agent/json_text.h"
+#include "common/version.h"
+
+/* A monotonic time of the view as Unix time; 0 stays "never". */
+static int64_t to_wall(const struct status_view *view, int64_t monotonic_ms)
+{
+    return monotonic_ms != 0 ? view->wall_ms - (view->now_ms - monotonic_ms) : 0;
+}
+
+static const char *or_null(const char *words)
+{
+    return words[0] != '\0' ? words : NULL;
+}
+
+static void put_list(struct json_text *json, const char *key, const struct warnings *list)
+{
+    json_text_open(json, key, '[');
+    for (unsigned i = 0; i < warnings_shown(list); i++)
+        json_text_string(json, NULL, warnings_text(list, i));
+    json_text_close(json, ']');
+}
+
+static void put_head(struct json_text *json, const struct status_view *view)
+{
+    json_text_string(json, "version", version_text());
+    json_text_time(json, "started", view->started_wall_ms);
+    json_text_bool(json, "idle", view->problems->count > 0);
+    put_list(json, "problems", view->problems);
+    put_list(json, "warnings", view->warnings);
+}
+
+static void put_identity(struct json_text *json, const struct options *options)
+{
+    json_text_string(json, "service", options->service);
+    json_text_string(json, "instance", options->instance);
+    json_text_open(json, "labels", '{');
+    for (unsigned i = 0; i < options->labels.count; i++)
+        json_text_string(json, options->labels.items[i].key, options->labels.items[i].value);
+    json_text_close(json, '}');
+    if (options->output_dir != NULL)
+        json_text_string(json, "output_dir", options->output_dir);
+    else
+        json_text_string(json, "collector", options->collector);
+}
+
+static void put_counts(struct json_text *json, const char *key, const uint64_t *counts, const char *const *names,
+                       unsigned count)
+{
+    json_text_open(json, key, '{');
+    for (unsigned r = 0; r < count; r++) {
+        if (counts[r] > 0)
+            json_text_number(json, names[r], counts[r]);
+    }
+    json_text_close(json, '}');
+}
+
+static void put_job(struct json_text *json, const struct status_view *view, const struct plan_job *job,
+                    const struct gather_job *state)
+{
+    json_text_open(json, NULL, '{');
+    json_text_string(json, "type", job->type->name);
+    json_text_seconds(json, "every_seconds", job->type->every_ms);
+    if (job->seconds_ms > 0)
+        json_text_seconds(json, "seconds", job->seconds_ms);
+    json_text_time(json, "last_success", state->last_ok_wall_ms);
+    json_text_string(json, "last_result", state->ran ? scrape_result_names[state->last] : NULL);
+    json_text_string(json, "last_error", or_null(state->words));
+    json_text_time(json, "none_since", to_wall(view, state->without_since_ms));
+    json_text_number(json, "failures", state->failures);
+    put_counts(json, "results", state->results, scrape_result_names, SCRAPE_RESULT_COUNT);
+    json_text_bool(json, "running", gather_running(view->gather) == job);
+    json_text_seconds(json, "next_seconds", job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0);
+    json_text_close(json, '}');
+}
+
+static void put_target(struct json_text *json, const struct status_view *view, unsigned t)
+{
+    const struct gather_job *state;
+    const struct plan_job *job;
+    json_text_open(json, NULL, '{');
+    json_text_string(json, "name", view->options->targets.items[t].name);
+    json_text_string(json, "url", view->options->targets.items[t].url);
+    json_text_open(json, "types", '[');
+    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
+        if (job->target == t)
+            put_job(json, view, job, state);
+    }
+    json_text_close(json, ']');
+    json_text_close(json, '}');
+}
+
+static void put_spool(struct json_text *json, const struct status_view *view)
+{
+    const struct spool_stats *spool = spool_get_stats(view->spool);
+    struct status_drops drops;
+    status_count_drops(&drops, spool, push_get_stats(view->push));
+    json_text_open(json, "spool", '{');
+    json_text_string(json, "directory", view->options->spool_dir);
+    json_text_number(json, "profiles", spool->items + spool->held_lost);
+    json_text_number(json, "bytes", spool->bytes);
+    json_text_number(json, "limit_bytes", spool->budget_bytes);
+    json_text_number(json, "taken", spool->taken);
+    json_text_open(json, "dropped", '{');
+    for (unsigned i = 0; i < drops.count; i++)
+        json_text_number(json, drops.items[i].reason, drops.items[i].profiles);
+    json_text_close(json, '}');
+    json_text_close(json, '}');
+}
+
+static void put_push(struct json_text *json, const struct status_view *view)
+{
+    const struct push_stats *push = push_get_stats(view->push);
+    json_text_open(json, "push", '{');
+    put_counts(json, "results", push->results, push_result_names, PUSH_RESULT_COUNT);
+    json_text_number(json, "stored_bytes", push->stored_bytes);
+    json_text_time(json, "last_stored", push->last_stored_wall_ms);
+    json_text_number(json, "failures", push->failures);
+    json_text_time(json, "failing_since", to_wall(view, push->failing_since_ms));
+    json_text_string(json, "last_error", or_null(push->last_error));
+    json_text_close(json, '}');
+}
+
+void status_json_write(struct buf *out, const struct status_view *view)
+{
+    struct json_text json;
+    json_text_begin(&json, out);
+    json_text_open(&json, NULL, '{');
+    put_head(&json, view);
+    if (view->gather != NULL) {
+        put_identity(&json, view->options);
+        json_text_open(&json, "targets", '[');
+        for (unsigned t = 0; t < view->options->targets.count; t++)
+            put_target(&json, view, t);
+        json_text_close(&json, ']');
+        put_spool(&json, view);
+        put_push(&json, view);
+    }
+    json_text_close(&json, '}');
+    buf_putc(out, '\n');
+}

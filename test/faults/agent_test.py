@@ -11,25 +11,14 @@ import socket
 import threading
 import time
 
-from blackbox import AGENT, APP, Case
+from agent_case import ARRIVE_SECONDS, IDENTITY, REQUEST_SECONDS, START_SECONDS, AgentCase, now
+from blackbox import AGENT, APP
 from children import free_port, wait_until
 
-REQUEST_SECONDS = 5
-# Deadlines, several times what an idle machine takes: the tests share theirs with a build of Kubernetes.
-START_SECONDS = 15
 STAYS_SECONDS = 2
-STOP_SECONDS = 15  # the default stop-deadline is 5 s
-QUICK_STOP_SECONDS = 6  # that of QUICK is 2 s
-ARRIVE_SECONDS = 30
+QUICK_STOP_SECONDS = 6  # the stop-deadline of QUICK is 2 s
 OUTAGE_SECONDS = 6
 TOLD_AT_LEAST = 8  # reasons, before "and N more"
-
-# Quick enough for a test; the agent's own ranges allow it. /healthz turns after three intervals.
-QUICK = {"PROFEFE_AGENT_INTERVAL": "1s", "PROFEFE_AGENT_TYPES": "cpu:3s=1s,heap:1s,goroutine:1s",
-         "PROFEFE_AGENT_CPU_SECONDS": "1", "PROFEFE_AGENT_FIRST_WITHIN": "2s",
-         "PROFEFE_AGENT_RETRY_MIN": "100ms", "PROFEFE_AGENT_RETRY_MAX": "500ms", "PROFEFE_AGENT_STOP_DEADLINE": "2s"}
-IDENTITY = {"POD_NAME": "web-7d4b9c6f58-x2x7k", "POD_NAMESPACE": "shop", "POD_UID": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11",
-            "NODE_NAME": "node1", "POD_IP": "127.0.0.1"}
 
 # Every setting that can be wrong, with a value that is. Text such as the service takes nearly anything.
 BAD_ENV = {
@@ -61,10 +50,6 @@ GARBAGE = {
 }
 
 
-def now():
-    return datetime.datetime.now(datetime.timezone.utc)
-
-
 class RefusingCollector:
     """Answers every POST with profefe's own words for a bad profile."""
 
@@ -94,58 +79,6 @@ class RefusingCollector:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
-
-
-class AgentCase(Case):
-    def setUp(self):
-        super().setUp()
-        self.since = now() - datetime.timedelta(minutes=1)
-
-    def start_agent(self, env, *args, listen=None):
-        """The sidecar with exactly this environment, its own port on loopback."""
-        self.port = free_port() if listen is None else listen
-        own = {"PROFEFE_AGENT_SIDECAR": "1", "PROFEFE_AGENT_LISTEN": f"127.0.0.1:{self.port}"}
-        return self.start("agent", AGENT, *args, env={**own, **env})
-
-    def settings(self, app_url, profefe_url, **more):
-        return {**QUICK, **IDENTITY, "PROFEFE_AGENT_TARGETS": app_url, "PROFEFE_AGENT_COLLECTOR": profefe_url,
-                "PROFEFE_AGENT_SERVICE": "web", **more}
-
-    def get(self, path):
-        """Status and text of the agent's own port."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_SECONDS)
-        try:
-            connection.request("GET", path)
-            reply = connection.getresponse()
-            return reply.status, reply.read().decode()
-        finally:
-            connection.close()
-
-    def wait_for_port(self, agent):
-        agent.wait_for_port(self.port, START_SECONDS)
-
-    def wait_for_health(self, agent, status, *words, seconds=ARRIVE_SECONDS):
-        """Until /healthz says this status and all these words."""
-        def says():
-            agent.must_live()
-            self.health = self.get("/healthz")
-            return self.health[0] == status and all(word in self.health[1] for word in words)
-
-        wait_until(says, seconds, lambda: f"/healthz is {self.health}, expected {status} with {words}; the end of the "
-                                          f"agent's output:\n{agent.log_tail()}")
-
-    def wait_for_profiles(self, profefe, wanted):
-        """Until profefe holds a profile of each type; returns all it holds by then."""
-        def look():
-            found = profefe.profiles("web", self.since)
-            return found if set(wanted) <= {profile["type"] for profile in found} else None
-
-        return wait_until(look, ARRIVE_SECONDS,
-                          lambda: f"after {ARRIVE_SECONDS} s profefe has {profefe.profiles('web', self.since)}, expected "
-                                  f"at least {wanted}")
-
-    def stops(self, agent, seconds=STOP_SECONDS):
-        self.assertEqual(0, agent.stop(seconds), agent.log_tail())
 
 
 class Sidecar(AgentCase):

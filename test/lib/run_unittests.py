@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """run_unittests.py COUNTS FILE...: runs unittest files, a line a test, and writes PASSED FAILED SKIPPED to the file COUNTS.
 
-Exit code 0 only when at least one test ran and none failed. A subtest that fails fails its test. On a signal the
-clean-ups of the test under way still run.
+Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends. Exit code 0
+only when at least one test ran and none failed. A subtest that fails fails its test. On a signal the clean-ups of the
+tests under way still run.
 """
 
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -18,6 +21,8 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from children import ignore_signals  # noqa: E402
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+FILES_AT_ONCE = 3  # they mostly wait
+POLL_SECONDS = 0.1
 
 
 class Result(unittest.TestResult):
@@ -84,17 +89,81 @@ def load(path):
     return unittest.defaultTestLoader.loadTestsFromModule(module)
 
 
-def main():
-    if len(sys.argv) < 3:
-        sys.exit("usage: run_unittests.py COUNTS FILE...")
+def run_here(counts_path, path):
+    """One file, in this process. Returns (passed, failed, skipped)."""
     result = Result()
     end_after_clean_up(result)
-    unittest.TestSuite(map(load, sys.argv[2:])).run(result)
+    load(path).run(result)
     for test, traceback in result.errors + result.failures:
         print(f"\n{'=' * 70}\n{test.id()}\n{traceback}")
     counts = (result.passed, result.broken(), len(result.skipped))
-    with open(sys.argv[1], "w", encoding="ascii") as file:
+    write_counts(counts_path, counts)
+    return counts
+
+
+def write_counts(path, counts):
+    with open(path, "w", encoding="ascii") as file:
         print(*counts, file=file)
+
+
+class FileRun:
+    """One file in a process of its own, which gets the signals that this one gets."""
+
+    def __init__(self, folder, path):
+        self.path = path
+        self.counts_path = os.path.join(folder, os.path.basename(path) + ".counts")
+        self.output = tempfile.TemporaryFile(dir=folder)
+        self.process = subprocess.Popen([sys.executable, os.path.realpath(__file__), self.counts_path, path],
+                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def finish(self):
+        """Prints what it printed; returns its counts: a file that broke off counts as one failed test."""
+        self.process.wait()
+        self.output.seek(0)
+        print(f"---- {os.path.basename(self.path)}\n{self.output.read().decode('utf-8', 'backslashreplace')}", end="", flush=True)
+        self.output.close()
+        try:
+            with open(self.counts_path, encoding="ascii") as file:
+                return [int(word) for word in file.read().split()]
+        except FileNotFoundError:
+            return [0, 1, 0]
+
+
+def run_beside(paths):
+    """Several files, a few at once. Returns the sums of (passed, failed, skipped)."""
+    sums, waiting, running = [0, 0, 0], list(paths), []
+
+    def leave(number, _frame):
+        ignore_signals()
+        waiting.clear()
+        for run in running:
+            run.process.send_signal(number)
+
+    for number in END_SIGNALS:
+        signal.signal(number, leave)
+    with tempfile.TemporaryDirectory(prefix="profefe-test-") as folder:
+        while waiting or running:
+            while waiting and len(running) < FILES_AT_ONCE:
+                running.append(FileRun(folder, waiting.pop(0)))
+            time.sleep(POLL_SECONDS)
+            for run in [run for run in running if run.ended()]:
+                running.remove(run)
+                sums = [a + b for a, b in zip(sums, run.finish())]
+    return sums
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit("usage: run_unittests.py COUNTS FILE...")
+    counts_path, paths = sys.argv[1], sys.argv[2:]
+    if len(paths) == 1:
+        counts = run_here(counts_path, paths[0])
+    else:
+        counts = run_beside(paths)
+        write_counts(counts_path, counts)
     print(f"\n{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped", flush=True)
     sys.exit(0 if counts[1] == 0 and counts[0] > 0 else 1)
 

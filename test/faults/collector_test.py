@@ -1,0 +1,427 @@
+"""Each bad answer a collector can give. At the end of each, every profile that was taken is stored, or counted as dropped
+with a reason: after removing duplicates (same service, type, pod, target and second) stored + dropped = taken."""
+
+import datetime
+import os
+import signal
+import time
+
+import fault_collector
+from agent_case import ARRIVE_SECONDS, AgentCase
+from children import free_port, wait_until
+from fault_collector import FaultCollector, first, only, status, words
+from fault_server import FaultApp, Trap
+from profefe import Reader
+from small_pprof import Maker
+
+TYPES = "heap:1s,goroutine:1s,block:1s,mutex:1s"  # four profiles a second
+# Only where the collector hangs: on a busy machine a short one finds hanging ones that only work.
+IMPATIENT = {"PROFEFE_AGENT_PUSH_TIMEOUT": "2s"}
+FAILURES = 4      # of a kind, before the collector is good again
+SPOOL_MIN = 256 * 1024
+LARGE = 40_000    # bytes: seven fill the smallest spool
+EVICTED = 6
+BLOCKED_TRIES = 5
+RETRY_AFTER_SECONDS = 2
+CLAMPED_MS = 10 * 60 * 1000
+HTML = b"<!DOCTYPE html><html><body>Please sign in</body></html>"
+
+
+class Run:
+    """An app, an agent and a collector; what happens to the collector is the scenario."""
+
+    def __init__(self, case, scenario):
+        self.case = case
+        self.scenario = scenario
+        self.app = case.serve(FaultApp(Maker()))
+        self.app.size = lambda _count: scenario.size
+        self.port = free_port()
+        self.collector = None
+        if not scenario.absent:
+            self.start_collector()
+        settings = case.settings(self.app.url(), f"http://127.0.0.1:{self.port}", PROFEFE_AGENT_TYPES=TYPES,
+                                 **scenario.env)
+        self.agent = case.start_agent(settings, name=f"agent-{scenario.name}")
+        case.wait_for_port(self.agent)
+
+    def start_collector(self):
+        self.collector = self.case.serve(FaultCollector(self.port))
+        self.collector.answer_post = self.scenario.answer
+        self.collector.answer_list = self.scenario.answer_list
+        self.collector.before_body = self.scenario.before_body
+
+    def metrics(self):
+        self.agent.must_live()
+        return self.case.metrics(self.agent)
+
+    def heal(self):
+        if self.collector is None:
+            self.scenario.answer = None
+            self.start_collector()
+        if self.scenario.heals:
+            self.collector.answer_post = self.collector.answer_list = self.collector.before_body = None
+
+    def drain(self):
+        """Closes the app, and waits until nothing waits and nothing is under way. Returns the metrics after that."""
+        self.app.open = False
+        taken = [0]
+
+        def quiet():
+            seen = self.metrics()
+            before, taken[0] = taken[0], seen.sum("taken_profiles_total")
+            return seen if before == taken[0] and seen.sum("spool_profiles") == 0 else None
+
+        return wait_until(quiet, ARRIVE_SECONDS,
+                          lambda: f"profiles still wait:\n{self.metrics().text}\n{self.agent.log_tail()}")
+
+    def check_sum(self, seen):
+        taken, dropped = seen.sum("taken_profiles_total"), seen.sum("dropped_profiles_total")
+        unique = len(self.collector.unique())
+        self.case.assertEqual(taken, unique + dropped,
+                              f"taken, and {unique} stored + {dropped} dropped:\n{seen.text}\n{self.agent.log_tail()}")
+        self.case.assertEqual(len(self.app.given), taken, "profiles that the app gave")
+        self.case.assertEqual([], self.collector.broken)
+
+
+class Scenario:
+    """name; answer: to each POST until it is healed (None = as it should be); met: function of (run, metrics), whether the
+    fault has shown itself; results: pushes_total that must have occurred; dropped: exactly these reasons, and how many of
+    each (None = some); after: more checks, function of (run, metrics)."""
+
+    def __init__(self, name, answer=None, *, results=(), dropped=None, heals=True, absent=False, size=0, env=None,
+                 answer_list=None, before_body=None, met=None, duplicates=False, after=None):
+        self.name = name
+        self.answer = answer
+        self.results = results
+        self.dropped = dropped or {}
+        self.heals = heals
+        self.absent = absent
+        self.size = size
+        self.env = env or {}
+        self.answer_list = answer_list
+        self.before_body = before_body
+        self.duplicates = duplicates  # whether some are to be expected
+        self.after = after or (lambda run, seen: None)
+        self.met = met or (lambda run, seen: all(seen.sum("pushes_total", result=result) for result in results))
+
+
+def failed_often(result):
+    return lambda run, seen: seen.sum("pushes_total", result=result) >= FAILURES
+
+
+def dropped_some(reason, count=1):
+    return lambda run, seen: seen.sum("dropped_profiles_total", reason=reason) >= count
+
+
+def wrong(name, answer):
+    """The collector is wrong: everything is kept, and it is said."""
+    def met(run, seen):
+        code, text = run.case.get("/healthz", run.agent)
+        return failed_often("wrong-collector")(run, seen) and code == 500 and "collector" in text
+    return Scenario(name, answer, results=["wrong-collector"], met=met)
+
+
+def one_of(answer):
+    """That answer for the third profile that comes, as often as it comes; the others are stored."""
+    chosen = []
+
+    def is_chosen(post):
+        if post.serial not in chosen and len(chosen) < 3:
+            chosen.append(post.serial)
+        return post.serial == chosen[-1] and len(chosen) == 3
+    return only(is_chosen, answer)
+
+
+def reset_in_body(chosen):
+    """Resets the connection inside the body of one profile, always the same one."""
+    def answer(_collector, exchange):
+        key = (exchange.request.query["type"], exchange.request.query["created_at"])
+        if not chosen:
+            chosen.append(key)
+        if key != chosen[0]:
+            return False
+        exchange.request.read_body(exchange.stream, limit=1000)
+        exchange.reset()
+        return True
+    return answer
+
+
+def too_large_at_once(_collector, exchange):
+    """As a proxy does: answers before it has read the body."""
+    exchange.reply(413, HTML)
+    exchange.wait_for_peer(0.5)
+    return True
+
+
+def asked_the_list(run, _seen):
+    run.case.assertGreater(len(run.collector.lists), 0, "after an unsure failure the list is asked")
+
+
+def evicted_oldest(run, _seen):
+    """What is missing was taken before all that arrived after the outage."""
+    stored = run.collector.serials()
+    missing = sorted({serial for serial, _ in run.app.given} - set(stored))
+    run.case.assertEqual(sorted(stored), stored, "the order of what arrived")
+    run.case.assertLess(missing[-1], stored[0])
+
+
+def tried(count):
+    def check(run, _seen):
+        missing = {serial for serial, _ in run.app.given} - set(run.collector.serials())
+        tries = [run.collector.tries[serial] for serial in missing]
+        run.case.assertTrue(all(one >= count for one in tries) and (count > 1 or tries == [1]), f"tries: {tries}")
+    return check
+
+
+def said_once(text):
+    def check(run, _seen):
+        run.case.assertEqual(1, run.agent.log().count(text), run.agent.log_tail())
+    return check
+
+
+def both(*checks):
+    return lambda run, seen: [check(run, seen) for check in checks]
+
+
+def half_a_reply(collector, exchange, post):
+    collector.store(post)
+    exchange.reply(200, b'{"code":200,"bo', length=200)
+
+
+def not_http(_collector, exchange, _post):
+    exchange.send(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+
+
+def headers_for_ever(_collector, exchange, _post):
+    exchange.send(b"HTTP/1.1 200 OK\r\n")
+    exchange.repeat(b"X-More: header\r\n" * 1000)
+
+
+SCENARIOS = [
+    Scenario("down-at-start", results=["network"], absent=True, met=failed_often("network")),
+    Scenario("down-longer-than-the-spool-holds", results=["network"], absent=True, size=LARGE,
+             env={"PROFEFE_AGENT_SPOOL_BYTES": str(SPOOL_MIN)}, met=dropped_some("spool-full", EVICTED),
+             dropped={"spool-full": None}, after=evicted_oldest),
+    Scenario("resets-after-the-body", fault_collector.reset, results=["unsure"], met=failed_often("unsure"),
+             after=asked_the_list),
+    Scenario("closes-after-the-body", fault_collector.close, results=["unsure"], met=failed_often("unsure")),
+    Scenario("hangs", fault_collector.hang, results=["unsure"], env=IMPATIENT, met=failed_often("unsure"),
+             after=asked_the_list),
+    Scenario("stores-and-times-out", first(FAILURES, fault_collector.store_and_hang), results=["unsure", "found"],
+             env=IMPATIENT, after=asked_the_list),
+    Scenario("stores-and-resets", first(FAILURES, fault_collector.store_and_reset), results=["unsure", "found"]),
+    Scenario("stores-and-breaks-off-its-reply", first(FAILURES, half_a_reply), results=["unsure", "found"]),
+    Scenario("stores-and-times-out-and-has-no-list", first(FAILURES, fault_collector.store_and_hang), results=["unsure"],
+             env=IMPATIENT,
+             answer_list=lambda _collector, exchange: exchange.reply(500, b"no list"), duplicates=True,
+             met=failed_often("unsure")),
+    Scenario("500-for-a-while", words(500, "down"), results=["later"], met=failed_often("later")),
+    Scenario("503-of-a-proxy-for-a-while", status(503, HTML), results=["later"], met=failed_often("later")),
+    Scenario("500-for-ever-for-one", one_of(words(500, "panic")), heals=False, results=["later"],
+             dropped={"blocked": 1}, met=dropped_some("blocked"), after=tried(BLOCKED_TRIES)),
+    Scenario("hangs-for-ever-for-one", one_of(fault_collector.hang), heals=False, results=["unsure"], env=IMPATIENT,
+             dropped={"blocked": 1}, met=dropped_some("blocked"), after=tried(BLOCKED_TRIES)),
+    Scenario("resets-inside-the-body-of-one", before_body=reset_in_body([]), heals=False, size=400_000,
+             dropped={"blocked": 1}, met=dropped_some("blocked")),
+    Scenario("400-for-one", one_of(words(400, "malformed profile (a bad day)")), heals=False, results=["refused"],
+             dropped={"refused": 1}, met=dropped_some("refused"), after=both(tried(1), said_once("(a bad day)"))),
+    Scenario("400-for-all-for-a-while", words(400, "no service of mine"), results=["refused"], dropped={"refused": None},
+             met=dropped_some("refused", FAILURES), after=said_once("no service of mine")),
+    Scenario("413-for-one", one_of(status(413, HTML)), heals=False, results=["too-large"], dropped={"too-large": 1},
+             met=dropped_some("too-large"), after=tried(1)),
+    Scenario("413-before-the-body", before_body=too_large_at_once, size=400_000, results=["too-large"],
+             dropped={"too-large": None}, met=dropped_some("too-large", FAILURES)),
+    wrong("400-without-json", status(400, HTML)),
+    wrong("401", status(401, b"who are you\n")),
+    wrong("403", words(403, "not you")),
+    wrong("404-without-json", status(404, b"404 page not found\n")),
+    wrong("405", status(405)),
+    wrong("407", status(407)),
+    wrong("200-html", status(200, HTML)),
+    wrong("200-empty", status(200)),
+    wrong("200-json-of-another", status(200, b'{"status":"ok"}')),
+    wrong("204", status(204)),
+    Scenario("not-http", not_http, met=lambda run, seen: sum(run.collector.tries.values()) >= FAILURES),
+    Scenario("headers-for-ever", headers_for_ever, met=lambda run, seen: sum(run.collector.tries.values()) >= FAILURES),
+]
+
+
+class CollectorCase(AgentCase):
+    def serve(self, server):
+        self.addCleanup(server.close)
+        self.addCleanup(lambda: self.assertEqual([], server.wrong))
+        return server
+
+    def wait_for_run(self, run, condition, what):
+        return self.wait_for_metrics(run.agent, lambda seen: condition(run, seen), f"{run.scenario.name}: {what}")
+
+    def until_met(self, run):
+        """The fault has shown itself; then the collector is good again."""
+        self.wait_for_run(run, run.scenario.met, "met")
+        run.heal()
+        run.before = len(run.collector.serials())
+
+    def until_it_goes_on(self, run):
+        """What was kept and what is new arrives; then the app gives no more."""
+        wait_until(lambda: len(run.collector.serials()) >= run.before + FAILURES, ARRIVE_SECONDS,
+                   lambda: f"{run.scenario.name}: nothing arrives:\n{run.agent.log_tail()}")
+        run.app.open = False
+
+    def check_end(self, run):
+        seen = run.drain()
+        run.check_sum(seen)
+        results = seen.by("pushes_total", "result")
+        self.assertLessEqual({"stored", *run.scenario.results}, set(results), results)
+        dropped = seen.by("dropped_profiles_total", "reason")
+        self.assertEqual(set(run.scenario.dropped), set(dropped), seen.text)
+        for reason, count in run.scenario.dropped.items():
+            self.assertIn(count, (None, dropped[reason]))
+        if not run.scenario.duplicates:
+            self.assertEqual([], run.collector.duplicates())
+        run.scenario.after(run, seen)
+        self.stops(run.agent)
+
+
+class BadCollectors(CollectorCase):
+    """All of them at once, each with an app and an agent of its own."""
+
+    def test_each_is_outlived_and_every_profile_accounted_for(self):
+        trap = self.serve(Trap())
+        redirects = [wrong(f"redirect-{code}", status(code, b"", [f"Location: {trap.address}/api/0/profiles"]))
+                     for code in (301, 302, 307, 308)]
+        runs = [Run(self, scenario) for scenario in [*SCENARIOS, *redirects]]
+        for part in (self.until_met, self.until_it_goes_on, self.check_end):
+            for run in list(runs):
+                with self.subTest(collector=run.scenario.name):
+                    try:
+                        part(run)
+                    except BaseException:
+                        runs.remove(run)
+                        raise
+        self.assertEqual(0, trap.connections, "a redirect was followed")
+
+
+class RetryAfter(CollectorCase):
+    def waits(self, name, value):
+        """Answers 429 with that Retry-After once, and returns the run and the seconds until the next try."""
+        tries = []
+
+        def answer(collector, exchange, post):
+            tries.append(time.monotonic())
+            if len(tries) == 1:
+                collector.say(exchange, 429, [f"Retry-After: {value()}"], error="slowly")
+            else:
+                collector.accept(exchange, post)
+
+        run = Run(self, Scenario(name, answer))
+        wait_until(lambda: tries, ARRIVE_SECONDS, lambda: f"no profile comes:\n{run.agent.log_tail()}")
+        return run, tries
+
+    def check(self, name, value, at_least):
+        run, tries = self.waits(name, value)
+        wait_until(lambda: len(tries) > 1, ARRIVE_SECONDS, lambda: f"no second try:\n{run.agent.log_tail()}")
+        self.assertGreaterEqual(tries[1] - tries[0], at_least)
+        run.check_sum(run.drain())
+        self.stops(run.agent)
+
+    def test_seconds(self):
+        self.check("seconds", lambda: RETRY_AFTER_SECONDS, RETRY_AFTER_SECONDS - 0.1)
+
+    def test_date(self):
+        # dates have whole seconds
+        self.check("date", lambda: fault_collector.http_date(RETRY_AFTER_SECONDS + 1), RETRY_AFTER_SECONDS - 0.1)
+
+    def test_nonsense_is_no_wait(self):
+        run, tries = self.waits("nonsense", lambda: "soon; or later")
+        wait_until(lambda: len(tries) > 1, ARRIVE_SECONDS, lambda: f"no second try:\n{run.agent.log_tail()}")
+        run.check_sum(run.drain())
+        self.stops(run.agent)
+
+    def test_century_is_clamped_and_sigterm_does_not_wait_for_it(self):
+        for name, value in (("century", "3153600000"), ("year-2125", "Mon, 01 Jan 2125 00:00:00 GMT")):
+            with self.subTest(value=value):
+                run, _ = self.waits(name, lambda: value)
+                said = run.agent.wait_for_log(r"retry_ms=(\d+)", ARRIVE_SECONDS)
+                self.assertEqual(CLAMPED_MS, int(said[1]))
+                self.wait_for_metrics(run.agent, lambda seen: seen.sum("spool_profiles") >= FAILURES, "waiting")
+                given = len(run.app.given)
+                self.stops(run.agent)
+                self.assertGreaterEqual(len(run.collector.unique()), given)
+
+
+class Names(CollectorCase):
+    """A collector whose name does not resolve at first. /etc/hosts is the agent's own, in a mount namespace."""
+
+    def test_name_that_resolves_later(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root: a mount namespace with its own /etc/hosts")
+        hosts = self.write("hosts", "127.0.0.1 localhost\n")
+        resolv = self.write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        wrap = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && '
+                'shift && exec "$@"', hosts, resolv]
+        app, collector = self.serve(FaultApp(Maker())), self.serve(FaultCollector())
+        settings = self.settings(app.url(), f"http://profefe.test:{collector.port}", PROFEFE_AGENT_TYPES=TYPES)
+        agent = self.start_agent(settings, wrap=wrap)
+        self.wait_for_port(agent)
+        self.wait_for_health(agent, 500, "collector", "profefe.test")
+        self.assertEqual([], collector.serials())
+        with open(hosts, "a", encoding="ascii") as file:
+            file.write("127.0.0.1 profefe.test\n")
+        wait_until(lambda: len(collector.serials()) >= FAILURES, ARRIVE_SECONDS, lambda: agent.log_tail())
+        app.open = False
+        seen = self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
+        self.assertEqual(seen.sum("taken_profiles_total"), len(collector.unique()))
+        self.assertEqual(0, seen.sum("dropped_profiles_total"))
+        self.stops(agent)
+
+
+class RealProfefe(CollectorCase):
+    """The real one, killed and started again under way, and frozen."""
+
+    KILLS = 3
+
+    def listed(self, profefe, maker):
+        since = datetime.datetime.fromtimestamp(maker.first_second - 1, datetime.timezone.utc)
+        found = Reader.profiles(profefe, "web", since)
+        return {(p["type"], p["labels"].get("pod"), p["created_at"]) for p in found}
+
+    def check_all_arrived(self, agent, app, profefe, maker):
+        app.open = False
+        seen = self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
+        taken = self.metrics(agent).sum("taken_profiles_total")
+        self.assertEqual(taken, len(app.given))
+        self.assertEqual(taken, len(self.listed(profefe, maker)), seen.text)
+        self.assertEqual(0, seen.sum("dropped_profiles_total"), seen.text)
+        self.stops(agent)
+
+    def test_frozen_it_stores_what_the_agent_has_given_up_on(self):
+        """What it read from its sockets once it goes on counts once, however often it was sent."""
+        maker = Maker()
+        app = self.serve(FaultApp(maker))
+        profefe = self.start_profefe()
+        agent = self.start_agent(self.settings(app.url(), profefe.url, PROFEFE_AGENT_TYPES=TYPES, **IMPATIENT))
+        self.wait_for_port(agent)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("pushes_total", result="stored") >= FAILURES, "stored")
+        os.kill(profefe.child.pid, signal.SIGSTOP)
+        try:
+            self.wait_for_metrics(agent, lambda seen: seen.sum("pushes_total", result="unsure") >= 1, "unsure")
+        finally:
+            os.kill(profefe.child.pid, signal.SIGCONT)
+        self.check_all_arrived(agent, app, profefe, maker)
+
+    def test_killed_and_started_again(self):
+        maker = Maker()
+        app = self.serve(FaultApp(maker))
+        profefe = self.start_profefe()
+        agent = self.start_agent(self.settings(app.url(), profefe.url, PROFEFE_AGENT_TYPES=TYPES))
+        self.wait_for_port(agent)
+        for _ in range(self.KILLS):
+            stored = self.metrics(agent).sum("pushes_total", result="stored")
+            self.wait_for_metrics(agent, lambda seen: seen.sum("pushes_total", result="stored") > stored + FAILURES,
+                                  "stored")
+            os.kill(profefe.child.pid, signal.SIGKILL)
+            failed = self.metrics(agent).sum("pushes_total", result="network")
+            self.wait_for_metrics(agent, lambda seen: seen.sum("pushes_total", result="network") > failed + 1, "noticed")
+            profefe.child.remove()
+            profefe.start()
+        self.check_all_arrived(agent, app, profefe, maker)

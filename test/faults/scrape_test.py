@@ -1,0 +1,400 @@
+"""Each bad answer an app can give: the agent names it, counts it, says it once, keeps its memory, and goes on taking what
+is good."""
+
+import gzip
+import os
+import re
+import zlib
+
+from agent_case import ARRIVE_SECONDS, AgentCase, is_sanitized, memory_kib
+from blackbox import TOOLS
+from children import free_port, wait_until
+from fault_collector import FaultCollector
+from fault_server import FaultApp, Trap
+from small_pprof import NANOS, Maker, message, noise, number, raw, varint
+
+FAULT_APP = os.path.join(TOOLS, "faultapp")
+APP_SECONDS = 10
+SCRAPE_TIMEOUT = "5s"
+SLOW_TIMEOUT = "1500ms"  # where the faults last as long as the agent lets them
+RUNS = 2       # of each fault: the second must not be said again
+GOOD_RUNS = 3  # of a good type beside a bad one
+# What the faults may add to the peak of resident memory, which is that of good profiles: 64 KiB of headers, libcurl's
+# longest line of 100 KiB twice while it grows, and the pages of code that had not run before. Seen: 130 to 300.
+MEMORY_KIB = 768
+BOMB_BYTES = 1 << 30
+PROXY_NAMES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+LINE = re.compile(r'msg="no profile".* type=(\S+) target=(\S+) result=(\S+)')
+
+GOOD = gzip.compress(raw("fault", 1_700_000_000 * NANOS, padding=noise(50_000)), 1)
+BEGINNING = message(1, number(1, 1) + number(2, 2)) + message(6, b"")  # of a profile, before its strings
+OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+CHUNKED = OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+# ---- bad answers; each is a function of the exchange
+
+def raw_reply(data):
+    return lambda exchange: exchange.send(data)
+
+
+def reply(status=200, body=b"", headers=(), length=None):
+    return lambda exchange: exchange.reply(status, body, headers, length)
+
+
+def reset_at(share):
+    """RST after that share of the body."""
+    def answer(exchange):
+        exchange.send(OK_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD[:int(len(GOOD) * share)])
+        exchange.reset()
+    return answer
+
+
+def silence_after(data):
+    def answer(exchange):
+        exchange.send(data)
+        exchange.wait_for_peer()
+    return answer
+
+
+def flood(head, piece, pause=0.0):
+    def answer(exchange):
+        exchange.send(head)
+        exchange.repeat(piece, pause)
+    return answer
+
+
+def byte_a_second(exchange):
+    exchange.send(OK_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD))
+    for at in range(len(GOOD)):
+        exchange.send(GOOD[at:at + 1])
+        exchange.wait_for_peer(1)
+
+
+def bomb(beginning, piece):
+    """1 GB in 1 MB: a profile that begins so, and then that piece over and over."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    head = stream.compress(beginning + piece) + stream.flush(zlib.Z_FULL_FLUSH)
+    again = stream.compress(piece) + stream.flush(zlib.Z_FULL_FLUSH)  # the same each time, as nothing points back
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + head + again * (BOMB_BYTES // len(piece))
+
+
+def bomb_of_strings():
+    return bomb(BEGINNING, message(6, bytes(1 << 20)))
+
+
+def bomb_of_one_string():
+    return bomb(BEGINNING + varint(6 << 3 | 2) + varint(BOMB_BYTES), bytes(1 << 20))
+
+
+def lying_length():
+    """Valid gzip of a profile whose last field says that it is longer than the message."""
+    return gzip.compress(raw("lies", NANOS) + varint(13 << 3 | 2) + varint(1 << 40) + b"short")
+
+
+def redirect_to(server):
+    return reply(302, b"over there", [f"Location: {server.address}/debug/pprof/heap"])
+
+
+def chunk_of(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+HALF = len(GOOD) // 2
+
+# Name: the answer (None: made by the test), and what the agent must call it.
+FAULTS = {
+    "no-answer": (silence_after(b""), "timeout"),
+    "half-a-status-line": (silence_after(b"HTTP/1.1 2"), "timeout"),
+    "stalls-in-headers": (silence_after(OK_HEAD), "slow"),
+    "stalls-in-body": (silence_after(OK_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD[:HALF]), "slow"),
+    "byte-a-second": (byte_a_second, "slow"),
+    "a-header-now-and-then": (flood(OK_HEAD, b"X-More: header\r\n", 0.1), "slow"),
+    "chunk-extensions": (flood(CHUNKED + b"5;", b"x" * 65536), "slow"),
+
+    **{f"reset-at-{tenth}": (reset_at(tenth / 10), "truncated") for tenth in range(10)},
+    "reset-before-the-end": (reset_at(1 - 1 / len(GOOD)), "truncated"),
+    "no-reply": (lambda exchange: None, "truncated"),
+    "no-body": (reply(200, b""), "truncated"),
+    "cut-when-closed": (raw_reply(OK_HEAD + b"\r\n" + GOOD[:HALF]), "truncated"),
+    "cut-in-gzip-trailer": (reply(200, GOOD[:-3]), "truncated"),
+    "content-length-too-long": (reply(200, GOOD, length=len(GOOD) + 1), "truncated"),
+    "content-length-too-short": (reply(200, GOOD, length=HALF), "truncated"),
+    "chunks-without-end": (raw_reply(CHUNKED + chunk_of(GOOD)), "truncated"),
+
+    "redirect": (None, "redirect"),
+    "missing": (reply(404, b"404 page not found\n"), "missing"),
+    "empty": (reply(200, gzip.compress(raw("empty", NANOS, samples=0))), "empty"),
+    "html": (reply(200, b"<!DOCTYPE html><html><body>Sign in</body></html>", ["Content-Type: text/html"]), "text"),
+    "debug-text": (reply(200, b"goroutine profile: total 4\n1 @ 0x43 0x44\n"), "text"),
+    "json": (reply(200, b'{"error":"not here"}', ["Content-Type: application/json"]), "text"),
+
+    "noise": (reply(200, b"\x80\xff\xfe" + bytes(range(256)) * 8), "malformed"),
+    "gzip-of-noise": (reply(200, gzip.compress(b"\xff" * 4096)), "malformed"),
+    "gzip-of-gzip": (reply(200, gzip.compress(GOOD)), "malformed"),
+    "gzip-wrong-crc": (reply(200, GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:]), "malformed"),
+    "gzip-of-zeros": (reply(200, gzip.compress(bytes(1 << 20))), "malformed"),
+    "length-past-the-end": (reply(200, lying_length()), "malformed"),
+    "not-http": (raw_reply(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), "malformed"),
+    "chunked-garbage": (raw_reply(CHUNKED + b"zz\r\n\x01\x02\x03\r\n"), "malformed"),
+    "chunk-size-overflow": (raw_reply(CHUNKED + b"fffffffffffffffff\r\n" + GOOD), "malformed"),
+    "content-length-of-words": (raw_reply(OK_HEAD + b"Content-Length: many\r\n\r\n" + GOOD), "malformed"),
+    "long-header-line": (flood(OK_HEAD + b"X-Long: ", b"x" * 65536), "malformed"),
+
+    "headers-for-ever": (flood(OK_HEAD, b"X-More: header\r\n" * 1000), "endless"),
+    "continue-for-ever": (flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), "endless"),
+    "trailers-for-ever": (flood(CHUNKED + chunk_of(GOOD) + b"0\r\n", b"X-More: trailer\r\n" * 1000), "endless"),
+
+    "bomb-of-strings": (reply(200, bomb_of_strings()), "too-big"),
+    "bomb-of-one-string": (reply(200, bomb_of_one_string()), "malformed"),  # longer than any profile: a lying length
+    "body-for-ever": (flood(OK_HEAD + b"\r\n" + BEGINNING, message(6, b"x" * 65536)), "too-big"),
+    "chunks-for-ever": (flood(CHUNKED + chunk_of(BEGINNING), chunk_of(message(6, b"x" * 65536))), "too-big"),
+    "more-than-the-spool": (reply(200, BEGINNING + message(6, b"x" * (9 << 20))), "too-big"),
+    "content-length-of-an-exabyte": (reply(200, GOOD, length=1 << 60), "truncated"),
+
+    "status-500": (reply(500, b"out of order"), "status"),
+    "status-401": (reply(401, b"who are you"), "status"),
+    "status-206": (reply(206, GOOD), "status"),
+    "status-503": (reply(503, b"not ready"), "status"),
+    "status-999": (reply(999, b"?"), "status"),
+}
+TYPES_AT_ONCE = 15  # and the good one: the agent takes 16 types
+
+
+class ScrapeCase(AgentCase):
+    def setUp(self):
+        super().setUp()
+        self.trap = self.serve(Trap())
+
+    def serve(self, server):
+        self.addCleanup(server.close)
+        self.addCleanup(lambda: self.assertEqual([], server.wrong))
+        return server
+
+    def start_faulty(self, targets, collector_url, types, name="agent", **more):
+        """The agent with a proxy in its environment that nobody may use."""
+        proxies = {name: self.trap.address for name in PROXY_NAMES}
+        agent = self.start_agent(self.settings(targets, collector_url, PROFEFE_AGENT_TYPES=types,
+                                               **{"PROFEFE_AGENT_SCRAPE_TIMEOUT": SCRAPE_TIMEOUT, **proxies, **more}),
+                                 name=name)
+        self.wait_for_port(agent)
+        return agent
+
+    def lines(self, agent):
+        """(type, target, result) of each line about a profile that was not taken."""
+        return LINE.findall(agent.log())
+
+    def wait_for_scrapes(self, agent, count, kinds, **labels):
+        """Until each of these types has so many results."""
+        return self.wait_for_metrics(
+            agent, lambda seen: all(seen.sum("scrapes_total", type=kind, **labels) >= count for kind in kinds),
+            f"{count} runs of each of {kinds} {labels}", seconds=2 * ARRIVE_SECONDS)
+
+    def ends_well(self, agent, collector):
+        """Nothing went to the trap, nothing half went to the collector, and the agent stops as it should."""
+        self.assertEqual(0, self.trap.connections, "something came to the proxy or the target of a redirect")
+        self.assertEqual([], collector.broken)
+        self.stops(agent)
+
+
+def groups_of(faults):
+    """Their names: the slow ones, which hold up the others, apart."""
+    slow = [name for name, (_, expected) in faults.items() if expected in ("timeout", "slow")]
+    quick = [name for name in faults if name not in slow]
+    return [slow, *(quick[at:at + TYPES_AT_ONCE] for at in range(0, len(quick), TYPES_AT_ONCE))]
+
+
+class Group:
+    """Some faults, the app that has them, and the agent that meets them: each fault is a type of its own, other/NAME,
+    beside a good heap."""
+
+    def __init__(self, case, index, names):
+        self.names = names
+        self.app = case.serve(FaultApp(Maker()))
+        self.collector = case.serve(FaultCollector())
+        types = ",".join(["heap:1s", *(f"{self.kind(name)}:1s" for name in names)])
+        slow = any(FAULTS[name][1] in ("timeout", "slow") for name in names)
+        self.agent = case.start_faulty(self.app.url(), self.collector.address, types, name=f"agent-{index}",
+                                       PROFEFE_AGENT_MISSING_RETRY="1s",
+                                       PROFEFE_AGENT_SCRAPE_TIMEOUT=SLOW_TIMEOUT if slow else SCRAPE_TIMEOUT)
+
+    @staticmethod
+    def kind(name):
+        return f"other/{name}"
+
+    def kinds(self):
+        return ["heap", *map(self.kind, self.names)]
+
+    @staticmethod
+    def good(seen, kind):
+        return seen.sum("scrapes_total", type=kind, result="ok")
+
+    def bad(self, seen, name):
+        """Result → count, of this fault."""
+        results = seen.by("scrapes_total", "result", type=self.kind(name))
+        results.pop("ok", None)
+        return results
+
+
+class BadAnswers(ScrapeCase):
+    """All of them at once, in groups of as many as an agent has types."""
+
+    def test_each_is_named_counted_said_once_and_left_behind(self):
+        answers = {**{name: answer for name, (answer, _) in FAULTS.items()}, "redirect": redirect_to(self.trap)}
+        groups = [Group(self, index, names) for index, names in enumerate(groups_of(FAULTS))]
+        for group in groups:  # all is well at first
+            self.wait_for_scrapes(group.agent, RUNS, group.kinds(), result="ok")
+            group.memory = memory_kib(group.agent.pid, "VmHWM")
+        for group in groups:
+            group.app.answers.update({name: answers[name] for name in group.names})
+        for group in groups:
+            self.check_faults(group)
+        for group in groups:
+            self.check_recovery(group)
+            self.ends_well(group.agent, group.collector)
+
+    def check_faults(self, group):
+        def met(seen):
+            return all(sum(group.bad(seen, name).values()) >= RUNS for name in group.names)
+
+        seen = self.wait_for_metrics(group.agent, met, f"{RUNS} bad results of each type", seconds=2 * ARRIVE_SECONDS)
+        for name in group.names:
+            with self.subTest(fault=name):
+                expected = FAULTS[name][1]
+                self.assertEqual([expected], list(group.bad(seen, name)))
+                said = [line for line in self.lines(group.agent) if line[0] == group.kind(name)]
+                self.assertEqual([(group.kind(name), group.app.url(), expected)], said, group.agent.log_tail())
+        with self.subTest(memory=group.names):
+            grown = memory_kib(group.agent.pid, "VmHWM") - group.memory
+            self.assertTrue(is_sanitized() or grown <= MEMORY_KIB,
+                            f"the faults added {grown} KiB to the peak of {group.memory} KiB, expected {MEMORY_KIB} at most")
+
+    def check_recovery(self, group):
+        """The good type went on all the time, and the others are taken as soon as they are good."""
+        before = self.metrics(group.agent)
+        self.assertEqual(["ok"], list(before.by("scrapes_total", "result", type="heap")))
+        group.app.answers.clear()
+        after = self.wait_for_metrics(
+            group.agent, lambda seen: all(group.good(seen, kind) > group.good(before, kind) for kind in group.kinds()),
+            "taken again", seconds=2 * ARRIVE_SECONDS)
+        wait_until(lambda: len(group.collector.serials()) >= after.sum("scrapes_total", result="ok"), ARRIVE_SECONDS,
+                   lambda: f"{len(group.collector.serials())} profiles arrived:\n{after.text}")
+        self.assertEqual({"too-big"}, {"too-big", *after.by("dropped_profiles_total", "reason")}, after.text)
+
+
+class BadTargets(ScrapeCase):
+    def setUp(self):
+        super().setUp()
+        self.app = self.serve(FaultApp(Maker()))
+        self.collector = self.serve(FaultCollector())
+
+    def targets(self, *names):
+        return ",".join(f"{name}={self.app.url(name)}" for name in names)
+
+    def seconds_asked(self, name):
+        """SECONDS of each request for that target's CPU profile."""
+        return [query["seconds"][0] for path, query in list(self.app.requests) if path == f"{name}/profile"]
+
+    def test_refused_is_waited_for_and_a_proxy_is_never_asked(self):
+        port = free_port()
+        targets = f"here={self.app.url()},gone=http://127.0.0.1:{port}/debug/pprof,tls=https://127.0.0.1:{port}/debug/pprof"
+        agent = self.start_faulty(targets, self.collector.address, "heap:1s")
+        self.wait_for_scrapes(agent, 4, ["heap"], result="refused")
+        self.wait_for_scrapes(agent, GOOD_RUNS, ["heap"], result="ok")
+        for target in ("http", "https"):
+            said = [line for line in self.lines(agent) if line[1] == f"{target}://127.0.0.1:{port}/debug/pprof"]
+            self.assertEqual(["refused"], [line[2] for line in said], agent.log_tail())
+        late = self.serve(FaultApp(self.app.maker, port))
+        wait_until(lambda: any(post.labels["target"] == "gone" for post in list(self.collector.stored)), ARRIVE_SECONDS,
+                   lambda: f"{late.seen} of the late app, nothing arrives:\n{agent.log_tail()}")
+        self.ends_well(agent, self.collector)
+
+    def test_missing_type_sleeps_and_comes_back(self):
+        self.app.answers["other"] = reply(404, b"Unknown profile\n")
+        agent = self.start_faulty(self.app.url(), self.collector.address, "heap:1s,other/other:1s", PROFEFE_AGENT_MISSING_RETRY="3s")
+        self.wait_for_scrapes(agent, 2, ["other/other"], result="missing")
+        asked, heaps = self.app.seen["other"], self.app.seen["heap"]
+        self.assertGreaterEqual(heaps, 2 * (asked - 1), "a type that sleeps for 3 s, beside one that is due every second")
+        self.app.answers.clear()
+        self.wait_for_scrapes(agent, 2, ["other/other"], result="ok")
+        self.ends_well(agent, self.collector)
+
+    def test_busy_profiler_is_asked_again_inside_the_interval(self):
+        words = b"Could not enable CPU profiling: cpu profiling already in use\n"
+        self.app.answers.update({
+            "go/profile": reply(500, b"taken\n", ["X-Go-Pprof: 1"]), "words/profile": reply(500, words),
+            "go/trace": reply(500, b"taken\n", ["X-Go-Pprof: 1"]),
+            "words/trace": reply(500, b"Could not enable tracing: execution tracer already enabled\n")})
+        agent = self.start_faulty(self.targets("go", "words"), self.collector.address, "cpu:10m=1s,trace:3s=0.2,heap:1s")
+        self.wait_for_scrapes(agent, 4, ["cpu", "trace"], result="busy")
+        seen = self.wait_for_scrapes(agent, GOOD_RUNS, ["heap"], result="ok")
+        for kind in ("cpu", "trace"):
+            self.assertEqual(["busy"], list(seen.by("scrapes_total", "result", type=kind)))
+            self.assertEqual([(kind, self.app.url(name), "busy") for name in ("go", "words")],
+                             sorted(line for line in self.lines(agent) if line[0] == kind))
+        self.assertEqual(200, self.get("/healthz")[0], "busy is somebody else at work, no failure")
+        self.app.answers.clear()
+        self.app.answers.update({name: reply(404) for name in ("go/trace", "words/trace")})
+        self.wait_for_scrapes(agent, 2, ["cpu"], result="ok")
+        self.ends_well(agent, self.collector)
+
+    def test_seconds_that_are_too_long_shrink_and_stay_so(self):
+        def after(seconds, answer):
+            """That answer to a profile of more than a second, so long after the request; else a profile."""
+            def one(exchange):
+                if exchange.request.query["seconds"] == ["1"]:
+                    self.app.give_profile(exchange, "profile")
+                    return
+                exchange.wait_for_peer(seconds)
+                answer(exchange)
+            return one
+
+        text = b"profile duration exceeds server's WriteTimeout\n"
+        self.app.answers.update({
+            "old/profile": after(0, reply(400, text)), "closed/profile": after(1.9, lambda exchange: None),
+            "handler/profile": after(1.2, reply(503, b"<html>no</html>")), "proxy/profile": after(1.2, reply(504, b"late")),
+            "unready/profile": reply(503, b"not ready")})
+        names = ("old", "closed", "handler", "proxy")
+        agent = self.start_faulty(self.targets(*names, "unready"), self.collector.address, "cpu:3s=2s,heap:1s")
+        self.wait_for_scrapes(agent, len(names), ["cpu"], result="too-long")
+        seen = self.wait_for_scrapes(agent, 2 * len(names), ["cpu"], result="ok")
+        self.assertEqual(len(names), seen.sum("scrapes_total", type="cpu", result="too-long"))
+        self.assertEqual({"ok", "too-long", "status"}, set(seen.by("scrapes_total", "result", type="cpu")))
+        for name in names:
+            asked = self.seconds_asked(name)
+            self.assertEqual(["2"] + ["1"] * (len(asked) - 1), asked, name)
+            said = [line for line in self.lines(agent) if line[1] == self.app.url(name)]
+            self.assertEqual([("cpu", self.app.url(name), "too-long")], said)
+        self.assertEqual({"2"}, set(self.seconds_asked("unready")), "503 at once has nothing to do with SECONDS")
+        self.ends_well(agent, self.collector)
+
+    def test_real_go_servers_with_limits(self):
+        """net/http of the Go that is here: a wrapped ResponseWriter past WriteTimeout, TimeoutHandler, a plain server with
+        the same WriteTimeout (which lifts it), and a profiler that is taken."""
+        app = self.start("faultapp", FAULT_APP, "-write-timeout", "1500ms", "-limit", "1500ms")
+        urls = app.wait_for_log(r"wrapped=(?P<wrapped>\S+) limited=(?P<limited>\S+) plain=(?P<plain>\S+)", APP_SECONDS)
+        profefe = self.start_profefe()
+        targets = ",".join(f"{name}={url}" for name, url in urls.groupdict().items())
+        agent = self.start_faulty(targets, profefe.url, "cpu:5s=2s,heap:1s")
+
+        def all_arrived():
+            found = profefe.profiles("web", self.since)
+            return {(kind, name) for kind in ("cpu", "heap") for name in urls.groupdict()} <= \
+                {(profile["type"], profile["labels"].get("target")) for profile in found}
+
+        wait_until(all_arrived, ARRIVE_SECONDS, lambda: f"profefe has only {profefe.profiles('web', self.since)}:\n"
+                                                        f"{agent.log_tail()}")
+        expected = [("cpu", urls[name], "too-long") for name in ("limited", "wrapped")]
+        self.assertEqual(sorted(expected), sorted(self.lines(agent)), agent.log_tail())
+        self.assertEqual(0, self.trap.connections)
+        self.stops(agent)
+
+    def test_real_busy_profiler(self):
+        app = self.start("faultapp", FAULT_APP, "-hold", "3s")
+        plain = app.wait_for_log(r"plain=(\S+)", APP_SECONDS)[1]
+        profefe = self.start_profefe()
+        agent = self.start_faulty(plain, profefe.url, "cpu:10m=1s,heap:1s")
+        self.wait_for_scrapes(agent, 1, ["cpu"], result="busy")
+        self.wait_for_profiles(profefe, {"cpu", "heap"})
+        self.assertEqual([("cpu", plain, "busy")], self.lines(agent), agent.log_tail())
+        self.stops(agent)

@@ -1,0 +1,301 @@
+"""The spool against death, a full or read-only disk, a directory that vanishes, a second agent, and the container's limit."""
+
+import glob
+import itertools
+import os
+import random
+import shutil
+import signal
+import time
+
+import fault_collector
+from agent_case import ARRIVE_SECONDS, START_SECONDS, AgentCase, is_sanitized, memory_kib
+from blackbox import AGENT
+from cgroup import MemoryGroup
+from children import wait_until
+from fault_collector import FaultCollector, words
+from fault_server import FaultApp
+from small_pprof import Maker, read
+
+MIB = 1 << 20
+TARGETS = 4
+# With four targets 32 profiles a second, so that even the shortest life takes some.
+MANY_TYPES = ",".join(f"other/{name}:1s" for name in ("a", "b", "c", "d", "e", "f", "g", "h"))
+TYPES = "heap:1s,goroutine:1s,block:1s,mutex:1s"
+# `test/run sanitize` sets fewer: an instrumented agent takes longer to start than its whole life here.
+KILLS = int(os.environ.get("PROFEFE_TEST_KILLS", 200))
+LIFE_SECONDS = (0.05, 0.3)
+FAULTY_SHARE = 0.2  # of the collector's answers while agents are killed
+SEED_NAME = "PROFEFE_TEST_SEED"
+SOME = 4
+LIMIT_MIB = 1024 if is_sanitized() else 16  # an instrumented agent alone takes more than 16; it must not leak all the same
+DISK_MIB = 1
+LARGE = 60_000
+# Of profiles that go through an agent with the default spool of 8 MiB and a limit of 16.
+SIZES = (1_000, 100_000, 3_000_000, 20_000_000, 7_900_000, 50_000, 1_000_000, 8_200_000)
+SERVED = 24  # of them, with the collector down and then up
+
+
+class SpoolCase(AgentCase):
+    def setUp(self):
+        super().setUp()
+        self.app = self.serve(FaultApp(Maker()))
+        self.collector = self.serve(FaultCollector())
+        self.spool = self.path("spool")
+
+    def serve(self, server):
+        self.addCleanup(server.close)
+        self.addCleanup(lambda: self.assertEqual([], server.wrong))
+        return server
+
+    def disk_settings(self, **more):
+        return self.settings(self.app.url(), self.collector.address, **{
+            "PROFEFE_AGENT_TYPES": TYPES, "PROFEFE_AGENT_SPOOL_DIR": self.spool, **more})
+
+    def start_on_disk(self, wrap=(), **more):
+        agent = self.start_agent(self.disk_settings(**more), wrap=wrap)
+        self.wait_for_port(agent)
+        return agent
+
+    def waits(self, agent, count=SOME):
+        return self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") >= count, f"{count} waiting")
+
+    def arrives(self, agent, count=SOME):
+        """So many more than there are."""
+        before = len(self.collector.serials())
+        wait_until(lambda: len(self.collector.serials()) >= before + count, ARRIVE_SECONDS,
+                   lambda: f"nothing arrives:\n{agent.log_tail()}")
+
+    def drain(self, agent):
+        """No more is taken, and all is sent."""
+        self.app.open = False
+        return self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
+
+    def check_sum(self, seen):
+        """Nothing is lost uncounted. One that was evicted while the collector stored it counts on both sides."""
+        sums = {"taken": seen.sum("taken_profiles_total"), "dropped": seen.sum("dropped_profiles_total"),
+                "settled": seen.sum("pushes_total", result="stored") + seen.sum("pushes_total", result="found"),
+                "unique": len(self.collector.unique()), "evicted": seen.sum("pushes_total", result="evicted")}
+        text = f"{sums}:\n{seen.text}"
+        self.assertEqual(sums["taken"], sums["settled"] + sums["dropped"], text)
+        self.assertGreaterEqual(sums["unique"], sums["settled"], text)
+        self.assertLessEqual(sums["unique"], sums["settled"] + sums["evicted"], text)
+        self.assertEqual([], self.collector.broken)
+
+
+class Killed(SpoolCase):
+    def finished(self):
+        """Serials of the profiles that are whole in the spool's directory."""
+        found = set()
+        for path in glob.glob(os.path.join(self.spool, "[0-9]*-*")):
+            with open(path, "rb") as file:
+                found.add(read(file.read())[0])
+        return found
+
+    def faulty(self, chance):
+        answers = (words(500, "down"), fault_collector.reset, fault_collector.close, fault_collector.store_and_reset)
+
+        def answer(collector, exchange, post):
+            if chance.random() < FAULTY_SHARE:
+                chance.choice(answers)(collector, exchange, post)
+            else:
+                collector.accept(exchange, post)
+        return answer
+
+    def live_and_die(self, settings, life, number):
+        """One agent, killed after so long. Its log goes on in the same file."""
+        agent = self.start("agent", AGENT, env={**settings, "PROFEFE_AGENT_LISTEN": "none",
+                                                      "POD_UID": f"life-{number}"})
+        time.sleep(life)
+        os.kill(agent.pid, signal.SIGKILL)
+        agent.remove()
+
+    def test_kill_9_in_a_loop_loses_no_finished_profile(self):
+        seed = int(os.environ.get(SEED_NAME, random.SystemRandom().randrange(1 << 32)))
+        print(f"{SEED_NAME}={seed}, {KILLS} kills", flush=True)
+        chance = random.Random(seed)
+        self.collector.answer_post = self.faulty(random.Random(seed + 1))
+        targets = ",".join(f"{name}={self.app.url(name)}" for name in "wxyz"[:TARGETS])
+        settings = {**self.disk_settings(PROFEFE_AGENT_TARGETS=targets, PROFEFE_AGENT_TYPES=MANY_TYPES,
+                                         PROFEFE_AGENT_RETRY_MIN="10ms", PROFEFE_AGENT_RETRY_MAX="50ms"),
+                    "PROFEFE_AGENT_SIDECAR": "1"}
+        finished = set()
+        for number in range(KILLS):
+            self.live_and_die(settings, chance.uniform(*LIFE_SECONDS), number)
+            finished |= self.finished()
+        self.collector.answer_post = None
+        self.app.open = False
+        agent = self.start_agent(settings)
+        self.wait_for_port(agent)
+        seen = self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
+        stored = set(self.collector.serials())
+        print(f"{len(self.app.given)} given, {len(finished)} seen in the spool after a death, {len(stored)} stored, "
+              f"{len(self.collector.duplicates())} of them twice", flush=True)
+        self.assertEqual(set(), finished - stored, "finished, but never stored")
+        self.assertGreater(len(finished), KILLS // 10, "a test that means something")
+        self.assertEqual([], self.collector.broken, "half a file was sent")
+        self.assertEqual(set(), stored - {serial for serial, _ in self.app.given})
+        self.assertEqual(0, seen.sum("dropped_profiles_total"), seen.text)
+        self.assertNotIn("level=error", agent.log())
+        self.stops(agent)
+
+
+class Disk(SpoolCase):
+    def needs_root(self, what):
+        if os.geteuid() != 0:
+            self.skipTest(f"needs root: {what}")
+
+    def small_disk(self):
+        """A command that runs its arguments with a tmpfs of DISK_MIB at the spool's place, in a mount namespace."""
+        self.needs_root("a mount namespace with a small disk")
+        os.mkdir(self.spool)
+        return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={DISK_MIB}m tmpfs "$0" && exec "$@"', self.spool]
+
+    def seen_by(self, agent):
+        return f"/proc/{agent.pid}/root{self.spool}"
+
+    def fill(self, agent):
+        """Takes what is left of the agent's disk."""
+        with open(os.path.join(self.seen_by(agent), "somebody-elses"), "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return file.name
+
+    def test_disk_smaller_than_the_budget_keeps_the_youngest(self):
+        self.app.size = lambda _count: LARGE
+        self.collector.answer_post = words(500, "down")
+        agent = self.start_on_disk(self.small_disk(), PROFEFE_AGENT_SPOOL_BYTES=str(8 * MIB))
+        self.wait_for_metrics(agent, lambda seen: seen.sum("dropped_profiles_total", reason="spool-full") >= SOME, "evicted")
+        self.collector.answer_post = None
+        self.arrives(agent)
+        seen = self.drain(agent)
+        self.assertEqual({"spool-full"}, set(seen.by("dropped_profiles_total", "reason")), seen.text)
+        self.check_sum(seen)
+        stored = self.collector.serials()
+        self.assertEqual(sorted(stored), stored, "the order of what arrived")
+        self.stops(agent)
+
+    def test_disk_that_others_fill_is_said_and_recovered_from(self):
+        agent = self.start_on_disk(self.small_disk(), PROFEFE_AGENT_SPOOL_BYTES=str(8 * MIB))
+        self.arrives(agent)
+        filler = self.fill(agent)
+        errors = lambda seen: seen.sum("scrapes_total", result="error")
+        self.wait_for_metrics(agent, lambda seen: errors(seen) >= SOME, "profiles that have no room")
+        agent.wait_for_log(r"(?i)no space left", START_SECONDS)
+        self.wait_for_health(agent, 500, "space")
+        os.unlink(filler)
+        self.arrives(agent)
+        self.wait_for_health(agent, 200)
+        seen = self.drain(agent)
+        self.assertGreaterEqual(seen.sum("dropped_profiles_total"), SOME, "what had no room is counted")
+        self.check_sum(seen)
+        self.stops(agent)
+
+    def as_somebody(self):
+        """A command that runs its arguments without root's powers, which ignore a directory's mode."""
+        os.chmod(self.folder, 0o755)
+        if os.geteuid() != 0:
+            return []
+        os.mkdir(self.spool)
+        os.chown(self.spool, 65532, 65532)
+        return ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"]
+
+    def test_read_only_under_way_is_said_and_recovered_from(self):
+        agent = self.start_on_disk(self.as_somebody())
+        self.arrives(agent)
+        os.chmod(self.spool, 0o500)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("scrapes_total", result="error") >= SOME, "profiles that cannot be kept")
+        agent.wait_for_log(r"(?i)permission denied", START_SECONDS)
+        self.wait_for_health(agent, 500, "ermission")
+        os.chmod(self.spool, 0o700)
+        self.arrives(agent)
+        self.wait_for_health(agent, 200)
+        seen = self.drain(agent)
+        self.assertGreaterEqual(seen.sum("dropped_profiles_total"), SOME, "what could not be kept is counted")
+        self.assertEqual([], self.collector.broken)
+        self.stops(agent)
+
+    def test_read_only_from_the_start_is_told(self):
+        wrap = self.as_somebody()
+        os.makedirs(self.spool, exist_ok=True)
+        os.chmod(self.spool, 0o500)
+        agent = self.start_on_disk(wrap)
+        self.wait_for_health(agent, 500, self.spool, "ermission")
+        self.stops(agent)
+
+    def delete_spool(self):
+        """Also while the agent writes into it."""
+        gone = self.path("gone")
+        os.rename(self.spool, gone)
+        wait_until(lambda: shutil.rmtree(gone, ignore_errors=True) or not os.path.exists(gone), ARRIVE_SECONDS,
+                   lambda: f"cannot delete {gone}: {os.listdir(gone)}")
+
+    def test_directory_deleted_under_way_is_counted_said_and_made_anew(self):
+        self.collector.answer_post = words(500, "down")
+        agent = self.start_on_disk()
+        self.waits(agent)
+        self.delete_spool()
+        self.wait_for_metrics(agent, lambda seen: seen.sum("dropped_profiles_total", reason="spool-error") >= SOME,
+                              "counted as lost")
+        agent.wait_for_log(r"spool directory was gone", START_SECONDS)
+        self.collector.answer_post = None
+        self.arrives(agent)
+        seen = self.drain(agent)
+        self.check_sum(seen)
+        self.assertEqual({"spool-error"}, set(seen.by("dropped_profiles_total", "reason")))
+        self.stops(agent)
+
+    def test_second_agent_on_the_directory_is_refused_and_the_first_goes_on(self):
+        agent = self.start_on_disk()
+        self.arrives(agent)
+        second = self.start_agent(self.disk_settings(), name="second")
+        self.wait_for_port(second)
+        self.wait_for_health(second, 500, self.spool)
+        alone = self.run_binary(AGENT, env={**self.disk_settings(), "PROFEFE_AGENT_LISTEN": "none"})
+        self.assertNotEqual(0, alone.code, alone)
+        self.assertIn(self.spool, alone.out + alone.err, alone)
+        self.arrives(agent)
+        self.stops(second)
+        self.stops(agent)
+
+    def test_what_waits_survives_sigterm_and_comes_with_its_time_and_order(self):
+        self.collector.answer_post = words(500, "down")
+        agent = self.start_on_disk()
+        self.waits(agent, 2 * SOME)
+        self.stops(agent)
+        self.app.open = False
+        self.collector.answer_post = None
+        agent = self.start_on_disk()
+        self.drain(agent)
+        self.assertEqual([serial for serial, _ in self.app.given], self.collector.serials())
+        self.stops(agent)
+
+
+class ContainerLimit(SpoolCase):
+    def test_nothing_is_killed_whatever_the_sizes(self):
+        try:
+            group = MemoryGroup("profefe-test", LIMIT_MIB * MIB)
+        except OSError as error:
+            self.skipTest(f"needs root and a memory cgroup that can be written: {error}")
+        self.addCleanup(group.remove)
+        sizes = itertools.cycle(SIZES)
+        self.app.size = lambda _count: next(sizes)
+        env = self.settings(self.app.url(), self.collector.address, PROFEFE_AGENT_TYPES=TYPES)
+        agent = self.start_agent(env, wrap=group.wrap())
+        self.wait_for_port(agent)
+        for what, answer in (("down", words(500, "down")), ("up", None)):
+            self.collector.answer_post = answer
+            before = self.app.seen.total()
+            wait_until(lambda: self.app.seen.total() >= before + SERVED, 2 * ARRIVE_SECONDS, lambda: agent.log_tail())
+            agent.must_live()
+            print(f"collector {what}: peak of the cgroup {group.peak() / MIB:.1f} MiB of {LIMIT_MIB}, resident "
+                  f"{memory_kib(agent.pid, 'VmRSS') / 1024:.1f} MiB, of which libraries and other files "
+                  f"{memory_kib(agent.pid, 'RssFile') / 1024:.1f}", flush=True)
+        seen = self.drain(agent)
+        self.assertEqual(0, group.kills())
+        self.assertEqual({"spool-full"}, set(seen.by("dropped_profiles_total", "reason")), seen.text)
+        self.assertGreater(seen.sum("scrapes_total", result="too-big"), 0, seen.text)
+        self.check_sum(seen)
+        self.stops(agent)

@@ -1,0 +1,3 @@
+module profefe-sidecar/test/go/faultapp
+
+go 1.24.0

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks manifests/ without a cluster: what kustomize renders, what the certificate script makes, what is in
 an image archive. The renderer is `kubectl kustomize`. PROFEFE_TEST_TOOLS and PROFEFE_TEST_BUILD name other folders
-than build/tools (kubectl) and build/release (profefe-webhook). What is missing of these two skips the tests that need
-it, and fails them when CI=true.
+than build/tools (kubectl, promtool) and build/release (profefe-webhook); promtool may also be on PATH. What is missing of
+these skips the tests that need it, and fails them when CI=true.
 """
 import base64
 import copy
@@ -22,12 +22,17 @@ import unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KUBECTL = os.path.join(os.environ.get("PROFEFE_TEST_TOOLS", f"{TOP}/build/tools"), "kubectl")
+PROMTOOL = os.path.join(os.environ.get("PROFEFE_TEST_TOOLS", f"{TOP}/build/tools"), "promtool")
+if not os.path.exists(PROMTOOL):
+    PROMTOOL = shutil.which("promtool") or PROMTOOL
 WEBHOOK = os.path.join(os.environ.get("PROFEFE_TEST_BUILD", f"{TOP}/build/release"), "webhook/profefe-webhook")
 RUN_SECONDS = 60  # each command here takes well under a second on an idle machine
 
 NAMESPACE = "profefe-system"
 MOVED = "observability"
 OVERLAYS = ("self-signed", "cert-manager", "demo")
+ADDITIONS = ("policy", "monitoring")  # stand beside an installation, or alone
+POLICY = {"ValidatingAdmissionPolicy/profefe-uninjected", "ValidatingAdmissionPolicyBinding/profefe-uninjected"}
 # What Pod Security `restricted` allows (Kubernetes 1.34, "Pod Security Standards")
 RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected",
                       "secret"}
@@ -52,9 +57,9 @@ def need(path, made_by):
     raise unittest.SkipTest(message)
 
 
-def render(folder):
+def render(folder, *options):
     """The documents of a kustomization as Kubernetes' own YAML reader sees them."""
-    text = run(KUBECTL, "kustomize", folder).stdout
+    text = run(KUBECTL, "kustomize", *options, folder).stdout
     # A patch that changes nothing, applied on this side: it turns any kind of YAML document into JSON.
     text = run(KUBECTL, "patch", "--local", "--type=merge", "-p", "{}", "-o", "json", "-f", "-", input=text,
                env={**os.environ, "KUBECONFIG": "/dev/null"}).stdout
@@ -144,6 +149,7 @@ class Rendered(unittest.TestCase):
         cls.manifests = copy_of_manifests(cls.folder)
         run(os.path.join(cls.manifests, "certificates"))
         cls.base = render(os.path.join(cls.manifests, "base"))
+        cls.additions = {name: render(os.path.join(cls.manifests, "overlays", name)) for name in ADDITIONS}
         cls.all = {name: render(os.path.join(cls.manifests, "overlays", name)) for name in OVERLAYS}
 
     def each_pod(self):
@@ -152,13 +158,13 @@ class Rendered(unittest.TestCase):
                 if document["kind"] == "Deployment":
                     yield f"{overlay}: {document['metadata']['name']}", document["spec"]["template"]
 
-    def overlay(self, name, text):
+    def overlay(self, name, text, *options):
         """Renders an overlay of our own beside the copy."""
         folder = os.path.join(self.folder, name)
         os.makedirs(folder)
         with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as file:
             file.write(text)
-        return render(folder)
+        return render(folder, *options)
 
     def test_overlays_hold_these_objects_and_no_others(self):
         base = {"Namespace/profefe-system", "ServiceAccount/profefe-webhook", "Service/profefe-webhook",
@@ -170,7 +176,10 @@ class Rendered(unittest.TestCase):
         self.assertEqual(short_names(self.all["cert-manager"]), base | {
             "Issuer/profefe-webhook-self-signed", "Certificate/profefe-webhook-ca", "Issuer/profefe-webhook-ca",
             "Certificate/profefe-webhook"})
-        self.assertEqual(short_names(self.all["demo"]), base | secret | {
+        self.assertEqual(short_names(self.additions["policy"]), POLICY)
+        self.assertEqual(short_names(self.additions["monitoring"]), {
+            "PodMonitor/profefe-webhook", "PodMonitor/profefe-agent", "PrometheusRule/profefe-sidecar"})
+        self.assertEqual(short_names(self.all["demo"]), base | secret | POLICY | {
             "Deployment/profefe", "Service/profefe", "PersistentVolumeClaim/profefe"})
 
     def test_a_missing_certificate_is_named(self):
@@ -260,6 +269,79 @@ class Rendered(unittest.TestCase):
         self.assertEqual(find(self.base, "MutatingWebhookConfiguration")["webhooks"],
                          [entry("enabled", "/mutate", [ours, not_mirror]), entry("all", "/mutate/all", [not_mirror])])
 
+    def test_policy_and_registration_are_about_the_same_pods(self):
+        policy = find(self.additions["policy"], "ValidatingAdmissionPolicy")["spec"]
+        hooks = find(self.base, "MutatingWebhookConfiguration")["webhooks"]
+        for hook in hooks:
+            self.assertEqual(policy["matchConstraints"]["resourceRules"], hook["rules"])
+            self.assertIn(next(c for c in hook["matchConditions"] if c["name"] == "not-mirror"), policy["matchConditions"])
+        binding = find(self.additions["policy"], "ValidatingAdmissionPolicyBinding")["spec"]
+        chosen, *others = binding["matchResources"]["namespaceSelector"]["matchExpressions"]
+        self.assertEqual([chosen["values"]], [sum((hook["namespaceSelector"]["matchExpressions"][0]["values"]
+                                                   for hook in hooks), [])])
+        self.assertEqual([others], [hooks[0]["namespaceSelector"]["matchExpressions"][1:]])
+        self.assertEqual((binding["policyName"], binding["validationActions"]), ("profefe-uninjected", ["Warn", "Audit"]))
+        self.assertEqual(policy["failurePolicy"], "Ignore")
+
+    def test_policy_has_the_words_of_the_webhook(self):
+        """In the order of common/parse.c, from which the settings take their booleans."""
+        with open(os.path.join(TOP, "common/parse.c"), encoding="utf-8") as file:
+            source = file.read()
+        variables = find(self.additions["policy"], "ValidatingAdmissionPolicy")["spec"]["variables"]
+        eligible = next(v["expression"] for v in variables if v["name"] == "eligible")
+        lists = [re.findall(r"'([^']*)'", words) for words in re.findall(r"\[([^]]*)\]", eligible)]
+        wanted = []
+        for name in ("parse_false_words", "parse_true_words"):
+            found = re.search(rf"\b{name}\[\] = \{{([^}}]*), NULL\}}", source)
+            wanted.append(re.findall(r'"([^"]*)"', found[1]))
+        self.assertEqual(lists, wanted)
+        self.assertGreaterEqual(min(map(len, wanted)), 6)
+
+    def test_monitors_name_ports_that_are_there(self):
+        admin, agent = (d["spec"]["podMetricsEndpoints"][0]["port"] for d in
+                        (find(self.additions["monitoring"], "PodMonitor", f"profefe-{n}") for n in ("webhook", "agent")))
+        deployment = find(self.base, "Deployment")["spec"]["template"]
+        self.assertIn(admin, [port["name"] for port in deployment["spec"]["containers"][0]["ports"]])
+        selector = find(self.additions["monitoring"], "PodMonitor", "profefe-webhook")["spec"]["selector"]["matchLabels"]
+        self.assertTrue(selector.items() <= deployment["metadata"]["labels"].items())
+        self.assertEqual(agent, "profefe-agent")
+
+    def test_rules_read_series_that_the_programs_write(self):
+        written = {"up", "apiserver_admission_webhook_fail_open_count"}  # of Prometheus, and of the API server
+        for folder in ("agent", "webhook"):
+            for name in os.listdir(os.path.join(TOP, folder)):
+                if name.endswith(".c"):
+                    with open(os.path.join(TOP, folder, name), encoding="utf-8") as file:
+                        written |= set(re.findall(r'"(profefe_[a-z_]+)"', file.read()))
+        jobs = {"profefe-webhook", "profefe-agent"}
+        for rule in self.rules():
+            with self.subTest(rule["alert"]):
+                bare = re.sub(r'"[^"]*"', "", rule["expr"])
+                read = set(re.findall(r"\b(?:profefe|apiserver)_[a-z_]+|\bup\b", bare))
+                self.assertTrue(read and read <= written, f"{read - written} of {rule['expr']}")
+                self.assertLessEqual(set(re.findall(r'job="([^"]*)"', rule["expr"])), jobs)
+                self.assertIn(rule["labels"]["severity"], ("critical", "warning"))
+                self.assertEqual(set(rule["annotations"]), {"summary", "description"})
+
+    def rules(self):
+        groups = find(self.additions["monitoring"], "PrometheusRule")["spec"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def test_rules_fire_when_they_should(self):
+        """test/fixtures/alerts/alerts.yaml says which series make which alert. Each alert fires in one of its cases."""
+        need(PROMTOOL, "the Debian package prometheus (apt-get download, dpkg -x)")
+        folder = tempfile.mkdtemp(dir=self.folder)
+        with open(os.path.join(folder, "rules.yaml"), "w", encoding="utf-8") as file:
+            json.dump(find(self.additions["monitoring"], "PrometheusRule")["spec"], file)
+        cases = os.path.join(folder, "alerts.yaml")
+        shutil.copy(os.path.join(TOP, "test/fixtures/alerts/alerts.yaml"), cases)
+        run(PROMTOOL, "check", "rules", os.path.join(folder, "rules.yaml"))
+        run(PROMTOOL, "test", "rules", cases)
+        with open(cases, encoding="utf-8") as file:
+            text = file.read()
+        for rule in self.rules():
+            self.assertRegex(text, rf"(?m)alertname: {rule['alert']}\n *exp_alerts:\n *- ")
+
     def check_trust(self, documents):
         """The Secret's pair is accepted, under the Service's name, by whoever trusts the caBundle."""
         secret = find(documents, "Secret", "profefe-webhook-tls")
@@ -291,6 +373,24 @@ class Rendered(unittest.TestCase):
         documents = render(os.path.join(self.folder, "moved-self-signed"))
         self.check_trust(documents)
         self.check_moved(documents)
+
+    def test_settings_can_change_in_place(self):
+        """Without the hash the ConfigMap keeps its name, and its pods."""
+        with open(os.path.join(self.folder, "webhook.ini"), "w", encoding="utf-8") as file:
+            file.write("[inject]\nimage = example.com/a:1\n")
+        documents = self.overlay("in-place", """
+            resources: [../manifests/base]
+            configMapGenerator:
+            - {name: profefe-webhook, namespace: profefe-system, behavior: replace, files: [../webhook.ini],
+               options: {disableNameSuffixHash: true}}
+            """, "--load-restrictor=LoadRestrictionsNone")
+        self.assertEqual(self.config_name(documents), "profefe-webhook")
+
+    def test_additions_move_with_the_namespace(self):
+        documents = self.overlay("moved-additions", f"namespace: {MOVED}\nresources: [../manifests/overlays/policy, "
+                                 "../manifests/overlays/monitoring]\n")
+        self.assertNotIn(NAMESPACE, json.dumps(documents))
+        self.assertEqual(short_names(documents), short_names(self.additions["policy"] + self.additions["monitoring"]))
 
     def test_the_overlay_itself_can_be_moved(self):
         documents = self.overlay("moved-twice", f"namespace: {MOVED}\nresources: [../manifests/overlays/self-signed]\n")
@@ -378,6 +478,17 @@ class Rendered(unittest.TestCase):
         for name, documents in (("base", self.base), ("demo", self.all["demo"])):
             with self.subTest(name):
                 self.check_settings(find(documents, "ConfigMap")["data"]["webhook.ini"], 0)
+
+    def test_directories_of_the_deployment_hold_what_the_webhook_reads(self):
+        """As directories: a file that is mounted alone, by subPath, never changes in a running pod."""
+        container, = find(self.base, "Deployment")["spec"]["template"]["spec"]["containers"]
+        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+        self.assertEqual([mount for mount in mounts.values() if "subPath" in mount], [])
+        self.assertEqual(container["args"], ["--config", mounts["config"]["mountPath"] + "/webhook.ini"])
+        need(WEBHOOK, "the build")
+        text = run(WEBHOOK, "--help").stdout
+        for file in ("tls.crt", "tls.key"):
+            self.assertIn(f"(default {mounts['tls']['mountPath']}/{file})", text)
 
     def test_webhook_refuses_a_setting_that_it_does_not_know(self):
         need(WEBHOOK, "the build")

@@ -4,14 +4,35 @@ import contextlib
 import datetime
 import unittest
 
+import stage
+import workloads
+
 from children import Failure
 from cluster import (agent_get, api, condition, containers, eventually, is_injected, is_ready, kubectl, processes_of,
                      restarts, summary)
-from stage import webhook_log, world
+from stage import SYSTEM, webhook_log, world
 
 STAY_SECONDS = 20  # how long a pod must have been Ready without a break to count as one that stays so
 DESCRIBE_LINES, LOG_LINES = 100, 40
 SUBJECTS = 4  # pods shown for one failed test
+
+
+_stage = []  # empty, then how setting it went: the stage is made once, for the first module whose tests are run
+
+
+def setUpModule():
+    """For each module that has tests: unittest calls it wherever a test of another module came before."""
+    if not _stage:
+        try:
+            _stage.append("failed")
+            stage.set_up()
+            _stage[0] = "made"
+        except Failure:
+            for name in (SYSTEM, *workloads.NAMESPACES):
+                show_pods(name)
+            raise
+    elif _stage[0] == "failed":
+        raise Failure("the stage was not made: see the first failure")
 
 
 def show(title, text, most=LOG_LINES):

@@ -97,8 +97,8 @@ class Reply:
 class Api:
     """The API server, asked as the cluster's administrator. Paths are those of the REST API; PLURALS finds an object's."""
 
-    PLURALS = {"Pod": "pods", "Service": "services", "ServiceAccount": "serviceaccounts", "Namespace": "namespaces",
-               "PersistentVolume": "persistentvolumes", "Deployment": "deployments", "Job": "jobs", "CronJob": "cronjobs"}
+    PLURALS = {"Pod": "pods", "Service": "services", "ServiceAccount": "serviceaccounts", "Secret": "secrets",
+               "Namespace": "namespaces", "PersistentVolume": "persistentvolumes", "Deployment": "deployments", "Job": "jobs", "CronJob": "cronjobs"}
 
     @functools.cached_property
     def tls(self):

@@ -9,8 +9,10 @@ import os
 import shutil
 
 import cluster
+import definitions
 import workloads
 from children import Failure
+from guard import Guard
 from cluster import (ROOT, STATE, TOOLS, api, command, eventually, is_injected, is_ready, kubectl, say, summary)
 from profefe import Reader
 from workloads import ENABLED, MODES, TROUBLE, fast
@@ -19,8 +21,11 @@ SYSTEM, WEBHOOK, PROFEFE, PROFEFE_PORT = "profefe-system", "profefe-webhook", "p
 MOVED, CERTIFICATES_MOVED = "observability", "certificates-moved"
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/profefe-webhook"
 VOLUME = os.path.join(STATE, "var", "lib", "profefe")  # /var/lib/profefe on the node
-IMAGES = os.path.join(os.environ.get("PROFEFE_TEST_BUILD") or os.path.join(ROOT, "build", "release"), "images")
+BUILD = os.environ.get("PROFEFE_TEST_BUILD") or os.path.join(ROOT, "build", "release")
+IMAGES = os.path.join(BUILD, "images")
+WEBHOOK_BINARY = os.path.join(BUILD, "webhook", "profefe-webhook")
 WORK = os.path.join(STATE, "suite")
+NOT_OURS = ("default", "kube-system", "kube-public", "kube-node-lease")  # the namespaces that a cluster begins with
 
 # Deadlines, several times what an idle machine of two cores takes.
 ROLLOUT_SECONDS = 120
@@ -39,6 +44,7 @@ class World:
         self.reviews_by_creation = None
         self.created = []
         self.ports_of_variables = {}
+        self.guard = None
 
     def create(self, thing, **options):
         reply = api.create(thing, **options)
@@ -56,12 +62,14 @@ world = World()
 
 
 def set_up():
+    definitions.fetch()
     cluster.enter()
     clear_earlier_run()
     os.makedirs(WORK)
     load_images()
     install()
     make_namespaces()
+    world.guard = Guard(cluster.API_HOST, workloads.GUARD_PORT, lambda: (world.profefe.host, world.profefe.port))
     wait_until_called()
     make_workloads()
     wait_until_running()
@@ -70,12 +78,15 @@ def set_up():
 def clear_earlier_run():
     """A cluster that was kept has the objects of the last run."""
     shutil.rmtree(WORK, ignore_errors=True)
-    mine = [SYSTEM, MOVED, CERTIFICATES_MOVED, *workloads.NAMESPACES]
-    if not any(api.request("GET", f"/api/v1/namespaces/{name}").status == 200 for name in mine):
+    present = [item["metadata"]["name"] for item in api.get("/api/v1/namespaces")["items"]]
+    mine = [name for name in present if name not in NOT_OURS]
+    if not mine:
         return
     say("clearing away what an earlier run left")
-    kubectl("delete", "mutatingwebhookconfiguration", "profefe-webhook", "--ignore-not-found")
-    kubectl("delete", "namespace", *mine, "--ignore-not-found", "--timeout=100s")
+    kubectl("delete", "mutatingwebhookconfiguration", "--all")
+    kubectl("delete", "validatingadmissionpolicybinding", "--all")
+    kubectl("delete", "validatingadmissionpolicy", "--all")
+    kubectl("delete", "namespace", *mine, "--ignore-not-found", "--timeout=300s", seconds=310)
     kubectl("delete", "persistentvolume", PROFEFE, "--ignore-not-found", "--timeout=30s")
     shutil.rmtree(VOLUME, ignore_errors=True)
 
@@ -120,12 +131,17 @@ def make_volume():
 
 def make_namespaces():
     for name, labels in workloads.NAMESPACES.items():
-        api.create(workloads.namespace(name, labels))
+        make_namespace(name, labels)
     # Before any pod: a Service's variables go only into pods that are started after it.
     api.create(workloads.service("profefe", TROUBLE))
-    for name in workloads.NAMESPACES:
-        eventually(lambda: api.request("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200, 30,
-                   lambda: f"namespace {name} has no ServiceAccount default")
+    api.create(workloads.secret(ENABLED))
+
+
+def make_namespace(name, labels):
+    """It stays until the cluster goes, or the next run begins: deleting it is work that other tests would wait for."""
+    api.create(workloads.namespace(name, labels))
+    eventually(lambda: api.request("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200, 30,
+               lambda: f"namespace {name} has no ServiceAccount default", every=0.1)
 
 
 def wait_until_called(namespace=SYSTEM):
@@ -157,6 +173,7 @@ def make_workloads():
         world.create(workloads.hand_written(model, mode))
     each, world.ports_of_variables = workloads.one_by_one(model)
     world.create(each)
+    world.create(workloads.of_a_newer_webhook(model))
     say(f"{len(world.created)} pods created")
 
 

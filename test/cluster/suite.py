@@ -25,9 +25,13 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 import cluster  # noqa: E402
 import stage  # noqa: E402
 import workloads  # noqa: E402
-from case import Case, moment, show_pods  # noqa: E402
+from case import Case, moment, setUpModule  # noqa: E402,F401 (unittest calls the latter)
 from children import Failure, end_by_exception  # noqa: E402
-from cluster import (AGENT, ROOT, TOKEN_PATH, agent_get, annotation, api, command, containers, eventually,  # noqa: E402
+from admission import Limited, Monitoring, Policy, Rollout, Strict  # noqa: E402
+from definitions import apply_definitions, definition  # noqa: E402
+from delivery import Delivery  # noqa: E402
+from fixtures import Fixtures  # noqa: E402
+from cluster import (AGENT, TOKEN_PATH, agent_get, annotation, api, command, containers, eventually,  # noqa: E402
                      is_injected, is_native, is_ready, kubectl, restarts, say, summary)
 from stage import (CERTIFICATES_MOVED, MOVED, PROFEFE, REGISTRATION, SYSTEM, WEBHOOK, WORK, reviews,  # noqa: E402
                    webhook_log, webhook_pods, world)
@@ -38,7 +42,6 @@ NODE = "node1"
 PROFILES_SECONDS = 150
 JOB_SECONDS = 120
 CRON_SECONDS = 100  # the next full minute, and the pod
-SERVED_SECONDS = 30  # from a resource definition until the API server serves it
 READY_SECONDS = 60
 ANSWER_SECONDS = 15  # for what a program knows from its start
 GONE_SECONDS = 60
@@ -52,15 +55,6 @@ CREATE_OVERHEAD_SECONDS = 1.0
 
 BUSY_FUNCTION = "main.burnCPU"
 PPROF_TYPE = {"cpu": "cpu", "heap": "inuse_space", "goroutine": "goroutine", "block": "delay", "mutex": "delay"}
-
-
-def setUpModule():
-    try:
-        stage.set_up()
-    except Failure:
-        for name in (SYSTEM, *workloads.NAMESPACES):
-            show_pods(name)
-        raise
 
 
 # The tests, in the order in which they run.
@@ -116,15 +110,9 @@ class CertManager(Case):
 
     @classmethod
     def setUpClass(cls):
-        wanted = {"issuers", "certificates"}
-        for name in sorted(wanted):
-            kubectl("apply", "--server-side", "-f", "-", text_input=cert_manager_definition(name))
-
-        def served():
-            reply = api.request("GET", "/apis/cert-manager.io/v1")
-            return wanted <= {resource["name"] for resource in reply.body.get("resources", [])}
-
-        eventually(served, SERVED_SECONDS, lambda: f"the API server does not serve {sorted(wanted)}")
+        texts = [definition("github.com/cert-manager/cert-manager", f"deploy/crds/crd-{name}.yaml")
+                 for name in ("issuers", "certificates")]
+        apply_definitions("cert-manager.io/v1", texts, {"issuers", "certificates"})
 
     def test_overlay_passes_the_api_server(self):
         self.assert_accepted(os.path.join(WORK, "manifests", "overlays", "cert-manager"), SYSTEM)
@@ -151,14 +139,6 @@ class CertManager(Case):
         self.assertEqual(config["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
                          f"{namespace}/{leaf['metadata']['name']}")
         self.assertEqual({hook["clientConfig"]["service"]["namespace"] for hook in config["webhooks"]}, {namespace})
-
-
-def cert_manager_definition(name):
-    """One of cert-manager's own resource definitions, from its Go module, less the lines that are Helm's."""
-    module = os.path.join(ROOT, "test", "go", "cert-manager")
-    done = command("go", "-C", module, "mod", "download", "-json", "github.com/cert-manager/cert-manager")
-    with open(os.path.join(json.loads(done.stdout)["Dir"], "deploy", "crds", f"crd-{name}.yaml"), encoding="utf-8") as file:
-        return "".join(line for line in file if "{{" not in line)
 
 
 def make_overlay(namespace, **lists):
@@ -460,7 +440,7 @@ class Profiles(Case):
                     self.assertIn(labels.get("target"), expected.targets)
                     wanted = {"namespace": expected.namespace, "node": NODE, "from": AGENT, **dict(expected.labels)}
                     self.assertEqual({key: labels.get(key) for key in wanted}, wanted)
-        stray = {expected.service for expected in workloads.PROFILED}
+        stray = {expected.service for expected in workloads.PROFILED} | {"types", "newer"}
         troubled = {thing["metadata"]["name"] for thing in workloads.troubled()} | {"garbage-each"}
         left_alone = {key for key, _ in workloads.LEFT_ALONE}
         services = set(world.profefe.services())
@@ -555,7 +535,12 @@ class Outages(Case):
                     self.about(reply.body)
                     self.assertLess(reply.seconds, limit, "seconds until the pod was created")
                     self.assertFalse(is_injected(reply.body), "containers of a pod that no webhook has seen")
+                    self.assertTrue(any("the webhook did not answer" in text for text in reply.warnings),
+                                    f"the policy's warning, among {reply.warnings}")
                     self.assertIsNone(annotation(reply.body, "status"))
+        counted = kubectl("get", "--raw", "/metrics").stdout  # by the API server; an alert of overlays/monitoring reads it
+        for name in ("enabled", "all"):
+            self.assertRegex(counted, rf'(?m)^apiserver_admission_webhook_fail_open_count{{name="{name}[.]profefe[.]com",')
         api.create(workloads.deployment("alone", ENABLED, 1, fast(), workloads.pod_spec()))
         for key, namespace in (("alone-0", ENABLED), ("alone-0", ALL), ("alone", ENABLED)):
             eventually(lambda: [pod for pod in world.pods_of(key, namespace) if is_ready(pod)], READY_SECONDS,
@@ -653,7 +638,8 @@ def taken_at(profile):
 def load_tests(loader, _tests, _pattern):
     """In the order they are written: the outages last, the quick looks while profiles are being taken."""
     suite = unittest.TestSuite()
-    for case in (Installation, CertManager, Injection, Trouble, Profiles, Outages):
+    for case in (Installation, CertManager, Monitoring, Injection, Policy, Limited, Strict, Fixtures, Trouble, Profiles, Delivery,
+                 Rollout, Outages):
         chosen = set(loader.getTestCaseNames(case))
         suite.addTests(case(name) for name in vars(case) if name in chosen)
     return suite

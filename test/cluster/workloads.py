@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 
-from cluster import AGENT, AGENT_PORT, ROOT
+from cluster import AGENT, AGENT_PORT, API_HOST, ROOT
 
 APP_IMAGE = "localhost/profefe-test-app:dev"
 ENABLED, ALL, PLAIN, LOOSE, TROUBLE = "shop", "everything", "plain", "loose", "trouble"
@@ -28,6 +28,9 @@ BLOCK_RATE_NS, MUTEX_FRACTION = 1000, 1
 
 USUAL = ("cpu", "heap", "goroutine")
 ALL_TYPES = USUAL + ("block", "mutex")
+
+SPOOL = "16Mi"
+SECRET, TOKEN, GUARD_PORT = "profefe-credentials", "open-sesame", 10443
 
 # Bytes that no number, list, URL or word is made of; a newline and an escape sequence are for the logs.
 GARBAGE = '%n{"\\\n\x1b[31m\tä,=;://$(X) ]]'
@@ -54,11 +57,16 @@ PROFILED = (
     Expected("batch", ENABLED, "batch"),
     Expected("again", ENABLED, "checkout"),
     Expected("two", ENABLED, "two", targets=("api", "worker")),
+    Expected("spooled", ENABLED, "spooled"),
+    Expected("secretive", ENABLED, "secretive"),
     Expected("all-bare", ALL, "all-bare"),
     Expected("all-yes", ALL, "all-yes"),
     Expected("linked-native", TROUBLE, "linked-native"),
     Expected("linked-container", TROUBLE, "linked-container"),
 )
+# Types beyond the usual ones, and what profefe calls them: type, and label profile_type.
+OTHER_TYPES = {"trace:5s=1s": ("trace", None), "threadcreate:5s": ("threadcreate", None), "allocs:5s": ("other", "allocs"),
+               "other/goroutine:5s": ("other", "goroutine")}
 # Pods that no agent may be in, by Contract 1.
 LEFT_ALONE = (("opted-out", ENABLED), ("bare", ENABLED), ("all-no", ALL), ("unlabelled", PLAIN))
 
@@ -140,6 +148,11 @@ def service(name, in_namespace):
             "spec": {"selector": {"test": "nobody"}, "ports": [{"port": 10100}]}}
 
 
+def secret(in_namespace):
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": in_namespace},
+            "stringData": {"token": TOKEN}}
+
+
 def shop():
     """The namespace that is labelled enabled, less the CronJob."""
     return [
@@ -150,6 +163,9 @@ def shop():
         pod("again", ENABLED, fast(service="checkout")),
         pod("two", ENABLED, fast(), pod_spec(app("api", port=6060, port_name="pprof"),
                                              app("worker", port=7070, port_name="pprof"))),
+        pod("spooled", ENABLED, fast(spool=SPOOL)),
+        pod("secretive", ENABLED, fast(collector_secret=SECRET, collector=f"http://{API_HOST}:{GUARD_PORT}")),
+        deployment("types", ENABLED, 1, fast(types=",".join(OTHER_TYPES)), pod_spec()),
         pod("opted-out", ENABLED, annotations(enable="false", interval="5s")),
         pod("bare", ENABLED),
     ]
@@ -241,6 +257,17 @@ def one_by_one(injected):
         thing["spec"]["containers"].append(agent)
         ports[name] = port
     return thing, ports
+
+
+def of_a_newer_webhook(injected):
+    """A pod whose sidecar is told more than the agent knows: how an old agent looks beside a new webhook."""
+    agent = _agent_of(injected)
+    env = [{**item, "value": "newer"} if item["name"] == "PROFEFE_AGENT_SERVICE" else item for item in agent["env"]]
+    env += [{"name": "PROFEFE_AGENT_INVENTED_LATER", "value": "5s"}, {"name": "PROFEFE_LATER_STILL", "value": GARBAGE}]
+    thing = pod("newer", TROUBLE, spec=pod_spec(app()))
+    thing["spec"]["volumes"] = _volumes_of(injected)
+    thing["spec"]["initContainers"] = [{**agent, "env": env, "restartPolicy": "Always"}]
+    return thing
 
 
 def container_of_variable(name):

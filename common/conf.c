@@ -10,6 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* inih 55 (MAX_SECTION and MAX_NAME in its ini.c) keeps so many bytes of a section's name, and of a key's for the lines that
+ * go on with it; it cuts the rest in silence, also inside a character. */
+enum { INIH_NAME_KEPT = CONF_SECTION_MAX + 1 };
+
 /* The key whose value may still go on. */
 struct pending {
     bool there;
@@ -112,7 +116,8 @@ static char *read_line(char *out, int num, void *stream)
 static bool goes_on(const struct reading *r, const char *section, const char *key)
 {
     const struct pending *pending = &r->pending;
-    return pending->there && r->indented && strcmp(pending->section, section) == 0 && strcmp(pending->key, key) == 0;
+    return pending->there && r->indented && strcmp(pending->section, section) == 0 &&
+           strncmp(pending->key, key, INIH_NAME_KEPT) == 0;
 }
 
 /* The ini_handler: inih wants nonzero for success. */
@@ -122,6 +127,10 @@ static int take_key(void *user, const char *section, const char *key, const char
     struct pending *pending = &r->pending;
     if (r->rc < 0)
         return 1;
+    if (strlen(section) > CONF_SECTION_MAX) {
+        refuse_line(r, "expected a section name of at most 48 bytes above it");
+        return 1;
+    }
     if (goes_on(r, section, key)) {
         buf_putc(&pending->value, '\n');
         buf_puts(&pending->value, value);

@@ -13,6 +13,7 @@
 
 enum {
     CONF_LINE_MAX = 190,          /* bytes; a longer list goes on over indented lines */
+    CONF_SECTION_MAX = 48,        /* bytes of a section's name */
     CONF_FILE_MAX = 1024 * 1024,  /* a ConfigMap's ceiling (Kubernetes: 1 MiB) */
 };
 

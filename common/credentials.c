@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,14 @@
 #include <unistd.h>
 
 enum {
-    TRIES_MAX = 4, /* a Secret is not swapped several times within a millisecond */
+    TRIES_MAX = 4,   /* a Secret is not swapped several times within a millisecond */
+    SPELLINGS = 64,  /* of the paths for TLS; more than connections are kept, see httpc.h */
+    SPELLING_MAX = 2 * (SPELLINGS - 1), /* bytes that one adds */
+    NAME_MAX_LEN = sizeof("/username") - 1,
+    DIR_MAX = PATH_MAX - 1 - NAME_MAX_LEN - SPELLING_MAX,
 };
 
-enum file { TOKEN, USERNAME, PASSWORD, CA, CERT, KEY, FILES };
+enum file { TOKEN, USERNAME, PASSWORD, CA, CERT, KEY, FILES, FIRST_FOR_TLS = CA };
 
 static const struct file_rule {
     const char *name;
@@ -53,7 +58,9 @@ struct contents {
 struct credentials {
     char *dir;
     char *paths[FILES];
-    struct stamps stamps;  /* of what was read last */
+    char *tls_paths[FILES]; /* of the files for TLS: the same ones, in the spelling of the generation */
+    unsigned generation;    /* of their content */
+    struct stamps stamps;   /* of what was read last */
     struct secret authorization;
     struct httpc_tls tls;
     char summary[CREDENTIALS_SUMMARY_MAX];
@@ -105,9 +112,9 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
            a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size && a->error == b->error;
 }
 
-static bool same_stamps(const struct stamps *a, const struct stamps *b)
+static bool same_stamps(const struct stamps *a, const struct stamps *b, enum file first)
 {
-    for (unsigned i = 0; i < FILES; i++) {
+    for (enum file i = first; i < FILES; i++) {
         if (!same_stamp(&a->files[i], &b->files[i]))
             return false;
     }
@@ -334,9 +341,26 @@ static int make_authorization(const struct credentials *credentials, const struc
 
 /* ---- taking what was read ---- */
 
-static const char *path_if(const struct credentials *credentials, const struct contents *contents, enum file file)
+static size_t tls_path_size(const char *dir)
 {
-    return is_there(contents, file) ? credentials->paths[file] : NULL;
+    return strlen(dir) + SPELLING_MAX + NAME_MAX_LEN + 1;
+}
+
+/* "DIR/./././ca.crt": the client of HTTP takes it for another file, and makes a new connection. */
+static void spell_tls_paths(struct credentials *credentials)
+{
+    char dots[SPELLING_MAX + 1] = "";
+    credentials->generation++;
+    for (unsigned n = 0; n < credentials->generation % SPELLINGS; n++)
+        memcpy(dots + 2 * n, "/.", 3);
+    for (enum file i = FIRST_FOR_TLS; i < FILES; i++)
+        snprintf(credentials->tls_paths[i], tls_path_size(credentials->dir), "%s%s/%s", credentials->dir, dots,
+                 rules[i].name);
+}
+
+static const char *tls_path_if(const struct credentials *credentials, const struct contents *contents, enum file file)
+{
+    return is_there(contents, file) ? credentials->tls_paths[file] : NULL;
 }
 
 static void summarize(struct credentials *credentials, const struct contents *contents)
@@ -351,7 +375,8 @@ static void summarize(struct credentials *credentials, const struct contents *co
         snprintf(credentials->summary, sizeof(credentials->summary), "nothing");
 }
 
-static int take(struct credentials *credentials, const struct contents *contents, struct err *err)
+static int take(struct credentials *credentials, const struct contents *contents, const struct stamps *stamps,
+                struct err *err)
 {
     CLEANUP(secret_done) struct secret authorization = {0};
     int rc = check_together(credentials, contents, err);
@@ -364,10 +389,14 @@ static int take(struct credentials *credentials, const struct contents *contents
     secret_done(&credentials->authorization);
     credentials->authorization = authorization;
     authorization = (struct secret){0};
-    credentials->tls.ca_file = path_if(credentials, contents, CA);
-    credentials->tls.cert_file = path_if(credentials, contents, CERT);
-    credentials->tls.key_file = path_if(credentials, contents, KEY);
-    credentials->tls.generation++;
+    if (!same_stamps(stamps, &credentials->stamps, FIRST_FOR_TLS))
+        spell_tls_paths(credentials);
+    credentials->tls = (struct httpc_tls){
+        .ca_file = tls_path_if(credentials, contents, CA),
+        .cert_file = tls_path_if(credentials, contents, CERT),
+        .key_file = tls_path_if(credentials, contents, KEY),
+    };
+    credentials->stamps = *stamps;
     summarize(credentials, contents);
     return 0;
 }
@@ -378,9 +407,9 @@ static int read_once(struct credentials *credentials, const struct stamps *befor
     CLEANUP(contents_done) struct contents contents = {0};
     int rc = read_files(credentials, &contents, err);
     struct stamps after = take_stamps(credentials);
-    if (!same_stamps(before, &after))
+    if (!same_stamps(before, &after, 0))
         return err_set(err, EAGAIN, "%s: the files change while they are read", credentials->dir);
-    return rc == 0 ? take(credentials, &contents, err) : rc;
+    return rc == 0 ? take(credentials, &contents, before, err) : rc;
 }
 
 int credentials_refresh(struct credentials *credentials, struct err *err)
@@ -388,11 +417,9 @@ int credentials_refresh(struct credentials *credentials, struct err *err)
     int rc = 0;
     for (unsigned try = 0; try < TRIES_MAX; try++) {
         struct stamps stamps = take_stamps(credentials);
-        if (same_stamps(&stamps, &credentials->stamps))
+        if (same_stamps(&stamps, &credentials->stamps, 0))
             return 0;
         rc = read_once(credentials, &stamps, err);
-        if (rc == 0)
-            credentials->stamps = stamps;
         if (rc != -EAGAIN)
             break;
     }
@@ -419,7 +446,9 @@ static int set_up_paths(struct credentials *credentials, const char *dir)
         return -ENOMEM;
     for (unsigned i = 0; i < FILES; i++) {
         credentials->paths[i] = join(dir, rules[i].name);
-        if (credentials->paths[i] == NULL)
+        if (i >= FIRST_FOR_TLS)
+            credentials->tls_paths[i] = malloc(tls_path_size(dir));
+        if (credentials->paths[i] == NULL || (i >= FIRST_FOR_TLS && credentials->tls_paths[i] == NULL))
             return -ENOMEM;
     }
     return 0;
@@ -427,9 +456,9 @@ static int set_up_paths(struct credentials *credentials, const char *dir)
 
 int credentials_new(const char *dir, struct credentials **ret, struct err *err)
 {
-    if (dir[0] == '\0' || strlen(dir) > PATH_MAX - sizeof("/username"))
-        return err_set(err, EINVAL, "directory of credentials: expected a path of 1 to %zu bytes, got %zu",
-                       PATH_MAX - sizeof("/username"), strlen(dir));
+    if (dir[0] == '\0' || strlen(dir) > DIR_MAX)
+        return err_set(err, EINVAL, "directory of credentials: expected a path of 1 to %d bytes, got %zu", DIR_MAX,
+                       strlen(dir));
     struct credentials *credentials = calloc(1, sizeof(*credentials));
     if (credentials == NULL)
         return err_set(err, ENOMEM, "no memory for credentials");
@@ -448,8 +477,10 @@ struct credentials *credentials_free(struct credentials *credentials)
     if (credentials == NULL)
         return NULL;
     secret_done(&credentials->authorization);
-    for (unsigned i = 0; i < FILES; i++)
+    for (unsigned i = 0; i < FILES; i++) {
         free(credentials->paths[i]);
+        free(credentials->tls_paths[i]);
+    }
     free(credentials->dir);
     free(credentials);
     return NULL;
@@ -463,11 +494,6 @@ const char *credentials_authorization(const struct credentials *credentials)
 const struct httpc_tls *credentials_tls(const struct credentials *credentials)
 {
     return &credentials->tls;
-}
-
-uint64_t credentials_generation(const struct credentials *credentials)
-{
-    return credentials->tls.generation;
 }
 
 const char *credentials_summary(const struct credentials *credentials)

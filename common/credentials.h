@@ -18,8 +18,6 @@
 #include "err.h"
 #include "httpc.h"
 
-#include <stdint.h>
-
 enum {
     CREDENTIALS_TOKEN_MAX = 7 * 1024,     /* bytes; most servers stop at header lines of 8 KiB */
     CREDENTIALS_WORD_MAX = 1024,          /* bytes of a user name or password */
@@ -43,11 +41,9 @@ int credentials_refresh(struct credentials *credentials, struct err *err);
 /* For httpc_request.authorization: "Bearer …" or "Basic …"; NULL = neither. All borrowed until the next refresh. */
 const char *credentials_authorization(const struct credentials *credentials);
 
-/* For httpc_request.tls; never NULL. The TLS library reads the files itself when a connection is made. */
+/* For httpc_request.tls; never NULL. The TLS library reads the files itself when a connection is made. Their paths are
+ * spelled anew whenever ca.crt, tls.crt or tls.key changed, so that no connection from before is used again. */
 const struct httpc_tls *credentials_tls(const struct credentials *credentials);
-
-/* Grows with each refresh that read new files; 0 before the first. The same as credentials_tls()->generation. */
-uint64_t credentials_generation(const struct credentials *credentials);
 
 /* What was found, for the log: "token, ca.crt", "username, tls.crt", "nothing". */
 const char *credentials_summary(const struct credentials *credentials);

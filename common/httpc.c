@@ -19,11 +19,17 @@ enum {
     SOCKET_BUFFER = 64 * 1024,      /* each way; autotuning would take megabytes, charged to the container */
     CURL_BUFFER = 16 * 1024,        /* curl's own, each way, one pair a transfer */
     POOLED_CONNECTIONS_MAX = 4,     /* kept open while unused: one a collector and some to spare */
-    KEPT_MAX = POOLED_CONNECTIONS_MAX + HTTPC_TRANSFERS_MAX,
     HEADER_LINE_MAX = 256,          /* headers we send, as one line, but for Authorization */
     RESOLVE_LINE_MAX = 64,
     SOCKETS_MAX = 4 * HTTPC_TRANSFERS_MAX, /* watched at once: a try each for IPv4 and IPv6, and the resolver's pair */
 };
+
+/* What curl says of a header line over its own limit; 7.88.1 calls it "out of memory". */
+#if LIBCURL_VERSION_NUM >= 0x080600
+#define LINE_TOO_LONG CURLE_TOO_LARGE
+#else
+#define LINE_TOO_LONG ((CURLcode)100)
+#endif
 
 const char *const httpc_end_names[HTTPC_END_COUNT] = {
     [HTTPC_OK] = "ok",
@@ -72,10 +78,7 @@ struct httpc_transfer {
     bool connected;       /* the request is about to go out, or went */
     bool headers_whole;   /* of the final reply */
     bool looked_up;       /* the host is a name that DNS answers for */
-    bool verifies;        /* the server's certificate, with https */
-    bool own_cas;         /* by the CAs of request.tls */
-    bool has_generation;
-    uint64_t generation;  /* of request.tls */
+    bool over_tls;
     enum stop stranded;   /* not STOP_NONE: to be ended by us for that reason, since curl will not */
     size_t header_bytes;
     unsigned opened;      /* sockets, one an address tried */
@@ -105,11 +108,6 @@ struct httpc {
     CURLM *multi;
     struct loop_timer timer;
     struct watched sockets[SOCKETS_MAX];
-    int kept[KEPT_MAX];  /* sockets of connections made for `generation`, in use or not; the first kept_count */
-    unsigned kept_count;
-    int retired[KEPT_MAX]; /* shut down by retire(), not closed by curl yet; the first retired_count */
-    unsigned retired_count;
-    uint64_t generation; /* newest seen; 0 = none yet */
     struct httpc_transfer *transfers;
     unsigned count;
     bool tainted;      /* curl ran out of memory: see renew_multi() */
@@ -206,18 +204,24 @@ static enum httpc_end end_of_connect(const struct httpc_transfer *transfer)
 }
 
 /* With TLS 1.3 a server looks at the client's certificate when the handshake is over for the client, which learns of
- * its refusal where it expects the reply. */
-static bool is_late_alert(const struct httpc_transfer *transfer, CURLcode code)
+ * its refusal where it expects the reply. TLS libraries differ in their words for it ("alert" in most), but it is they
+ * that fail, and not the socket. (An address that did not connect leaves its errno behind: then only words tell.) */
+static bool is_late_refusal(const struct httpc_transfer *transfer, CURLcode code)
 {
-    return code == CURLE_RECV_ERROR && !in_reply(transfer) && strcasestr(transfer->curl_text, "alert") != NULL;
+    long socket_error = 0;
+    if (code != CURLE_RECV_ERROR || !transfer->over_tls || in_reply(transfer))
+        return false;
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &socket_error);
+    return socket_error == 0 || strcasestr(transfer->curl_text, "alert") != NULL;
 }
 
-/* Bad chunking and a broken connection have the same code; curl's text tells them apart. */
+/* Bad chunking and a broken connection have the same code; curl's text tells them apart ("… in chunked-encoding" in
+ * 7.88.1, also "chunk hex-length …" and "invalid chunk size" in 8.14.1). */
 static enum httpc_end end_of_receive(const struct httpc_transfer *transfer)
 {
-    if (strstr(transfer->curl_text, "chunked-encoding") != NULL)
+    if (strstr(transfer->curl_text, "chunk") != NULL)
         return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_MALFORMED;
-    if (is_late_alert(transfer, CURLE_RECV_ERROR))
+    if (is_late_refusal(transfer, CURLE_RECV_ERROR))
         return HTTPC_TLS;
     return in_reply(transfer) ? HTTPC_TRUNCATED : HTTPC_RESET;
 }
@@ -249,6 +253,7 @@ static enum httpc_end end_of_code(const struct httpc_transfer *transfer, CURLcod
         return in_reply(transfer) ? HTTPC_TRUNCATED : HTTPC_RESET;
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
+    case LINE_TOO_LONG:
         return HTTPC_MALFORMED;
     case CURLE_OUT_OF_MEMORY:
         return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_MALFORMED;
@@ -291,27 +296,11 @@ static enum httpc_end end_of(const struct httpc_transfer *transfer, CURLcode cod
     return end_of_code(transfer, code);
 }
 
-static bool is_readable(const char *path)
-{
-    return path != NULL && access(path, R_OK) == 0;
-}
-
-static bool lacks_cas(const struct httpc_transfer *transfer, CURLcode code)
-{
-    const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
-    return (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) && transfer->verifies &&
-           !transfer->own_cas && !is_readable(curl->cainfo) && !is_readable(curl->capath);
-}
-
-static void describe_lack_of_cas(char text[static ERR_TEXT_MAX])
-{
-    const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
-    snprintf(text, ERR_TEXT_MAX, "https without CA certificates: expected ca.crt in secret-dir%s%s",
-             bundle != NULL ? ", or the system's in " : "", bundle != NULL ? bundle : "");
-}
-
 static void describe(struct httpc_transfer *transfer, CURLcode code)
 {
+    static const char refusal[] = "TLS ended before the reply, as with a server that wants a client certificate, or "
+                                  "another: ";
+    bool has_text = transfer->curl_text[0] != '\0' && !transfer->old_text;
     char *text = transfer->result.text;
     if (transfer->result.end == HTTPC_OK)
         text[0] = '\0';
@@ -329,14 +318,11 @@ static void describe(struct httpc_transfer *transfer, CURLcode code)
         snprintf(text, ERR_TEXT_MAX, "cannot open a socket: %s", strerror(transfer->socket_error));
     else if (code == CURLE_OK)
         snprintf(text, ERR_TEXT_MAX, "connection closed inside the reply's headers");
-    else if (code == CURLE_OUT_OF_MEMORY && transfer->result.end == HTTPC_MALFORMED)
+    else if ((code == CURLE_OUT_OF_MEMORY || code == LINE_TOO_LONG) && transfer->result.end == HTTPC_MALFORMED)
         snprintf(text, ERR_TEXT_MAX, "a line of the reply's headers is too long");
-    else if (lacks_cas(transfer, code))
-        describe_lack_of_cas(text);
     else
-        snprintf(text, ERR_TEXT_MAX, "%s%s", is_late_alert(transfer, code) ? "the server ended the TLS session, as one "
-                 "does that wants a client certificate, or another: " : "",
-                 transfer->curl_text[0] != '\0' && !transfer->old_text ? transfer->curl_text : curl_easy_strerror(code));
+        snprintf(text, ERR_TEXT_MAX, "%s%s", is_late_refusal(transfer, code) ? refusal : "",
+                 has_text ? transfer->curl_text : curl_easy_strerror(code));
 }
 
 static unsigned reply_status(const struct httpc_transfer *transfer)
@@ -402,82 +388,11 @@ static void learn_about_dns(struct httpc_transfer *transfer)
         transfer->httpc->distrust_dns = true;
 }
 
-static struct watched *find_watched(struct httpc *httpc, int fd)
-{
-    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
-        if (at->watch != NULL && at->fd == fd)
-            return at;
-    }
-    return NULL;
-}
-
-/* Kept connections, and the credentials that they were made with. curl tells connections apart by the names of the
- * files, not by their content, and has no call that closes one. But it throws away those whose end it finds: so here
- * they are brought to their end. */
-
-static void retire(struct httpc *httpc, int fd)
-{
-    (void)shutdown(fd, SHUT_RDWR); /* fails when the peer was faster */
-    if (httpc->retired_count < KEPT_MAX)
-        httpc->retired[httpc->retired_count++] = fd;
-}
-
-static void drop_fd(int *fds, unsigned *count, int fd)
-{
-    for (unsigned i = 0; i < *count; i++) {
-        if (fds[i] == fd) {
-            fds[i] = fds[--*count];
-            return;
-        }
-    }
-}
-
-static void forget_kept(struct httpc *httpc, int fd)
-{
-    drop_fd(httpc->kept, &httpc->kept_count, fd);
-    drop_fd(httpc->retired, &httpc->retired_count, fd);
-}
-
-/* After a transfer: curl keeps its connection, unless it closes it. */
-static void note_kept(const struct httpc_transfer *transfer)
-{
-    struct httpc *httpc = transfer->httpc;
-    curl_socket_t fd = CURL_SOCKET_BAD;
-    if (!transfer->has_generation ||
-        curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd == CURL_SOCKET_BAD)
-        return;
-    forget_kept(httpc, fd);
-    if (transfer->generation == httpc->generation && httpc->kept_count < KEPT_MAX)
-        httpc->kept[httpc->kept_count++] = fd;
-    else
-        retire(httpc, fd);
-}
-
-/* A connection that another transfer uses at the moment is retired when that one is through. */
-static void use_generation(const struct httpc_transfer *transfer)
-{
-    struct httpc *httpc = transfer->httpc;
-    if (!transfer->has_generation)
-        return;
-    /* curl looks for dead connections once a second; until then it might choose one of them. */
-    if (transfer->generation != httpc->generation || httpc->retired_count > 0)
-        curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L);
-    if (transfer->generation == httpc->generation)
-        return;
-    for (unsigned i = 0; i < httpc->kept_count; i++) {
-        if (find_watched(httpc, httpc->kept[i]) == NULL)
-            retire(httpc, httpc->kept[i]);
-    }
-    httpc->kept_count = 0;
-    httpc->generation = transfer->generation;
-}
-
 static void finish(struct httpc_transfer *transfer, CURLcode code)
 {
     struct httpc *httpc = transfer->httpc;
     fill_result(transfer, code);
     learn_about_dns(transfer);
-    note_kept(transfer);
     detach(transfer);
     transfer->state = STATE_DONE;
     httpc->in_done = true;
@@ -650,6 +565,15 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *ctx)
     return 0;
 }
 
+static struct watched *find_watched(struct httpc *httpc, int fd)
+{
+    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
+        if (at->watch != NULL && at->fd == fd)
+            return at;
+    }
+    return NULL;
+}
+
 static int watch_socket(struct httpc *httpc, int fd, uint32_t events, const struct httpc_transfer *transfer)
 {
     struct watched *known = find_watched(httpc, fd);
@@ -732,12 +656,6 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     return fd;
-}
-
-static int on_close_socket(void *ctx, curl_socket_t fd)
-{
-    forget_kept(ctx, fd);
-    return close(fd);
 }
 
 static int on_request(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
@@ -909,10 +827,19 @@ static int on_seek(void *ctx, curl_off_t offset, int origin)
             return set_code_;                                                                      \
     } while (0)
 
+/* A libcurl that was built without a thing need not be told to leave it. */
+#define LEAVE(easy, option, value)                                                                 \
+    do {                                                                                           \
+        CURLcode leave_code_ = curl_easy_setopt(easy, option, value);                              \
+        if (leave_code_ != CURLE_OK && leave_code_ != CURLE_UNKNOWN_OPTION &&                      \
+            leave_code_ != CURLE_NOT_BUILT_IN)                                                     \
+            return leave_code_;                                                                    \
+    } while (0)
+
 static CURLcode set_rules(CURL *easy)
 {
-    SET(easy, CURLOPT_PROXY, ""); /* http_proxy was obeyed even for 127.0.0.1 */
-    SET(easy, CURLOPT_NOPROXY, "*");
+    LEAVE(easy, CURLOPT_PROXY, ""); /* http_proxy was obeyed even for 127.0.0.1 */
+    LEAVE(easy, CURLOPT_NOPROXY, "*");
     SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
     SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -923,7 +850,7 @@ static CURLcode set_rules(CURL *easy)
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(easy, CURLOPT_MAXAGE_CONN, (long)HTTPC_IDLE_MAX_S);
     SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    LEAVE(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(easy, CURLOPT_QUICK_EXIT, 1L); /* else the end of a transfer waits for its resolver thread */
 #endif
@@ -937,8 +864,6 @@ static CURLcode set_callbacks(struct httpc_transfer *transfer)
     SET(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
     SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(easy, CURLOPT_OPENSOCKETDATA, transfer);
-    SET(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-    SET(easy, CURLOPT_CLOSESOCKETDATA, transfer->httpc); /* outlives the connection, as the transfer may not */
     SET(easy, CURLOPT_PREREQFUNCTION, on_request);
     SET(easy, CURLOPT_PREREQDATA, transfer);
     SET(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -1018,7 +943,7 @@ static CURLcode set_insecure(CURL *easy)
     SET(easy, CURLOPT_SSL_VERIFYPEER, 0L);
     SET(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     SET(easy, CURLOPT_CAINFO, NULL); /* else the system's CAs are parsed for nothing, 140 of them */
-    SET(easy, CURLOPT_CAPATH, NULL);
+    LEAVE(easy, CURLOPT_CAPATH, NULL);
     return CURLE_OK;
 }
 
@@ -1026,7 +951,7 @@ static CURLcode set_tls(CURL *easy, const struct httpc_tls *tls)
 {
     if (tls->ca_file != NULL) {
         SET(easy, CURLOPT_CAINFO, tls->ca_file);
-        SET(easy, CURLOPT_CAPATH, NULL);
+        LEAVE(easy, CURLOPT_CAPATH, NULL);
     }
     SET(easy, CURLOPT_SSLCERT, tls->cert_file);
     SET(easy, CURLOPT_SSLKEY, tls->key_file);
@@ -1057,7 +982,8 @@ static bool is_address(const char *host)
     return host[0] == '[' || inet_pton(AF_INET, host, &v4) == 1;
 }
 
-/* "localhost" by our own order, whatever curl's and the resolver's are. */
+/* "localhost" by our own order, whatever curl's and the resolver's are: 8.14.1 tries all of IPv6 first, so 127.0.0.1
+ * comes as such an address too, and once more for where IPv6 is off. */
 static CURLcode set_resolve(struct httpc_transfer *transfer, const char *host, const char *port)
 {
     char line[RESOLVE_LINE_MAX];
@@ -1065,7 +991,7 @@ static CURLcode set_resolve(struct httpc_transfer *transfer, const char *host, c
         transfer->looked_up = !is_address(host);
         return CURLE_OK;
     }
-    snprintf(line, sizeof(line), "localhost:%s:127.0.0.1,[::1]", port);
+    snprintf(line, sizeof(line), "localhost:%s:[::ffff:127.0.0.1],[::1],127.0.0.1", port);
     transfer->resolve = curl_slist_append(NULL, line);
     if (transfer->resolve == NULL)
         return CURLE_OUT_OF_MEMORY;
@@ -1089,8 +1015,26 @@ static int bad_url(const char *url, const char *reason, struct err *err)
     return err_set(err, EINVAL, "expected an absolute http or https URL, got %s: %s", text_quote(&quoted, url), reason);
 }
 
-static int set_up_url(struct httpc_transfer *transfer, const char *text, struct err *err)
+static bool is_readable(const char *path)
 {
+    return path != NULL && access(path, R_OK) == 0;
+}
+
+/* Said before a connection is tried: the TLS libraries would only find that they do not know the server's CA. */
+static int check_cas(const struct httpc_request *request, struct err *err)
+{
+    const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+    const char *bundle = curl->cainfo != NULL ? curl->cainfo : curl->capath;
+    bool has_own = request->tls != NULL && request->tls->ca_file != NULL;
+    if (request->insecure || has_own || is_readable(curl->cainfo) || is_readable(curl->capath))
+        return 0;
+    return err_set(err, ENOENT, "https without CA certificates: expected ca.crt in secret-dir%s%s",
+                   bundle != NULL ? ", or the system's in " : "", bundle != NULL ? bundle : "");
+}
+
+static int set_up_url(struct httpc_transfer *transfer, const struct httpc_request *request, struct err *err)
+{
+    const char *text = request->url;
     CLEANUP(free_url) CURLU *url = curl_url();
     CLEANUP(free_part) char *scheme = NULL;
     CLEANUP(free_part) char *host = NULL;
@@ -1112,7 +1056,8 @@ static int set_up_url(struct httpc_transfer *transfer, const char *text, struct 
         return bad_url(text, "another scheme", err);
     if (set_resolve(transfer, host, port) != CURLE_OK)
         return err_errno(err, ENOMEM, "HTTP transfer");
-    return 0;
+    transfer->over_tls = strcasecmp(scheme, "https") == 0;
+    return transfer->over_tls ? check_cas(request, err) : 0;
 }
 
 /* A control character could begin another header. The value is a secret. */
@@ -1124,7 +1069,8 @@ static int check_authorization(const char *value, struct err *err)
                        HTTPC_AUTHORIZATION_MAX, len);
     for (size_t i = 0; i < len; i++) {
         if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
-            return err_set(err, EINVAL, "Authorization header: expected no control character, got one as byte %zu", i + 1);
+            return err_set(err, EINVAL, "Authorization header: expected no control character, got one as byte %zu",
+                           i + 1);
     }
     return 0;
 }
@@ -1136,7 +1082,7 @@ static int set_up(struct httpc_transfer *transfer, const struct httpc_request *r
     transfer->easy = curl_easy_init();
     if (transfer->easy == NULL)
         return err_errno(err, ENOMEM, "HTTP transfer");
-    int rc = set_up_url(transfer, request->url, err);
+    int rc = set_up_url(transfer, request, err);
     if (rc < 0)
         return rc;
     CURLcode code = set_rules(transfer->easy);
@@ -1159,10 +1105,6 @@ static struct httpc_transfer *new_transfer(struct httpc *httpc, const struct htt
     transfer->httpc = httpc;
     transfer->started_ms = loop_now_ms(httpc->loop);
     transfer->failed_allocations = atomic_load(&failed_allocations);
-    transfer->verifies = !request->insecure;
-    transfer->own_cas = request->tls != NULL && request->tls->ca_file != NULL;
-    transfer->has_generation = request->tls != NULL && !request->close_after;
-    transfer->generation = request->tls != NULL ? request->tls->generation : 0;
     transfer->body_max = request->body_max > 0 ? request->body_max : HTTPC_REPLY_MAX;
     transfer->source_size = request->source_size < 0 ? -1 : request->source_size;
     transfer->source = request->source;
@@ -1199,7 +1141,6 @@ int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct
     int rc = set_up(transfer, request, err);
     if (rc < 0)
         return rc;
-    use_generation(transfer);
     CURLMcode code = curl_multi_add_handle(httpc->multi, transfer->easy);
     if (code != CURLM_OK)
         return err_set(err, code == CURLM_OUT_OF_MEMORY ? ENOMEM : EIO, "HTTP transfer: %s", curl_multi_strerror(code));

@@ -11,9 +11,13 @@
  * chunk extensions calls nothing back, so only this ends it). "localhost" means 127.0.0.1, then ::1.
  *
  * https: TLS 1.2 or later; the server's certificate is verified, name or IP address included, unless `insecure`. Its
- * CAs are tls->ca_file's alone, or else the system's as libcurl was built with; without either it ends as HTTPC_TLS in
- * words. A connection that was not told to close is kept for the next transfer, for at most HTTPC_IDLE_MAX_S, and never
- * used for another tls->generation. TLS sessions are not resumed: a resumed one would keep a rotated identity alive.
+ * CAs are tls->ca_file's alone, or else the system's in the place that libcurl was built with; without either nothing
+ * is tried. A connection that was not told to close is kept, and used again by transfers to the same server with the
+ * same texts in `tls` (lib/vtls/vtls.c of 7.88.1 and 8.14.1 compares ca_file and cert_file, not what is in them).
+ * Unused for HTTPC_IDLE_MAX_S it is not used any more, and closed with the next transfer. TLS sessions are not
+ * resumed: a resumed one would keep a rotated identity alive. With libcurl 7.88.1 on GnuTLS a server that wants to
+ * negotiate anew (TLS 1.2) and falls silent holds up the loop until timeout_ms; 8.14.1 does not wait there, and no
+ * option of 7.88.1 or GnuTLS turns that off.
  *
  * Name look-ups run on libcurl's threads and never hold up the loop; answers are kept for HTTPC_DNS_CACHE_S, and not
  * trusted any more once connecting to one of them failed.
@@ -52,7 +56,7 @@ enum httpc_end {
     HTTPC_REFUSED,         /* connection refused or unreachable */
     HTTPC_CONNECT_TIMEOUT, /* no connection, or no TLS session, in time */
     HTTPC_TIMEOUT,         /* timeout_ms passed with the connection up */
-    HTTPC_TLS,             /* handshake or verification failed, no usable CA, or the server refused our certificate */
+    HTTPC_TLS,             /* handshake or verification failed, bad ca_file, or the server refused our certificate */
     HTTPC_EMPTY,           /* connection closed without a byte of reply */
     HTTPC_TRUNCATED,       /* reply shorter than announced, or closed or reset inside it */
     HTTPC_RESET,           /* connection reset or send failed before a reply */
@@ -91,13 +95,12 @@ typedef int64_t httpc_source(void *ctx, char *bytes, size_t len);
 typedef int httpc_sink(void *ctx, const char *bytes, size_t len);
 typedef void httpc_done(void *ctx, const struct httpc_result *result);
 
-/* How to meet an https server; all PEM files. NULL fields = none. The files are read whenever a connection is made. */
+/* How to meet an https server; all PEM files. NULL fields = none. The files are read whenever a connection is made;
+ * where their content changed, another spelling of the path ("d/./ca.crt") leads to a new one. */
 struct httpc_tls {
     const char *ca_file;   /* NULL = the system's */
     const char *cert_file; /* client certificate, leaf first; with key_file or not at all */
     const char *key_file;
-    uint64_t generation;   /* changes when the files' content did: connections kept from before are not used any more.
-                              One for all transfers of a client: with two sets of credentials nothing would be kept */
 };
 
 struct httpc_request {
@@ -125,8 +128,8 @@ int httpc_new(struct loop *loop, struct httpc **ret, struct err *err);
 struct httpc *httpc_free(struct httpc *httpc); /* cancels what runs; NULL allowed; returns NULL */
 
 /* Starts a transfer; `done` is never called from inside this call. *ret stays valid until `done` returns. -EINVAL for
- * a bad URL or authorization, -EBUSY over HTTPC_TRANSFERS_MAX or from a sink or source, -ENOMEM; then `done` is never
- * called. */
+ * a bad URL or authorization, -ENOENT for https without any CA certificates, -EBUSY over HTTPC_TRANSFERS_MAX or from a
+ * sink or source, -ENOMEM; then `done` is never called. */
 int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct httpc_transfer **ret,
                 struct err *err);
 

@@ -79,6 +79,14 @@ static void refresh_fails(const char *row, int rc, const char *words)
     expect_failure(row, rc, words, credentials_refresh(credentials, &err), &err);
 }
 
+/* The same file, however its path is spelled. */
+static void expect_file(const char *row, const char *name, const char *path)
+{
+    struct stat wanted, got;
+    if (path == NULL || stat(path_of(name), &wanted) < 0 || stat(path, &got) < 0 || wanted.st_ino != got.st_ino)
+        fail_msg("%s: expected a path of %s, got %s", row, name, path != NULL ? path : "none");
+}
+
 /* ---- what is read ---- */
 
 static void nothing_is_there_and_then_something_is(void **state)
@@ -88,7 +96,6 @@ static void nothing_is_there_and_then_something_is(void **state)
     char later[128];
     snprintf(later, sizeof(later), "%s/later", dir);
     assert_int_equal(credentials_new(later, &elsewhere, NULL), 0);
-    assert_int_equal(credentials_generation(elsewhere), 0);
     assert_string_equal(credentials_summary(elsewhere), "nothing");
     assert_int_equal(credentials_refresh(elsewhere, NULL), 0); /* not even the directory */
     assert_null(credentials_authorization(elsewhere));
@@ -142,7 +149,7 @@ static void files_for_tls_are_named(void **state)
     put("ca.crt", "# a bundle\n" CERT CERT);
     refresh("CA");
     const struct httpc_tls *tls = credentials_tls(credentials);
-    assert_string_equal(tls->ca_file, path_of("ca.crt"));
+    expect_file("CA", "ca.crt", tls->ca_file);
     assert_null(tls->cert_file);
     assert_null(tls->key_file);
     assert_string_equal(credentials_summary(credentials), "ca.crt");
@@ -151,8 +158,8 @@ static void files_for_tls_are_named(void **state)
     put("username", "u");
     put("password", "p");
     refresh("all");
-    assert_string_equal(tls->cert_file, path_of("tls.crt"));
-    assert_string_equal(tls->key_file, path_of("tls.key"));
+    expect_file("all", "tls.crt", tls->cert_file);
+    expect_file("all", "tls.key", tls->key_file);
     assert_string_equal(credentials_summary(credentials), "username, ca.crt, tls.crt");
     empty_dir();
     refresh("none");
@@ -163,19 +170,54 @@ static void files_for_tls_are_named(void **state)
     assert_string_equal(credentials_summary(credentials), "nothing");
 }
 
-static void generation_grows_with_each_change_only(void **state)
+static void files_are_read_again_only_when_they_changed(void **state)
 {
     (void)state;
-    for (uint64_t n = 1; n <= 5; n++) {
-        char token[32];
-        snprintf(token, sizeof(token), "t%u", (unsigned)n);
-        put("token", token);
-        for (unsigned i = 0; i < 3; i++)
-            refresh(token);
-        assert_int_equal(credentials_generation(credentials), n);
-        assert_int_equal(credentials_tls(credentials)->generation, n);
-        expect_contains(token, credentials_authorization(credentials), token);
+    struct stat before;
+    put("token", "one");
+    refresh("first");
+    assert_int_equal(stat(path_of("token"), &before), 0);
+    int fd = open(path_of("token"), O_WRONLY | O_CLOEXEC); /* in place, with the same size and time: not to be seen */
+    const struct timespec times[2] = {before.st_atim, before.st_mtim};
+    assert_int_equal(pwrite(fd, "two", 3, 0), 3);
+    assert_int_equal(futimens(fd, times), 0);
+    refresh("unseen");
+    assert_string_equal(credentials_authorization(credentials), "Bearer one");
+    const struct timespec later[2] = {before.st_atim, {.tv_sec = before.st_mtim.tv_sec + 1}};
+    assert_int_equal(futimens(fd, later), 0);
+    refresh("later");
+    assert_string_equal(credentials_authorization(credentials), "Bearer two");
+    close(fd);
+}
+
+/* Another spelling is another connection: one whenever the file changed, none for a token. */
+static void paths_for_tls_are_spelled_anew_with_their_files(void **state)
+{
+    (void)state;
+    enum { CHANGES = 150, KEPT_APART = 60 };
+    char(*paths)[PATH_MAX] = calloc(CHANGES, PATH_MAX);
+    const struct httpc_tls *tls = credentials_tls(credentials);
+    assert_non_null(paths);
+    put("tls.crt", CERT);
+    put("tls.key", PRIVATE);
+    for (unsigned i = 0; i < CHANGES; i++) {
+        put(i % 3 == 0 ? "ca.crt" : i % 3 == 1 ? "tls.crt" : "tls.key", i % 3 == 2 ? PRIVATE : CERT);
+        for (unsigned tries = 0; tries < 3; tries++) {
+            put("token", tries % 2 == 0 ? "t0" : "t1");
+            refresh("change");
+            if (tries == 0)
+                snprintf(paths[i], PATH_MAX, "%s", tls->ca_file);
+            expect_text("token", paths[i], tls->ca_file);
+        }
+        for (unsigned j = i > KEPT_APART ? i - KEPT_APART : 0; j < i; j++) {
+            if (strcmp(paths[i], paths[j]) == 0)
+                fail_msg("change %u: path of change %u: %s", i, j, paths[i]);
+        }
+        expect_file("CA", "ca.crt", tls->ca_file);
+        expect_file("certificate", "tls.crt", tls->cert_file);
+        expect_file("key", "tls.key", tls->key_file);
     }
+    free(paths);
 }
 
 static void swapped_secret_is_read_whole(void **state)
@@ -242,7 +284,6 @@ static void bad_files_are_named(void **state)
         empty_dir();
         put("token", "good");
         refresh(row->words);
-        uint64_t generation = credentials_generation(credentials);
         empty_dir();
         for (unsigned i = 0; i < 3 && row->names[i] != NULL; i++)
             put(row->names[i], row->texts[i]);
@@ -253,7 +294,6 @@ static void bad_files_are_named(void **state)
             fail_msg("%s: shows the secret", err.text);
         expect_text(row->words, "Bearer good", credentials_authorization(credentials)); /* as before */
         expect_text(row->words, "token", credentials_summary(credentials));
-        expect_number(row->words, (long long)generation, (long long)credentials_generation(credentials));
     }
 }
 
@@ -324,6 +364,20 @@ static void the_directory_must_be_one(void **state)
     expect_failure("empty", -EINVAL, "expected a path", credentials_new("", &other, &err), &err);
     expect_failure("long", -EINVAL, "expected a path", credentials_new(longest, &other, &err), &err);
     assert_null(other);
+    expect_contains("long", err.text, "1 to 3960 bytes");
+    err = err_untouched;
+    char at_limit[3960 + 1]; /* DIR/././… */
+    size_t len = (size_t)snprintf(at_limit, sizeof(at_limit), "%s", dir);
+    for (; len < sizeof(at_limit) - 1; len++)
+        at_limit[len] = at_limit[len - 1] == '/' && len < sizeof(at_limit) - 2 ? '.' : '/';
+    at_limit[len] = '\0';
+    expect_success("at the limit", credentials_new(at_limit, &other, &err), &err);
+    for (unsigned i = 0; i < 70; i++) { /* spellings of all lengths */
+        put("ca.crt", CERT);
+        expect_success("at the limit", credentials_refresh(other, &err), &err);
+        expect_file("at the limit", "ca.crt", credentials_tls(other)->ca_file);
+    }
+    other = credentials_free(other);
     free(longest);
     assert_int_equal(credentials_new(path_of("token"), &other, NULL), 0);
     expect_failure("a file", -ENOTDIR, "/token/token: ", credentials_refresh(other, &err), &err);
@@ -344,13 +398,13 @@ static int read_all(void *ctx)
     if (rc < 0) {
         assert_int_equal(rc, -ENOMEM);
         assert_null(credentials_authorization(fresh));
-        assert_int_equal(credentials_generation(fresh), 0);
+        assert_null(credentials_tls(fresh)->key_file);
         alloc_fail_pause();
         assert_int_equal(credentials_refresh(fresh, NULL), 0); /* no trace is left of it */
         alloc_fail_resume();
     }
     assert_string_equal(credentials_authorization(fresh), authorization);
-    assert_string_equal(credentials_tls(fresh)->key_file, path_of("tls.key"));
+    expect_file("key", "tls.key", credentials_tls(fresh)->key_file);
     credentials_free(fresh);
     return rc;
 }
@@ -378,7 +432,8 @@ int main(void)
         TEST(nothing_is_there_and_then_something_is),
         TEST(authorization_is_made_of_token_or_user),
         TEST(files_for_tls_are_named),
-        TEST(generation_grows_with_each_change_only),
+        TEST(files_are_read_again_only_when_they_changed),
+        TEST(paths_for_tls_are_spelled_anew_with_their_files),
         TEST(swapped_secret_is_read_whole),
         TEST(bad_files_are_named),
         TEST(ceilings_hold),

@@ -1,0 +1,82 @@
+"""The agent's way to a collector behind https: a CA of one's own, a token, a client certificate, addresses in place of names."""
+
+import os
+import ssl
+
+from agent_case import ARRIVE_SECONDS, AgentCase
+from certificates import Authority, read
+from children import wait_until
+from fault_server import FaultApp
+from small_pprof import Maker
+from tls_collector import TlsCollector
+
+TOKEN = "s3cret"
+POSTS = 4
+TYPES = "heap:1s,goroutine:1s"
+
+
+class Https(AgentCase):
+    def setUp(self):
+        super().setUp()
+        self.ours = Authority(self.folder, "ours")
+        self.secret = self.path("secret")
+        os.mkdir(self.secret)
+
+    def put(self, **files):
+        """The Secret's files, by name with _ for the dot; the content of paths."""
+        for name, paths in files.items():
+            with open(os.path.join(self.secret, name.replace("_", ".")), "wb") as file:
+                file.write(paths if isinstance(paths, bytes) else read(paths))
+
+    def serve(self, collector):
+        self.addCleanup(collector.close)
+        return collector
+
+    def push_to(self, collector):
+        app = FaultApp(Maker())
+        self.addCleanup(app.close)
+        agent = self.start_agent(self.settings(app.url(), collector.url(), PROFEFE_AGENT_TYPES=TYPES,
+                                               PROFEFE_AGENT_SECRET_DIR=self.secret))
+        self.wait_for_port(agent)
+        return agent
+
+    def arrives(self, version, name):
+        collector = self.serve(TlsCollector(self.ours.issue(), self.ours.crt, version))
+        crt, key = self.ours.issue(usage="clientAuth")
+        self.put(ca_crt=self.ours.crt, tls_crt=crt, tls_key=key, token=TOKEN.encode())
+        agent = self.push_to(collector)
+        wait_until(lambda: len(collector.posts) >= POSTS, ARRIVE_SECONDS, lambda: f"{collector.failures}\n{agent.log_tail()}")
+        self.assertEqual({(f"Bearer {TOKEN}", name)}, {(post.authorization, post.version) for post in collector.posts})
+        self.assertEqual(1, collector.handshakes, "the connection was not kept")
+        self.stops(agent)
+
+    def test_arrives_with_tls_1_3(self):
+        self.arrives(ssl.TLSVersion.TLSv1_3, "TLSv1.3")
+
+    def test_arrives_with_tls_1_2(self):
+        self.arrives(ssl.TLSVersion.TLSv1_2, "TLSv1.2")
+
+    def is_refused(self, collector, *words):
+        agent = self.push_to(collector)
+        self.wait_for_health(agent, 500, *words)
+        self.assertEqual([], collector.posts)
+        self.stops(agent)
+
+    def test_another_ca_is_refused_with_words(self):
+        self.put(ca_crt=Authority(self.folder, "other").crt)
+        self.is_refused(self.serve(TlsCollector(self.ours.issue())), "collector", "certificate")
+
+    def test_another_name_is_refused_with_words(self):
+        self.put(ca_crt=self.ours.crt)
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(host="DNS:profefe.test"))), "collector", "certificate")
+
+    def test_an_expired_certificate_is_refused_with_words(self):
+        self.put(ca_crt=self.ours.crt)
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(begins=-7200, ends=-3600))), "collector", "certificate")
+
+    def test_without_a_ca_it_is_refused_with_words(self):
+        self.is_refused(self.serve(TlsCollector(self.ours.issue())), "collector", "certificate")
+
+    def test_without_the_client_certificate_it_is_refused_with_words(self):
+        self.put(ca_crt=self.ours.crt)
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(), self.ours.crt)), "collector")

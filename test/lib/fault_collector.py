@@ -83,10 +83,15 @@ class FaultCollector(FaultServer):
             if request.body is not None:
                 self._take_post(exchange)
 
+    @staticmethod
+    def identify(_query, body):
+        """Serial and time, in whole seconds of Unix time, of what was posted; raises Broken."""
+        return read(body)
+
     def _take_post(self, exchange):
         query = exchange.request.query
         try:
-            serial, created_at = read(exchange.request.body)
+            serial, created_at = self.identify(query, exchange.request.body)
         except Broken as error:
             with self.lock:
                 self.broken.append(str(error))

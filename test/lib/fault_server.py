@@ -140,18 +140,42 @@ class FaultServer:
             def handle(self):
                 outer._serve(self.request)
 
-        self._tcp = _Tcp(("127.0.0.1", port), Handler)
-        self.port = self._tcp.server_address[1]
-        threading.Thread(target=self._tcp.serve_forever, args=(0.02,), daemon=True).start()
+        self._handler = Handler
+        self._reserved = None  # keeps the port while nobody listens
+        self._listen(port)
 
     @property
     def address(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def close(self):
-        self.closing.set()
+    def _listen(self, port):
+        self._tcp = _Tcp(("127.0.0.1", port), self._handler)
+        self.port = self._tcp.server_address[1]
+        threading.Thread(target=self._tcp.serve_forever, args=(0.02,), daemon=True).start()
+
+    def _close_listener(self):
         self._tcp.shutdown()
         self._tcp.server_close()
+
+    def stop_listening(self):
+        """Refuses connections from now on; those that are open stay. The port stays reserved: a bound socket that does not
+        listen keeps the kernel from giving it to anybody else."""
+        self._close_listener()
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", self.port))
+
+    def listen_again(self):
+        self._listen(self.port)
+        self._reserved.close()
+        self._reserved = None
+
+    def close(self):
+        self.closing.set()
+        if self._reserved:
+            self._reserved.close()
+        else:
+            self._close_listener()
 
     def _serve(self, connection):
         with self.lock:

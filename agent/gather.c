@@ -105,7 +105,8 @@ static void remember(struct gather *gather, const struct plan_job *job, const st
         state->without_since_ms = 0;
     else if (state->without_since_ms == 0)
         state->without_since_ms = gather->started_ms;
-    snprintf(state->words, sizeof(state->words), "%.*s", GATHER_WORDS_MAX - 1, report->words);
+    int words_len = (int)text_utf8_cut(report->words, strlen(report->words), GATHER_WORDS_MAX - 1);
+    snprintf(state->words, sizeof(state->words), "%.*s", words_len, report->words);
     if (treatments[report->result].failure) {
         if (state->failures == 0)
             state->failing_since_ms = gather->started_ms;

@@ -2,7 +2,9 @@
 #include "agent/agent.h"
 #include "agent/cgroup.h"
 #include "agent/agent_command.h"
+#include "common/cleanup.h"
 #include "common/log.h"
+#include "common/std_fds.h"
 #include "common/version.h"
 
 #include <curl/curl.h>
@@ -19,12 +21,10 @@ enum {
 
 static int print(int (*write_text)(struct buf *))
 {
-    struct buf out;
+    CLEANUP(buf_done) struct buf out;
     buf_init(&out, AGENT_COMMAND_HELP_MAX);
     int rc = write_text(&out);
-    fputs(buf_text(&out), stdout);
-    buf_done(&out);
-    return rc < 0 ? 1 : 0;
+    return rc < 0 || std_fds_print("profefe-agent", buf_text(&out)) < 0 ? 1 : 0;
 }
 
 static int write_version(struct buf *out)
@@ -38,6 +38,13 @@ static void print_problems(const struct warnings *problems)
 {
     for (unsigned i = 0; i < warnings_shown(problems); i++)
         fprintf(stderr, "profefe-agent: %s\n", warnings_text(problems, i));
+}
+
+/* Of a daemon the log tells them. */
+static void print_warnings(const struct warnings *warnings)
+{
+    for (unsigned i = 0; i < warnings_shown(warnings); i++)
+        fprintf(stderr, "profefe-agent: warning: %s\n", warnings_text(warnings, i));
 }
 
 static void set_up_log(const struct settings *settings)
@@ -56,13 +63,13 @@ static void set_up_log(const struct settings *settings)
 /* The last resort of a sidecar that could not even start its loop: in native mode an exit would take the app down. */
 static void wait_for_sigterm(void)
 {
-    sigset_t set;
+    sigset_t all, wanted;
     int signo;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    while (sigwait(&set, &signo) != 0)
+    sigfillset(&all);
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    while (sigwait(&wanted, &signo) != 0)
         pause();
 }
 
@@ -115,14 +122,27 @@ static int run(struct agent_command *command)
         print_problems(&command->problems);
         return EXIT_USAGE;
     }
+    if (command->check || command->once)
+        print_warnings(&warnings);
     if (command->check)
-        return puts("settings are good") < 0 ? 1 : 0;
+        return std_fds_print("profefe-agent", "settings are good\n") < 0 ? 1 : 0;
     return command->once ? run_once(command, &options) : run_daemon(command, &options, &warnings);
+}
+
+/* Until the loop takes it: process 1 of a container does not hear a signal that it neither blocks nor handles. */
+static void keep_sigterm(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 int main(int argc, char **argv)
 {
     static struct agent_command command;
+    std_fds_fill();
+    keep_sigterm();
     agent_command_read(&command, argc, argv, environ);
     int rc = run(&command);
     agent_command_done(&command);

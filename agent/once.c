@@ -107,7 +107,8 @@ static void on_signal(void *ctx, int signo)
 static void print_unsettled(const struct once *once)
 {
     char words[ERR_TEXT_MAX + 32];
-    snprintf(words, sizeof(words), "not stored: %s", push_get_stats(once->engine.push)->last_error);
+    const char *error = push_get_stats(once->engine.push)->last_error;
+    snprintf(words, sizeof(words), "not stored%s%s", error[0] != '\0' ? ": " : " in time", error);
     for (unsigned i = 0; i < once->count; i++) {
         if (!once->outcomes[i].settled)
             print_line(once, once->outcomes[i].job, "waiting", once->outcomes[i].bytes, words);

@@ -109,6 +109,7 @@ static void resolve_plain(const struct settings *settings, const char *host, str
     options->collector = settings_get(settings, SETTING_COLLECTOR);
     options->output_dir = settings_get(settings, SETTING_OUTPUT_DIR);
     options->secret_dir = settings_get(settings, SETTING_SECRET_DIR);
+    options->pod_ip = settings_get(settings, SETTING_POD_IP);
     options->service = settings_get(settings, SETTING_SERVICE);
     options->listen = strcmp(listen, "none") != 0 ? listen : NULL;
     options->seed = uid != NULL ? uid : pod != NULL ? pod : host;

@@ -27,6 +27,7 @@ struct options {
     const char *service;
     const char *listen;       /* NULL = no server */
     char instance[OPTIONS_NAME_MAX + 1]; /* pod name, or the host's */
+    const char *pod_ip;       /* for /status; NULL = not known */
     const char *seed;         /* of the phase: pod uid, or instance */
     int64_t interval_ms;
     unsigned sampling;        /* hundredths of a percent */

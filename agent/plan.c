@@ -15,8 +15,6 @@ enum {
 /* Above all others, so that interval numbers have room behind it. */
 static const uint64_t salt_sampling = UINT64_C(1) << 32;
 
-static const int64_t never_ms = INT64_MAX;
-
 static int64_t spread(const char *seed, unsigned target, uint64_t salt, int64_t range_ms)
 {
     return hash_to_range(hash_text(seed, target * (uint64_t)SALT_TARGET + salt), range_ms);
@@ -66,6 +64,12 @@ static int64_t window_ms(const struct profile_types *types, int64_t first_within
     return window;
 }
 
+/* Quick to take, and what even a short life leaves behind: at its beginning and at its end. */
+static bool is_heap_or_goroutine(const struct plan_job *job)
+{
+    return job->type->kind == PROFILE_HEAP || job->type->kind == PROFILE_GOROUTINE;
+}
+
 /* Heap and goroutine come in [W/20, W/2), CPU in [W/20, W). A CPU profile holds the app's only transfer for SECONDS, so
  * where it would begin inside the heap's window, heap and goroutine go just before it; none begins before that window,
  * or they would come after it. Both stay flat over the fleet: the pods whose CPU profile lies elsewhere fill the
@@ -75,9 +79,10 @@ static void set_first_due(const struct plan *plan, struct plan_job *job, int64_t
     const char *seed = plan->options.seed;
     int64_t low = window / 20, high = window / 2;
     int64_t cpu = low + spread(seed, job->target, SALT_FIRST_CPU, window - low);
+    job->is_first = job->type->kind == PROFILE_CPU || is_heap_or_goroutine(job);
     if (job->type->kind == PROFILE_CPU)
         job->due_ms = plan->start_ms + cpu;
-    else if (job->type->kind != PROFILE_HEAP && job->type->kind != PROFILE_GOROUTINE)
+    else if (!job->is_first)
         put_on_grid(plan, job, plan->start_ms);
     else if (cpu < high)
         job->due_ms = plan->start_ms + cpu;
@@ -115,8 +120,7 @@ void plan_take_last(struct plan *plan, int64_t now_ms)
 {
     for (unsigned i = 0; i < plan->count; i++) {
         struct plan_job *job = &plan->jobs[i];
-        bool wanted = job->type->kind == PROFILE_HEAP || job->type->kind == PROFILE_GOROUTINE;
-        job->due_ms = wanted ? now_ms : never_ms;
+        job->due_ms = is_heap_or_goroutine(job) ? now_ms : plan_never_ms;
         job->look = false;
     }
 }
@@ -146,7 +150,7 @@ struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_
     }
     if (first != NULL && first->due_ms <= now_ms)
         return first;
-    *ret_wait_ms = first == NULL || first->due_ms == never_ms ? -1 : first->due_ms - now_ms;
+    *ret_wait_ms = first == NULL || first->due_ms == plan_never_ms ? -1 : first->due_ms - now_ms;
     return NULL;
 }
 
@@ -158,20 +162,21 @@ static void put_next(const struct plan *plan, struct plan_job *job, int64_t star
 }
 
 /* Waits of 1 s, 2 s, 4 s, … as long as they end before the next point of the grid, which is the next try then: a fleet
- * that was down together comes back spread. */
+ * that was down together comes back spread. With sampling it is the next sampled one, but for the start-up. */
 static void put_soon(const struct plan *plan, struct plan_job *job, bool anew, int64_t now_ms)
 {
-    int64_t wait = PLAN_RETRY_MIN_MS;
+    int64_t wait = PLAN_RETRY_MIN_MS, point = grid_after(plan, job, now_ms + 1);
     for (unsigned i = 0; i < job->soon_tries && wait < job->type->every_ms; i++)
         wait *= 2;
     job->soon_tries++;
-    put_on_grid(plan, job, now_ms + 1);
-    if (now_ms + wait < job->due_ms) {
-        job->due_ms = now_ms + wait;
-        job->look = false;
-    } else if (anew) {
+    job->look = false;
+    job->due_ms = now_ms + wait < point ? now_ms + wait : point;
+    if (job->due_ms < point)
+        return;
+    if (anew)
         job->soon_tries = 0;
-    }
+    if (!job->is_first)
+        put_on_grid(plan, job, point);
 }
 
 static void shorten(struct plan_job *job)
@@ -184,8 +189,10 @@ static void shorten(struct plan_job *job)
 void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms, int64_t now_ms)
 {
     int64_t every = job->type->every_ms, missing = plan->options.missing_retry_ms;
-    if (outcome != PLAN_SOON && outcome != PLAN_BUSY)
+    if (outcome != PLAN_SOON && outcome != PLAN_BUSY) {
         job->soon_tries = 0;
+        job->is_first = false;
+    }
     switch (outcome) {
     case PLAN_DONE:
         put_next(plan, job, started_ms, now_ms);
@@ -202,7 +209,7 @@ void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outc
         job->due_ms = now_ms + (missing > every ? missing : every);
         break;
     case PLAN_NEVER:
-        job->due_ms = never_ms;
+        job->due_ms = plan_never_ms;
         break;
     }
 }

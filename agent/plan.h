@@ -8,7 +8,7 @@
  *
  * With `sampling` below 100 % the grid has holes: a pod takes part in interval n (of the setting `interval`, counted
  * from its start) when a hash of its uid and n is below that share. All types of a pod agree on that, another interval
- * chooses other pods, and no EVERY beats in time with it. The start-up counts as sampled.
+ * chooses other pods, and no EVERY beats in time with it. The start-up counts as sampled, also while it is tried again.
  */
 #ifndef PROFEFE_PLAN_H
 #define PROFEFE_PLAN_H
@@ -25,6 +25,8 @@ enum {
     PLAN_SAMPLING_ALL = 10000,    /* sampling in hundredths of a percent */
     PLAN_LOOK_MAX = 4096,         /* points of a grid looked at in one go for one that is sampled: 0.2 ms */
 };
+
+static const int64_t plan_never_ms = INT64_MAX; /* due_ms of a job that is over */
 
 struct plan_options {
     unsigned targets;                  /* how many */
@@ -43,6 +45,7 @@ struct plan_job {
     int64_t due_ms;
     int64_t seconds_ms;              /* what to ask for: type's, or less after "too long" */
     unsigned soon_tries;             /* retries inside the interval, in a row */
+    bool is_first;                   /* the start-up run, until it is done: not up to sampling */
     bool look;                       /* nothing sampled was found up to due_ms: then look on, do not run */
 };
 
@@ -72,7 +75,7 @@ struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_
 /* What a run came to, as far as the plan cares. */
 enum plan_outcome {
     PLAN_DONE,     /* next on its grid */
-    PLAN_SOON,     /* not there yet: again inside the interval, with growing waits; in the end on the grid */
+    PLAN_SOON,     /* not there yet: again before the next point of the grid, with growing waits; in the end on it */
     PLAN_BUSY,     /* the same, and the waits begin anew with each point of the grid: it may be free at any time */
     PLAN_SHORTER,  /* SECONDS were too many: half of them from now on, next on its grid */
     PLAN_SLEEP,    /* not served: again after missing_retry_ms or one EVERY, whichever is longer */

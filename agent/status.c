@@ -131,7 +131,10 @@ static void put_head(struct buf *out, const struct status_view *view)
 
 static void put_identity(struct buf *out, const struct options *options)
 {
-    buf_printf(out, "service %s, instance %s\nlabels ", options->service, options->instance);
+    buf_printf(out, "service %s, instance %s", options->service, options->instance);
+    if (options->pod_ip != NULL)
+        buf_printf(out, ", pod IP %s", options->pod_ip);
+    buf_puts(out, "\nlabels ");
     for (unsigned i = 0; i < options->labels.count; i++)
         buf_printf(out, "%s%s=%s", i > 0 ? "," : "", options->labels.items[i].key, options->labels.items[i].value);
     buf_putc(out, '\n');
@@ -148,6 +151,8 @@ static void put_job(struct buf *out, const struct status_view *view, const struc
     put_wall(out, state->last_ok_wall_ms);
     if (gather_running(view->gather) == job)
         buf_puts(out, ", running now");
+    else if (job->due_ms == plan_never_ms)
+        buf_puts(out, ", not again");
     else
         buf_printf(out, ", next in %llds", (long long)(job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0) / 1000);
     if (state->ran && state->last != SCRAPE_OK)

@@ -35,6 +35,7 @@ static void put_identity(struct json_text *json, const struct options *options)
 {
     json_text_string(json, "service", options->service);
     json_text_string(json, "instance", options->instance);
+    json_text_string(json, "pod_ip", options->pod_ip);
     json_text_open(json, "labels", '{');
     for (unsigned i = 0; i < options->labels.count; i++)
         json_text_string(json, options->labels.items[i].key, options->labels.items[i].value);
@@ -71,7 +72,8 @@ static void put_job(struct json_text *json, const struct status_view *view, cons
     json_text_number(json, "failures", state->failures);
     put_counts(json, "results", state->results, scrape_result_names, SCRAPE_RESULT_COUNT);
     json_text_bool(json, "running", gather_running(view->gather) == job);
-    json_text_seconds(json, "next_seconds", job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0);
+    if (job->due_ms != plan_never_ms)
+        json_text_seconds(json, "next_seconds", job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0);
     json_text_close(json, '}');
 }
 

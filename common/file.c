@@ -52,3 +52,8 @@ int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, s
     *ret = buf_take(&bytes);
     return 0;
 }
+
+bool file_failure_may_pass(int rc)
+{
+    return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -EIO || rc == -ESTALE || rc == -ETIMEDOUT;
+}

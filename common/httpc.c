@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -21,6 +22,7 @@ enum {
     POOLED_CONNECTIONS_MAX = 4,     /* kept open while unused: one a collector and some to spare */
     HEADER_LINE_MAX = 256,          /* headers we send, as one line, but for Authorization */
     RESOLVE_LINE_MAX = 64,
+    NOISE_SHARE = 64,               /* of a chunk or TLS record of one byte, what frames it stays below that */
     SOCKETS_MAX = 4 * HTTPC_TRANSFERS_MAX, /* watched at once: a try each for IPv4 and IPv6, and the resolver's pair */
 };
 
@@ -59,6 +61,7 @@ enum state {
 enum stop {
     STOP_NONE,
     STOP_HEADERS,
+    STOP_NOISE,
     STOP_BODY,
     STOP_CALLER,
     STOP_WATCH,
@@ -81,6 +84,8 @@ struct httpc_transfer {
     bool over_tls;
     enum stop stranded;   /* not STOP_NONE: to be ended by us for that reason, since curl will not */
     size_t header_bytes;
+    uint64_t wire_bytes;  /* received by the socket before it was ours, once wire_fd is it */
+    int wire_fd;          /* -1 = nothing was received yet */
     unsigned opened;      /* sockets, one an address tried */
     unsigned nudged;      /* value of `opened` when curl was last reminded of this transfer */
     int socket_error;     /* errno: socket(2) found no room */
@@ -272,6 +277,8 @@ static enum httpc_end end_of_code(const struct httpc_transfer *transfer, CURLcod
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CLIENTCERT:
         return HTTPC_TLS;
+    case CURLE_FILESIZE_EXCEEDED:
+        return HTTPC_TOO_BIG;
     default: /* curl has many names for a lack of memory */
         return memory_failed(transfer) ? HTTPC_NO_MEMORY : HTTPC_OTHER;
     }
@@ -281,6 +288,7 @@ static enum httpc_end end_of(const struct httpc_transfer *transfer, CURLcode cod
 {
     switch (transfer->stop) {
     case STOP_HEADERS:
+    case STOP_NOISE:
         return HTTPC_MALFORMED;
     case STOP_BODY:
         return HTTPC_TOO_BIG;
@@ -306,7 +314,9 @@ static void describe(struct httpc_transfer *transfer, CURLcode code)
         text[0] = '\0';
     else if (transfer->stop == STOP_HEADERS)
         snprintf(text, ERR_TEXT_MAX, "reply headers over %d bytes", HTTPC_HEADERS_MAX);
-    else if (transfer->stop == STOP_BODY)
+    else if (transfer->stop == STOP_NOISE)
+        snprintf(text, ERR_TEXT_MAX, "over %d bytes received that are neither headers nor body", HTTPC_NOISE_MAX);
+    else if (transfer->stop == STOP_BODY || code == CURLE_FILESIZE_EXCEEDED)
         snprintf(text, ERR_TEXT_MAX, "reply body over %llu bytes", (unsigned long long)transfer->body_max);
     else if (transfer->stop == STOP_CALLER)
         snprintf(text, ERR_TEXT_MAX, "stopped: %s", strerror(-transfer->result.abort_code));
@@ -536,6 +546,56 @@ static void run_curl(struct httpc *httpc, curl_socket_t fd, int events)
 
 /* curl's callbacks: sockets and time */
 
+static struct watched *find_watched(struct httpc *httpc, int fd)
+{
+    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
+        if (at->watch != NULL && at->fd == fd)
+            return at;
+    }
+    return NULL;
+}
+
+/* The running transfer that a socket works for, or NULL. */
+static struct httpc_transfer *transfer_at(struct httpc *httpc, int fd)
+{
+    const struct watched *at = find_watched(httpc, fd);
+    struct httpc_transfer *transfer = at != NULL ? httpc->transfers : NULL;
+    while (transfer != NULL && transfer != at->transfer)
+        transfer = transfer->next;
+    return transfer;
+}
+
+static bool wire_bytes(int fd, uint64_t *ret)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return false;
+    *ret = info.tcpi_bytes_received;
+    return true;
+}
+
+/* Chunk extensions reach no callback of ours, so only the socket knows of a flood of them. */
+static void limit_noise(struct httpc *httpc, int fd)
+{
+    uint64_t wire;
+    struct httpc_transfer *transfer = transfer_at(httpc, fd);
+    if (transfer == NULL || !transfer->connected || !wire_bytes(fd, &wire))
+        return;
+    if (transfer->wire_fd != fd) {
+        transfer->wire_fd = fd;
+        transfer->wire_bytes = wire;
+        return;
+    }
+    uint64_t seen = transfer->header_bytes + transfer->result.received_bytes;
+    if (wire - transfer->wire_bytes <= HTTPC_NOISE_MAX + seen * NOISE_SHARE)
+        return;
+    transfer->header_bytes += wire - transfer->wire_bytes - seen;
+    transfer->stranded = STOP_NOISE;
+    reap_stranded(httpc);
+}
+
 static void on_socket_ready(void *ctx, int fd, uint32_t events)
 {
     int mask = 0;
@@ -546,6 +606,7 @@ static void on_socket_ready(void *ctx, int fd, uint32_t events)
     if (events & EPOLLERR)
         mask |= CURL_CSELECT_ERR;
     run_curl(ctx, fd, mask);
+    limit_noise(ctx, fd);
 }
 
 static void on_time(void *ctx)
@@ -563,15 +624,6 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *ctx)
     else
         loop_timer_arm(&httpc->timer, timeout_ms);
     return 0;
-}
-
-static struct watched *find_watched(struct httpc *httpc, int fd)
-{
-    for (struct watched *at = httpc->sockets; at < httpc->sockets + SOCKETS_MAX; at++) {
-        if (at->watch != NULL && at->fd == fd)
-            return at;
-    }
-    return NULL;
 }
 
 static int watch_socket(struct httpc *httpc, int fd, uint32_t events, const struct httpc_transfer *transfer)
@@ -965,6 +1017,7 @@ static CURLcode set_request(struct httpc_transfer *transfer, const struct httpc_
     SET(easy, CURLOPT_USERAGENT, request->user_agent);
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
     SET(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)transfer->body_max); /* an announced size is refused at once */
     SET(easy, CURLOPT_FORBID_REUSE, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_FRESH_CONNECT, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, transfer->httpc->distrust_dns ? 0L : (long)HTTPC_DNS_CACHE_S);
@@ -1103,6 +1156,7 @@ static struct httpc_transfer *new_transfer(struct httpc *httpc, const struct htt
     if (transfer == NULL)
         return NULL;
     transfer->httpc = httpc;
+    transfer->wire_fd = -1;
     transfer->started_ms = loop_now_ms(httpc->loop);
     transfer->failed_allocations = atomic_load(&failed_allocations);
     transfer->body_max = request->body_max > 0 ? request->body_max : HTTPC_REPLY_MAX;

@@ -7,8 +7,8 @@
  * Fixed for every transfer (facts seen with curl 7.88.1): no proxy from the environment, redirects never followed,
  * only http and https over HTTP/1.1, `Expect:` never sent, SIGPIPE never raised, socket buffers of 64 KiB, header
  * bytes capped by our own count (HTTPC_HEADERS_MAX, also over floods of 100 Continue and trailers), body bytes by
- * our own count (MAXFILESIZE does not stop chunked bodies), the whole transfer by timeout_ms (a flood of
- * chunk extensions calls nothing back, so only this ends it). "localhost" means 127.0.0.1, then ::1.
+ * our own count (MAXFILESIZE does not stop chunked bodies), what is neither (chunk extensions, of which no callback
+ * hears) by the socket's count (HTTPC_NOISE_MAX), the whole transfer by timeout_ms. "localhost" means 127.0.0.1, then ::1.
  *
  * https: TLS 1.2 or later; the server's certificate is verified, name or IP address included, unless `insecure`. Its
  * CAs are tls->ca_file's alone, or else the system's in the place that libcurl was built with; without either nothing
@@ -37,6 +37,7 @@
 
 enum {
     HTTPC_HEADERS_MAX = 64 * 1024, /* all header bytes of one transfer */
+    HTTPC_NOISE_MAX = 1024 * 1024, /* chunk framing, interim replies and TLS beyond 64 times the headers and body */
     HTTPC_REPLY_MAX = 4 * 1024,    /* kept beginning of a reply body: enough for a server's words */
     HTTPC_VALUE_MAX = 128,         /* kept header values */
     HTTPC_TRANSFERS_MAX = 8,       /* at once; more is our bug: -EBUSY */
@@ -80,7 +81,8 @@ struct httpc_result {
     char location[HTTPC_VALUE_MAX];
     char reply[HTTPC_REPLY_MAX + 1];    /* beginning of a body that had no sink, NUL-terminated, may hold any byte */
     size_t reply_len;
-    uint64_t header_bytes;              /* of all replies and trailers; over HTTPC_HEADERS_MAX it was cut for that */
+    uint64_t header_bytes;              /* of all replies and trailers, and noise where it was cut for that: over HTTPC_HEADERS_MAX
+                                           one of them was endless */
     uint64_t received_bytes;            /* body bytes received */
     uint64_t sent_bytes;                /* body bytes handed to curl */
     bool body_sent;                     /* the whole request (body, or without one the headers) was handed over: a

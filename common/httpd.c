@@ -1,13 +1,11 @@
 #include "httpd.h"
 
 #include "cleanup.h"
+#include "httpd_tls.h"
 #include "listener.h"
 #include "parse.h"
 
 #include <assert.h>
-#include <gnutls/abstract.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <limits.h>
 #include <linux/tcp.h>
 #include <microhttpd.h>
@@ -23,8 +21,6 @@ enum {
     REPLY_TEXT_MAX = 160,   /* our own refusals are one line */
     ALLOW_MAX = 64,         /* the Allow header: a handful of methods */
     STALL_MS = 100,         /* how long libmicrohttpd may ask to be called at once without a body growing */
-    PEM_MAX = 1024 * 1024,  /* a chain has a few KB */
-    KEY_ID_MAX = 32,        /* SHA-256 */
 };
 
 const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT] = {
@@ -40,19 +36,6 @@ const char *const httpd_cut_names[HTTPD_CUT_COUNT] = {
     [HTTPD_CUT_DEADLINE] = "deadline",
 };
 
-/* A certificate chain with its key, shared by the connections that began their handshake with it: GnuTLS keeps
- * pointers into it until the handshake is over. */
-struct pair {
-    unsigned refs;
-    gnutls_certificate_credentials_t credentials;
-};
-
-/* Those whose certificates clients must show, shared likewise. */
-struct client_ca {
-    unsigned refs;
-    gnutls_x509_trust_list_t list;
-};
-
 enum stage {
     STAGE_WAITING, /* no request line yet; the TLS handshake included */
     STAGE_HEADERS, /* the request line is there */
@@ -65,9 +48,7 @@ struct connection {
     struct connection **link; /* what points to us in httpd->connections */
     struct httpd *httpd;
     int fd; /* libmicrohttpd's; valid until MHD_CONNECTION_NOTIFY_CLOSED returns */
-    struct pair *pair;
-    struct client_ca *client_ca;
-    bool handshake_done;
+    struct httpd_tls_session tls;
     bool used;   /* a request line came */
     bool cut;    /* we shut the socket down */
     bool excess; /* over connections_max: 503 for whatever it asks */
@@ -99,237 +80,12 @@ struct httpd {
     struct loop_timer sweep;
     struct connection *connections;
     struct connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
-    struct pair *pair;
-    struct client_ca *client_ca;
+    struct httpd_tls_keys keys;
     unsigned cut;      /* connections that are shut down and not closed yet */
     size_t body_bytes; /* memory of all bodies */
     struct httpd_options options;
     struct httpd_stats stats;
 };
-
-/* Certificates */
-
-static struct pair *pair_unref(struct pair *pair)
-{
-    if (pair != NULL && --pair->refs == 0) {
-        if (pair->credentials != NULL)
-            gnutls_certificate_free_credentials(pair->credentials);
-        free(pair);
-    }
-    return NULL;
-}
-
-static void pair_unref_scope(struct pair **pair)
-{
-    pair_unref(*pair);
-}
-
-static gnutls_datum_t datum(struct span bytes)
-{
-    /* GnuTLS does not write to it, though the type allows. */
-    return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)bytes.ptr, .size = (unsigned)bytes.len};
-}
-
-/* A chain and a key on their way into credentials, which copy them. */
-struct parsed_pair {
-    gnutls_x509_crt_t *chain;
-    unsigned chain_len;
-    gnutls_x509_privkey_t key;
-};
-
-static void parsed_pair_done(struct parsed_pair *parsed)
-{
-    for (unsigned i = 0; i < parsed->chain_len; i++)
-        gnutls_x509_crt_deinit(parsed->chain[i]);
-    gnutls_free(parsed->chain);
-    if (parsed->key != NULL)
-        gnutls_x509_privkey_deinit(parsed->key);
-}
-
-static int tls_error(int rc, const char *what, struct err *err)
-{
-    return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "%s: %s", what, gnutls_strerror(rc));
-}
-
-/* GnuTLS compares them as well, in gnutls_certificate_set_x509_key(), but 3.7.9 loses memory when they differ. */
-static bool key_fits(const struct parsed_pair *parsed)
-{
-    unsigned char of_cert[KEY_ID_MAX];
-    unsigned char of_key[KEY_ID_MAX];
-    size_t cert_len = sizeof(of_cert);
-    size_t key_len = sizeof(of_key);
-    return gnutls_x509_crt_get_key_id(parsed->chain[0], GNUTLS_KEYID_USE_SHA256, of_cert, &cert_len) == 0 &&
-           gnutls_x509_privkey_get_key_id(parsed->key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len) == 0 &&
-           cert_len == key_len && memcmp(of_cert, of_key, key_len) == 0;
-}
-
-static int parse_pair(struct span cert_pem, struct span key_pem, struct parsed_pair *ret, struct err *err)
-{
-    gnutls_datum_t cert = datum(cert_pem);
-    gnutls_datum_t key = datum(key_pem);
-    if (cert_pem.len > PEM_MAX || key_pem.len > PEM_MAX)
-        return err_set(err, EINVAL, "certificate or key larger than %d bytes", PEM_MAX);
-    int rc = gnutls_x509_crt_list_import2(&ret->chain, &ret->chain_len, &cert, GNUTLS_X509_FMT_PEM,
-                                          GNUTLS_X509_CRT_LIST_SORT);
-    if (rc < 0)
-        return tls_error(rc, "certificate", err);
-    rc = gnutls_x509_privkey_init(&ret->key);
-    if (rc == GNUTLS_E_SUCCESS)
-        rc = gnutls_x509_privkey_import2(ret->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
-    if (rc < 0)
-        return tls_error(rc, "private key", err);
-    if (!key_fits(ret))
-        return err_set(err, EINVAL, "the private key is not that of the (first) certificate");
-    return 0;
-}
-
-int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err)
-{
-    assert(httpd->options.tls_priorities != NULL);
-    CLEANUP(parsed_pair_done) struct parsed_pair parsed = {.chain = NULL};
-    int rc = parse_pair(cert_pem, key_pem, &parsed, err);
-    if (rc < 0)
-        return rc;
-    CLEANUP(pair_unref_scope) struct pair *pair = calloc(1, sizeof(*pair));
-    if (pair == NULL)
-        return err_errno(err, ENOMEM, "certificate and key");
-    pair->refs = 1;
-    rc = gnutls_certificate_allocate_credentials(&pair->credentials);
-    if (rc == GNUTLS_E_SUCCESS)
-        rc = gnutls_certificate_set_x509_key(pair->credentials, parsed.chain, (int)parsed.chain_len, parsed.key);
-    if (rc < 0)
-        return tls_error(rc, "certificate and key", err);
-    pair_unref(httpd->pair);
-    httpd->pair = TAKE_PTR(pair);
-    return 0;
-}
-
-/* Clients' certificates */
-
-static struct client_ca *client_ca_unref(struct client_ca *ca)
-{
-    if (ca != NULL && --ca->refs == 0) {
-        if (ca->list != NULL)
-            gnutls_x509_trust_list_deinit(ca->list, 1);
-        free(ca);
-    }
-    return NULL;
-}
-
-static void client_ca_unref_scope(struct client_ca **ca)
-{
-    client_ca_unref(*ca);
-}
-
-int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err)
-{
-    assert(httpd->options.client_certificates);
-    if (ca_pem.len > PEM_MAX)
-        return err_set(err, EINVAL, "CA certificates larger than %d bytes", PEM_MAX);
-    CLEANUP(client_ca_unref_scope) struct client_ca *ca = calloc(1, sizeof(*ca));
-    if (ca == NULL)
-        return err_errno(err, ENOMEM, "CA certificates");
-    ca->refs = 1;
-    gnutls_datum_t pem = datum(ca_pem);
-    int rc = gnutls_x509_trust_list_init(&ca->list, 0);
-    if (rc == GNUTLS_E_SUCCESS)
-        rc = gnutls_x509_trust_list_add_trust_mem(ca->list, &pem, NULL, GNUTLS_X509_FMT_PEM, 0, 0);
-    if (rc < 0)
-        return tls_error(rc, "CA certificates", err);
-    if (rc == 0)
-        return err_set(err, EINVAL, "expected CA certificates, got none");
-    client_ca_unref(httpd->client_ca);
-    httpd->client_ca = TAKE_PTR(ca);
-    return 0;
-}
-
-/* The client's chain as objects; returns how many. */
-static unsigned import_peers(gnutls_session_t session, gnutls_x509_crt_t chain[static HTTPD_CLIENT_CHAIN_MAX])
-{
-    unsigned len = 0, count = 0;
-    const gnutls_datum_t *raw = gnutls_certificate_get_peers(session, &len);
-    if (raw == NULL || len > HTTPD_CLIENT_CHAIN_MAX)
-        return 0;
-    for (; count < len; count++) {
-        if (gnutls_x509_crt_init(&chain[count]) < 0)
-            break;
-        if (gnutls_x509_crt_import(chain[count], &raw[count], GNUTLS_X509_FMT_DER) < 0) {
-            gnutls_x509_crt_deinit(chain[count]);
-            break;
-        }
-    }
-    return count;
-}
-
-/* Inside the handshake; anything but 0 ends it. */
-static int verify_client(gnutls_session_t session)
-{
-    const struct connection *conn = gnutls_db_get_ptr(session);
-    gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
-                                     .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT};
-    gnutls_x509_crt_t chain[HTTPD_CLIENT_CHAIN_MAX];
-    unsigned status = GNUTLS_CERT_INVALID;
-    unsigned count = import_peers(session, chain);
-    int rc = count > 0 ? gnutls_x509_trust_list_verify_crt2(conn->client_ca->list, chain, count, &purpose, 1, 0, &status,
-                                                            NULL)
-                       : GNUTLS_E_CERTIFICATE_ERROR;
-    for (unsigned i = 0; i < count; i++)
-        gnutls_x509_crt_deinit(chain[i]);
-    return rc == GNUTLS_E_SUCCESS && status == 0 ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
-}
-
-static void ask_for_certificate(struct connection *conn, gnutls_session_t session)
-{
-    conn->client_ca = conn->httpd->client_ca;
-    conn->client_ca->refs++;
-    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-    gnutls_session_set_verify_function(session, verify_client);
-}
-
-/* What a handshake gets while there is no pair. */
-static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca_names, int ca_count,
-                          const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
-                          unsigned *chain_len, gnutls_privkey_t *key)
-{
-    (void)session;
-    (void)ca_names;
-    (void)ca_count;
-    (void)algorithms;
-    (void)algorithm_count;
-    (void)chain;
-    (void)chain_len;
-    (void)key;
-    return -1;
-}
-
-static int on_handshake_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
-                                 const gnutls_datum_t *message)
-{
-    struct connection *conn = gnutls_db_get_ptr(session);
-    (void)type;
-    (void)when;
-    (void)message;
-    if (incoming != 0)
-        conn->handshake_done = true;
-    return 0;
-}
-
-/* Gives the session the pair of the moment in place of libmicrohttpd's own credentials, whose certificate
- * callbacks know neither the server nor when a pair may be freed. The session's "db" pointer is free for us: it
- * belongs to the session cache, which a server without cache callbacks does not have. */
-static void prepare_session(struct connection *conn, gnutls_session_t session)
-{
-    gnutls_db_set_ptr(session, conn);
-    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_handshake_finished);
-    if (conn->httpd->pair == NULL || (conn->httpd->options.client_certificates && conn->httpd->client_ca == NULL))
-        return;
-    if (conn->httpd->options.client_certificates)
-        ask_for_certificate(conn, session);
-    conn->pair = conn->httpd->pair;
-    conn->pair->refs++;
-    /* Without memory for it the session has no certificate: its handshake fails. */
-    (void)gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, conn->pair->credentials);
-}
 
 /* Connections and their deadlines */
 
@@ -388,9 +144,9 @@ static bool received_any(int fd)
 static void count_unused(const struct connection *conn)
 {
     struct httpd *httpd = conn->httpd;
-    if (conn->used || conn->handshake_done || !received_any(conn->fd))
+    if (conn->used || conn->tls.handshake_done || !received_any(conn->fd))
         return;
-    if (httpd->options.tls_priorities != NULL)
+    if (httpd->options.tls != NULL)
         httpd->stats.tls_failures++;
     else
         httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
@@ -441,8 +197,8 @@ static void free_connection(struct connection *conn)
 {
     drop_body(conn);
     end_request(conn);
-    pair_unref(conn->pair);
-    client_ca_unref(conn->client_ca);
+    if (conn->httpd->options.tls != NULL)
+        conn->httpd->options.tls->session_done(&conn->tls);
     if (conn->cut)
         conn->httpd->cut--;
     *conn->link = conn->next;
@@ -573,9 +329,10 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     struct connection *conn = httpd->accepting;
     httpd->accepting = NULL;
     *context = conn;
-    if (httpd->options.tls_priorities != NULL) {
+    if (httpd->options.tls != NULL) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-        prepare_session(conn, info->tls_session);
+        httpd->options.tls->session_init(&conn->tls, &httpd->keys, httpd->options.client_certificates,
+                                         info->tls_session);
     }
 }
 
@@ -933,18 +690,7 @@ static int check_options(struct httpd_options *options, struct err *err)
     assert(options->connections_max > 0 && options->idle_timeout_s > 0 && options->request_timeout_ms > 0);
     if (options->bodies_max == 0)
         options->bodies_max = BODIES_MAX_FACTOR * options->body_max;
-    if (options->tls_priorities == NULL)
-        return 0;
-    gnutls_priority_t cache = NULL;
-    const char *at = NULL;
-    int rc = gnutls_priority_init(&cache, options->tls_priorities, &at);
-    if (rc < 0) {
-        struct text_quoted quoted;
-        return err_set(err, EINVAL, "TLS priorities: %s at %s", gnutls_strerror(rc),
-                       text_quote(&quoted, at != NULL ? at : options->tls_priorities));
-    }
-    gnutls_priority_deinit(cache);
-    return 0;
+    return options->tls != NULL ? options->tls->check_priorities(options->tls_priorities, err) : 0;
 }
 
 /* Ours and those that are cut, which libmicrohttpd closes at the end of the turn. */
@@ -956,7 +702,7 @@ static intptr_t connection_limit(const struct httpd_options *options)
 static int start_daemon(struct httpd *httpd, struct err *err)
 {
     const struct httpd_options *options = &httpd->options;
-    bool tls = options->tls_priorities != NULL;
+    bool tls = options->tls != NULL;
     size_t memory = options->connection_memory;
     struct MHD_OptionItem items[] = {
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, httpd},
@@ -971,7 +717,7 @@ static int start_daemon(struct httpd *httpd, struct err *err)
         {MHD_OPTION_END, 0, NULL},
     };
     struct MHD_OptionItem tls_items[] = {
-        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls ? options->tls->certificate_callback : NULL},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)options->tls_priorities},
         {MHD_OPTION_END, 0, NULL},
     };
@@ -1025,6 +771,17 @@ int httpd_new(struct loop *loop, const struct httpd_options *options, struct htt
     return 0;
 }
 
+int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err)
+{
+    return httpd->options.tls->set_pair(&httpd->keys, cert_pem, key_pem, err);
+}
+
+int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err)
+{
+    assert(httpd->options.client_certificates);
+    return httpd->options.tls->set_client_ca(&httpd->keys, ca_pem, err);
+}
+
 void httpd_drain(struct httpd *httpd)
 {
     httpd->draining = true;
@@ -1064,8 +821,8 @@ struct httpd *httpd_free(struct httpd *httpd)
     loop_watch_free(httpd->watch);
     MHD_stop_daemon(httpd->daemon); /* NULL allowed; ends every connection through on_connection() */
     loop_timer_disarm(&httpd->sweep);
-    pair_unref(httpd->pair);
-    client_ca_unref(httpd->client_ca);
+    if (httpd->options.tls != NULL)
+        httpd->options.tls->keys_done(&httpd->keys);
     free(httpd);
     return NULL;
 }

@@ -38,6 +38,7 @@ enum {
 };
 
 struct httpd;
+struct httpd_tls;
 
 struct httpd_request {
     const char *method;       /* "GET", "HEAD", "POST" */
@@ -76,8 +77,9 @@ struct httpd_options {
     unsigned idle_timeout_s;          /* no byte for so long: closed; at least 1 */
     unsigned request_timeout_ms;      /* to receive a request; again as long to take the reply; at least 1 */
     size_t connection_memory;         /* libmicrohttpd's pool a connection: headers must fit; 0 = its default, 32 KiB */
-    const char *tls_priorities;       /* a GnuTLS priority string, e.g. "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
-                                         NULL = plain */
+    const struct httpd_tls *tls;      /* &httpd_tls_gnutls of httpd_tls.h; NULL = plain */
+    const char *tls_priorities;       /* with tls: a GnuTLS priority string, e.g.
+                                         "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" */
     bool client_certificates;         /* a client must show a certificate of httpd_set_client_ca()'s */
 };
 
@@ -120,7 +122,7 @@ int httpd_new(struct loop *loop, const struct httpd_options *options, struct htt
 /* The certificate chain (own certificate first) and private key, PEM, for connections from now on; one that is
  * open keeps the pair it began with. The bytes are copied. -EINVAL with GnuTLS's words when they are no
  * pair: then the one in use stays. Until the first success every handshake fails. Only for a server with
- * tls_priorities. */
+ * tls. */
 int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err);
 
 /* The CA certificates, PEM, that a client's certificate must come from, for handshakes from now on: by a chain of at most

@@ -30,9 +30,8 @@ static bool is_key(struct span key)
 static bool is_value(struct span value)
 {
     for (size_t i = 0; i < value.len;) {
-        unsigned char c = (unsigned char)value.ptr[i];
         size_t n = text_utf8_len(value.ptr + i, value.len - i);
-        if (n == 0 || c < 0x20 || c == 0x7F || c == ',')
+        if (n == 0 || text_is_control(value.ptr + i, value.len - i) || value.ptr[i] == ',')
             return false;
         i += n;
     }

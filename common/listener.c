@@ -1,10 +1,9 @@
 #include "listener.h"
 
+#include "address.h"
 #include "cleanup.h"
-#include "parse.h"
 #include "text.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,72 +19,6 @@ struct listener {
     struct loop_watch *watch; /* NULL while resting */
     struct loop_timer rest;
 };
-
-struct address {
-    struct sockaddr_storage storage;
-    socklen_t len;
-    bool any; /* no host was given */
-};
-
-static void set_ipv4(struct address *address, struct in_addr host, uint16_t port)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = host};
-    memcpy(&address->storage, &v4, sizeof(v4));
-    address->len = sizeof(v4);
-}
-
-static void set_ipv6(struct address *address, struct in6_addr host, uint16_t port)
-{
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = host};
-    memcpy(&address->storage, &v6, sizeof(v6));
-    address->len = sizeof(v6);
-}
-
-static bool parse_host(struct span host, uint16_t port, struct address *ret)
-{
-    struct in_addr v4 = {.s_addr = htonl(INADDR_ANY)};
-    struct in6_addr v6 = IN6ADDR_ANY_INIT;
-    char text[INET6_ADDRSTRLEN];
-    bool bracketed = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
-    if (bracketed)
-        host = (struct span){host.ptr + 1, host.len - 2};
-    if (host.len >= sizeof(text))
-        return false;
-    memcpy(text, host.ptr, host.len);
-    text[host.len] = '\0';
-    if (bracketed) {
-        if (inet_pton(AF_INET6, text, &v6) != 1)
-            return false;
-        set_ipv6(ret, v6, port);
-        return true;
-    }
-    ret->any = host.len == 0;
-    if (ret->any) {
-        set_ipv6(ret, v6, port);
-        return true;
-    }
-    if (strcmp(text, "localhost") == 0)
-        v4.s_addr = htonl(INADDR_LOOPBACK);
-    else if (inet_pton(AF_INET, text, &v4) != 1)
-        return false;
-    set_ipv4(ret, v4, port);
-    return true;
-}
-
-static int parse_address(const char *text, struct address *ret, struct err *err)
-{
-    struct text_quoted quoted;
-    uint64_t port = 0;
-    const char *colon = strrchr(text, ':');
-    *ret = (struct address){.any = false};
-    if (colon == NULL || parse_u64((struct span){colon + 1, strlen(colon + 1)}, 0, UINT16_MAX, &port, NULL) < 0 ||
-        !parse_host((struct span){text, (size_t)(colon - text)}, (uint16_t)port, ret))
-        return err_set(err, EINVAL,
-                       "listen address: expected [HOST]:PORT with an IP address (IPv6 in brackets) or nothing "
-                       "as host and a port of 0 to 65535, got %s",
-                       text_quote(&quoted, text));
-    return 0;
-}
 
 /* Returns the descriptor, or -Exxx without a message. */
 static int open_socket(const struct address *address)
@@ -108,15 +41,13 @@ static int open_socket(const struct address *address)
     return TAKE_FD(fd);
 }
 
-static int open_any(struct address *address)
+static int open_any(const struct address *address)
 {
     int fd = open_socket(address);
     if (!address->any || (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL))
         return fd;
-    struct sockaddr_in6 v6; /* IPv6 is off here */
-    memcpy(&v6, &address->storage, sizeof(v6));
-    set_ipv4(address, (struct in_addr){.s_addr = htonl(INADDR_ANY)}, ntohs(v6.sin6_port));
-    return open_socket(address);
+    struct address v4 = address_any_ipv4(address); /* IPv6 is off here */
+    return open_socket(&v4);
 }
 
 static uint16_t bound_port(int fd)
@@ -195,9 +126,9 @@ int listener_new(struct loop *loop, const char *address, listener_cb *cb, listen
 {
     struct text_quoted quoted;
     struct address parsed;
-    int rc = parse_address(address, &parsed, err);
+    int rc = address_parse((struct span){address, strlen(address)}, &parsed, err);
     if (rc < 0)
-        return rc;
+        return err_wrap(err, rc, "listen address");
     CLEANUP_CLOSE int fd = open_any(&parsed);
     if (fd < 0)
         return err_errno(err, -fd, "cannot listen on %s", text_quote(&quoted, address));

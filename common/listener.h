@@ -28,8 +28,7 @@ typedef void listener_cb(void *ctx, int fd, const struct sockaddr *addr, socklen
  * LISTENER_PAUSE_MS. */
 typedef bool listener_full_cb(void *ctx);
 
-/* address is "[HOST]:PORT": HOST an IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1) or empty: all
- * addresses, IPv6 and IPv4 (IPv4 alone where IPv6 is off). Port 0 takes a free one. *pauses counts the rests; it must
+/* address: see address.h; without a host all addresses, IPv4 alone where IPv6 is off. *pauses counts the rests; it must
  * outlive the listener. -EINVAL on a bad address, -EADDRINUSE, -EACCES, … with a message that names it. */
 int listener_new(struct loop *loop, const char *address, listener_cb *cb, listener_full_cb *full, void *ctx,
                  uint64_t *pauses, struct listener **ret, struct err *err);

@@ -36,7 +36,8 @@ static bool is_bare(struct span s)
     return s.len > 0;
 }
 
-/* JSON knows no \xNN: RFC 8259 §7 wants \u00NN. Bytes that are not UTF-8 become U+FFFD. */
+/* JSON knows no \xNN: RFC 8259 §7 wants \u00NN, which the last byte of a control character is, C1 included. Bytes that
+ * are not UTF-8 become U+FFFD. */
 static void put_json_text(struct buf *out, struct span s)
 {
     buf_putc(out, '"');
@@ -45,8 +46,8 @@ static void put_json_text(struct buf *out, struct span s)
         size_t n = text_utf8_len(s.ptr + i, s.len - i);
         if (n == 0)
             buf_puts(out, "\\ufffd");
-        else if (c < 0x20 || c == 0x7F)
-            buf_printf(out, "\\u%04x", c);
+        else if (text_is_control(s.ptr + i, s.len - i))
+            buf_printf(out, "\\u%04x", (unsigned char)s.ptr[i + n - 1]);
         else if (c == '"' || c == '\\')
             buf_printf(out, "\\%c", c);
         else

@@ -79,6 +79,7 @@ int loop_new(struct loop **ret, struct err *err)
         return err_errno(err, code, "event loop: epoll_create1");
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     *ret = loop;
     return 0;
 }

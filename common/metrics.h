@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 enum {
-    METRICS_PAGE_MAX = 256 * 1024, /* ceiling of one /metrics page */
     METRICS_BUCKETS_MAX = 16,
 };
 

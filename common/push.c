@@ -55,12 +55,6 @@ static const struct spool_item *item_of(const struct push *push)
     return &push->body.item;
 }
 
-static void settle(struct push *push, uint64_t id, bool stored)
-{
-    if (push->options.settled != NULL)
-        push->options.settled(push->options.settled_ctx, id, stored);
-}
-
 /* ---- profiles in doubt ---- */
 
 static uint64_t *find_doubt(struct push *push, uint64_t id)
@@ -87,6 +81,14 @@ static void remember_doubt(struct push *push, uint64_t id)
         oldest = push->doubts[i] < *oldest ? &push->doubts[i] : oldest;
     if (find_doubt(push, id) == NULL)
         *oldest = id;
+}
+
+/* It left the spool. */
+static void settle(struct push *push, uint64_t id, bool stored)
+{
+    forget_doubt(push, id);
+    if (push->options.settled != NULL)
+        push->options.settled(push->options.settled_ctx, id, stored);
 }
 
 static bool is_doubtful(struct push *push)
@@ -235,8 +237,6 @@ static void finish(struct push *push, const struct push_end *end)
     push->stage = IDLE;
     push_body_close(&push->body);
     push->stats.results[end->result]++;
-    if (end->result != PUSH_UNSURE && end->result != PUSH_NETWORK)
-        forget_doubt(push, item_of(push)->id);
     switch (end->result) {
     case PUSH_STORED:
     case PUSH_FOUND:

@@ -132,8 +132,10 @@ static void say_network(const struct httpc_result *http, struct push_end *end)
 static void on_sent(void *ctx, const struct httpc_result *http)
 {
     struct push_end end = {.retry_after_ms = -1};
-    /* A status line is an answer, also where the reply broke off after it: only a whole 200 is "stored". */
-    bool is_answer = http->end == HTTPC_OK || (http->status >= 400 && http->end != HTTPC_ABORTED);
+    /* A status line is an answer, also where the reply broke off after it: only a whole 200 is "stored", or one that we
+     * broke off, since its beginning says which it is (a page of a web server has more than we read). */
+    bool is_answer = http->end == HTTPC_OK || http->end == HTTPC_TOO_BIG ||
+                     (http->status >= 400 && http->end != HTTPC_ABORTED);
     if (http->end == HTTPC_ABORTED && http->abort_code == -ESTALE) {
         end.result = PUSH_GONE;
     } else if (is_answer) {
@@ -151,8 +153,8 @@ int push_post_send(struct push_post *post, struct push_body *body, struct push_e
     int64_t more_ms = (int64_t)(body->item.size_bytes / PUSH_BYTES_PER_SECOND) * 1000;
     struct httpc_request request = {
         .method = "POST", .content_type = "application/octet-stream", .source = push_body_read,
-        .source_size = push_body_size(body), .body_ctx = body, .timeout_ms = post->options->timeout_ms + more_ms,
-        .done = on_sent};
+        .source_size = push_body_size(body), .body_ctx = body, .body_max = PUSH_POST_REPLY_MAX,
+        .timeout_ms = post->options->timeout_ms + more_ms, .done = on_sent};
     return start(post, &request, profefe_upload_url, end);
 }
 

@@ -11,6 +11,7 @@
 #include "push_body.h"
 
 enum {
+    PUSH_POST_REPLY_MAX = 64 * 1024, /* bytes: profefe repeats all labels, of which a byte may become \u00XX */
     PUSH_POST_LIST_MAX = 1024 * 1024, /* bytes: PROFEFE_LIST_MAX profiles of 1 KB */
 };
 

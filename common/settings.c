@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include "address.h"
 #include "cleanup.h"
 #include "conf.h"
 #include "labels.h"
@@ -219,9 +220,8 @@ static int check_text(const struct setting *setting, struct span text, struct er
 {
     struct text_quoted q;
     for (size_t i = 0; i < text.len;) {
-        unsigned char c = (unsigned char)text.ptr[i];
         size_t n = text_utf8_len(text.ptr + i, text.len - i);
-        if (n == 0 || c < 0x20 || c == 0x7F)
+        if (n == 0 || text_is_control(text.ptr + i, text.len - i))
             return err_set(err, EINVAL, "expected UTF-8 text without control characters, got %s",
                            text_quote_n(&q, text.ptr, text.len));
         i += n;
@@ -366,18 +366,9 @@ static int check_targets(const struct setting *setting, struct span text, struct
 
 static int check_listen(const struct setting *setting, struct span text, struct err *err)
 {
-    (void)setting;
-    struct text_quoted q;
-    uint64_t port;
-    const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
-    if (text_equal(text, "none"))
-        return 0;
-    if (colon != NULL) {
-        struct span number = {colon + 1, text.len - (size_t)(colon - text.ptr) - 1};
-        if (parse_u64(number, 0, 65535, &port, NULL) == 0)
-            return 0;
-    }
-    return err_set(err, EINVAL, "expected [HOST]:PORT, got %s", text_quote_n(&q, text.ptr, text.len));
+    struct address address;
+    bool optional = (setting->uses & SETTING_AGENT) != 0; /* the agent works without a server of its own */
+    return optional && text_equal(text, "none") ? 0 : address_parse(text, &address, err);
 }
 
 static int check_quantity(const struct setting *setting, struct span text, struct err *err)
@@ -476,7 +467,6 @@ static int check_image(const struct setting *setting, struct span text, struct e
     return 0;
 }
 
-
 /* An RFC 1123 label, but as long as it likes. */
 static bool is_subdomain_part(struct span s)
 {
@@ -537,10 +527,8 @@ static check_fn *const checks[] = {
     [SETTING_TYPE_TYPES] = check_types,     [SETTING_TYPE_LABELS] = check_labels,
     [SETTING_TYPE_NAMES] = check_names,     [SETTING_TYPE_TARGETS] = check_targets,
     [SETTING_TYPE_LISTEN] = check_listen,   [SETTING_TYPE_QUANTITY] = check_quantity,
-    [SETTING_TYPE_IMAGE] = check_image,
-    [SETTING_TYPE_PERCENT] = check_percent,
-    [SETTING_TYPE_OBJECT] = check_object,
-    [SETTING_TYPE_SPOOL] = check_spool,
+    [SETTING_TYPE_IMAGE] = check_image,     [SETTING_TYPE_PERCENT] = check_percent,
+    [SETTING_TYPE_OBJECT] = check_object,   [SETTING_TYPE_SPOOL] = check_spool,
 };
 
 int settings_check(enum setting_id id, struct span text, struct err *err)

@@ -102,7 +102,7 @@ enum setting_type {
     SETTING_TYPE_LABELS,   /* labels.h */
     SETTING_TYPE_NAMES,    /* comma-separated words */
     SETTING_TYPE_TARGETS,  /* targets.h */
-    SETTING_TYPE_LISTEN,   /* [HOST]:PORT */
+    SETTING_TYPE_LISTEN,   /* address.h; the agent's may be `none` */
     SETTING_TYPE_QUANTITY, /* quantity.h, or `none` */
     SETTING_TYPE_IMAGE,    /* container image reference */
     SETTING_TYPE_PERCENT,  /* "25%", up to two decimals, above 0 and at most 100 */

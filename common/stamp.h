@@ -15,6 +15,7 @@ struct stamp {
     dev_t device;
     ino_t inode;
     struct timespec modified;
+    struct timespec changed; /* also by a chmod that makes a file readable at last, and where mtime was set back */
     off_t size;
     int error; /* errno of stat, 0 = there */
 };

@@ -3,6 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+struct span text_span(const char *text)
+{
+    return (struct span){text, text != NULL ? strlen(text) : 0};
+}
+
 /* How long a character that begins with this byte is, 1 for what begins none. */
 static size_t lead_len(char first)
 {
@@ -33,6 +38,13 @@ size_t text_utf8_len(const char *bytes, size_t len)
     return n;
 }
 
+bool text_is_control(const char *bytes, size_t len)
+{
+    unsigned char c = len > 0 ? (unsigned char)bytes[0] : ' ';
+    unsigned char next = len > 1 ? (unsigned char)bytes[1] : 0;
+    return c < 0x20 || c == 0x7F || (c == 0xC2 && next >= 0x80 && next < 0xA0);
+}
+
 size_t text_utf8_cut(const char *bytes, size_t len, size_t max)
 {
     if (len <= max)
@@ -53,12 +65,13 @@ size_t text_utf8_whole(const char *bytes, size_t len)
     return len;
 }
 
-/* Writes one escaped character of bytes to out (at most 4 bytes) and says how much was read. */
+/* Writes one escaped character of bytes to out (at most 4 bytes) and says how much was read: of a C1 control only the
+ * first byte, after which the second is no UTF-8. */
 static size_t escape_one(const char *bytes, size_t len, char out[static 5], size_t *ret_written)
 {
     unsigned char c = (unsigned char)bytes[0];
     size_t n = text_utf8_len(bytes, len);
-    if (n == 0 || c < 0x20 || c == 0x7F) {
+    if (n == 0 || text_is_control(bytes, len)) {
         snprintf(out, 5, "\\x%02x", c);
         *ret_written = 4;
         return 1;

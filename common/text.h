@@ -15,6 +15,9 @@ struct span {
     size_t len;
 };
 
+/* The whole text; NULL gives a NULL ptr. */
+struct span text_span(const char *text);
+
 enum {
     TEXT_QUOTE_MAX = 80, /* bytes of an outside string worth showing in a message */
 };
@@ -25,7 +28,7 @@ struct text_quoted {
     char text[4 * TEXT_QUOTE_MAX + 8];
 };
 
-/* Writes `bytes` in double quotes into *out and returns out->text. Control bytes (C0, DEL) and bytes that are
+/* Writes `bytes` in double quotes into *out and returns out->text. Control characters and bytes that are
  * not valid UTF-8 (RFC 3629) become \xNN, quote and backslash get a backslash; after TEXT_QUOTE_MAX
  * bytes it is cut, never inside a character, and ends in "…". */
 const char *text_quote_n(struct text_quoted *out, const char *bytes, size_t len);
@@ -36,6 +39,10 @@ int text_escape(struct buf *buf, const char *bytes, size_t len);
 
 /* Length in bytes of the valid UTF-8 character at bytes (1 to 4), or 0 when there is none. */
 size_t text_utf8_len(const char *bytes, size_t len);
+
+/* Does a control character begin here: C0, DEL or, in UTF-8, C1 (U+0080 to U+009F)? Terminals may obey all of them, and
+ * the API server drops a warning that holds one (Go's unicode.IsControl). */
+bool text_is_control(const char *bytes, size_t len);
 
 /* The largest n <= max such that bytes[0..n) does not end inside a valid UTF-8 character. */
 size_t text_utf8_cut(const char *bytes, size_t len, size_t max);

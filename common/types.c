@@ -78,9 +78,9 @@ static bool is_other_name(struct span name)
 {
     size_t step = 0;
     for (size_t i = 0, n; i < name.len; i += n) {
-        unsigned char c = (unsigned char)name.ptr[i];
+        char c = name.ptr[i];
         n = text_utf8_len(name.ptr + i, name.len - i);
-        if (n == 0 || c <= ' ' || c == 0x7F || strchr("?#%", (char)c) != NULL)
+        if (n == 0 || text_is_control(name.ptr + i, name.len - i) || strchr(" ?#%", c) != NULL)
             return false;
         if (c != '/')
             continue;

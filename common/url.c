@@ -5,11 +5,48 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+static bool take_prefix(struct span *text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    if (text->len < len || !text_equal_nocase((struct span){text->ptr, len}, prefix))
+        return false;
+    *text = (struct span){text->ptr + len, text->len - len};
+    return true;
+}
+
+static size_t put_part(char *out, size_t used, const char *bytes, size_t len)
+{
+    memcpy(out + used, bytes, len);
+    return used + len;
+}
+
+/* What a message may show of a text that is no URL of ours: what stands before an @ or after a ? may be a secret, and the
+ * message goes to logs, /status and whoever creates a pod. */
+static const char *quote_without_secrets(struct text_quoted *out, struct span text)
+{
+    static const char left_out[] = "…";
+    char shown[TEXT_QUOTE_MAX + sizeof("https://") + 2 * sizeof(left_out)];
+    struct span rest = text;
+    bool has_scheme = take_prefix(&rest, "https://") || take_prefix(&rest, "http://");
+    size_t used = has_scheme ? put_part(shown, 0, text.ptr, text.len - rest.len) : 0;
+    const char *at = rest.len > 0 ? memrchr(rest.ptr, '@', rest.len) : NULL;
+    if (at != NULL) {
+        used = put_part(shown, used, left_out, sizeof(left_out) - 1);
+        rest = (struct span){at, rest.len - (size_t)(at - rest.ptr)};
+    }
+    const char *query = rest.len > 0 ? memchr(rest.ptr, '?', rest.len) : NULL;
+    size_t len = query != NULL ? (size_t)(query - rest.ptr) + 1 : rest.len;
+    used = put_part(shown, used, rest.ptr, len <= TEXT_QUOTE_MAX ? len : TEXT_QUOTE_MAX + 1); /* text_quote_n cuts it */
+    if (query != NULL)
+        used = put_part(shown, used, left_out, sizeof(left_out) - 1);
+    return text_quote_n(out, shown, used);
+}
+
 static int bad_url(struct span text, const char *what, struct err *err)
 {
     struct text_quoted q;
     return err_set(err, EINVAL, "expected http://HOST[:PORT][/PATH] or https://…, got %s (%s)",
-                   text_quote_n(&q, text.ptr, text.len), what);
+                   quote_without_secrets(&q, text), what);
 }
 
 static bool is_hex(char c)
@@ -107,15 +144,6 @@ static const char *split_authority(struct span authority, struct span *ret_host,
     if (colon < end && ret_port->len == 0)
         return "the port is missing";
     return host_fault(*ret_host, bracketed);
-}
-
-static bool take_prefix(struct span *text, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    if (text->len < len || !text_equal_nocase((struct span){text->ptr, len}, prefix))
-        return false;
-    *text = (struct span){text->ptr + len, text->len - len};
-    return true;
 }
 
 int url_parse(struct span text, struct url *ret, struct err *err)

@@ -18,7 +18,7 @@ struct url {
     struct span path; /* from the first "/", without trailing slashes; may be empty */
 };
 
-/* -EINVAL: "expected http://HOST[:PORT][/PATH], got …" and what was wrong. */
+/* -EINVAL: "expected http://HOST[:PORT][/PATH], got …" and what was wrong; a user, password or query is not quoted. */
 int url_parse(struct span text, struct url *ret, struct err *err);
 
 /* An absolute path of unreserved, sub-delims (less the comma, our list separator), ":" "@" "/" and %XX. */

@@ -32,7 +32,7 @@ static void escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
     size_t used = 0, cut = 0, len = strlen(raw); /* cut: where the ellipsis would go */
     for (size_t i = 0; i < len;) {
         size_t n = text_utf8_len(raw + i, len - i);
-        bool plain = n > 0 && (unsigned char)raw[i] >= 0x20 && raw[i] != 0x7F;
+        bool plain = n > 0 && !text_is_control(raw + i, len - i);
         size_t need = plain ? n : 4;
         if (used <= room)
             cut = used;

@@ -5,16 +5,12 @@
 
 #include <string.h>
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, text != NULL ? strlen(text) : 0};
-}
-
 static void warn_unknown(const char *key, const cJSON *value, struct warnings *warnings)
 {
     struct text_quoted q = {"…"};
     const char *name = key + strlen(SETTINGS_ANNOTATION_PREFIX);
-    const char *near = settings_near_miss(span_of(name), SETTING_ANNOTATION);
+    bool shown = warnings->count < WARNINGS_MAX; /* a review has room for 100,000 keys, each of them slow to compare */
+    const char *near = shown ? settings_near_miss(text_span(name), SETTING_ANNOTATION) : NULL;
     if (cJSON_IsString(value))
         text_quote(&q, value->valuestring);
     if (near != NULL)
@@ -34,6 +30,12 @@ static const char *consequence(enum setting_id id, bool strict, bool all)
     return all ? "; the pod is profiled as its whole namespace is" : "; the pod is not profiled";
 }
 
+static const char *after_last_slash(struct span image)
+{
+    const char *slash = memrchr(image.ptr, '/', image.len);
+    return slash != NULL ? slash + 1 : image.ptr;
+}
+
 /* All letters and digits would be open at the end: "team" also begins "team-evil". */
 static bool ends_at_boundary(struct span prefix, struct span image)
 {
@@ -42,12 +44,33 @@ static bool ends_at_boundary(struct span prefix, struct span image)
     return closed || image.len == prefix.len || strchr("/:@", image.ptr[prefix.len]) != NULL;
 }
 
+/* Runtimes take the digest and pass over the tag: with a tag permitted, a digest behind it would be any image. */
+static bool adds_digest_to_tag(struct span prefix, struct span image)
+{
+    const char *name = after_last_slash(prefix), *rest = image.ptr + prefix.len;
+    size_t rest_len = image.len - prefix.len;
+    bool tag = memchr(name, ':', prefix.len - (size_t)(name - prefix.ptr)) != NULL;
+    return tag && memchr(rest, '/', rest_len) == NULL && memchr(rest, '@', rest_len) != NULL;
+}
+
+/* "registry.example.com:5000/agent" is of another registry than "registry.example.com". */
+static bool adds_port(struct span prefix, struct span image)
+{
+    return memchr(prefix.ptr, '/', prefix.len) == NULL && prefix.len < image.len && image.ptr[prefix.len] == ':' &&
+           memchr(image.ptr + prefix.len, '/', image.len - prefix.len) != NULL;
+}
+
+static bool permits_image(struct span prefix, struct span image)
+{
+    return prefix.len > 0 && prefix.len <= image.len && memcmp(prefix.ptr, image.ptr, prefix.len) == 0 &&
+           ends_at_boundary(prefix, image) && !adds_digest_to_tag(prefix, image) && !adds_port(prefix, image);
+}
+
 bool annotations_permit_image(struct span prefixes, struct span image)
 {
     struct span rest = prefixes, prefix;
     while (text_next_item(&rest, &prefix)) {
-        if (prefix.len > 0 && prefix.len <= image.len && memcmp(prefix.ptr, image.ptr, prefix.len) == 0 &&
-            ends_at_boundary(prefix, image))
+        if (permits_image(prefix, image))
             return true;
     }
     return false;
@@ -56,7 +79,7 @@ bool annotations_permit_image(struct span prefixes, struct span image)
 static int check_image(const struct settings *settings, struct span image, struct err *err)
 {
     struct text_quoted q;
-    struct span prefixes = span_of(settings_get(settings, SETTING_IMAGE_PREFIXES));
+    struct span prefixes = text_span(settings_get(settings, SETTING_IMAGE_PREFIXES));
     text_quote_n(&q, image.ptr, image.len);
     if (prefixes.ptr == NULL)
         return err_set(err, EINVAL, "not permitted by the webhook's configuration (no image-prefixes), got %s", q.text);
@@ -70,7 +93,7 @@ static int check_text(enum setting_id id, const cJSON *value, struct span *ret, 
 {
     if (!cJSON_IsString(value))
         return err_set(err, EINVAL, "expected a string, got %s", json_type_name(value));
-    *ret = text_trim(span_of(value->valuestring));
+    *ret = text_trim(text_span(value->valuestring));
     return settings_check(id, *ret, err);
 }
 
@@ -97,7 +120,7 @@ static int read_strict(const struct pod *pod, const struct settings *settings, b
 {
     struct err err;
     enum warning_kind kind;
-    struct span text = span_of(settings_get(settings, SETTING_STRICT)), own;
+    struct span text = text_span(settings_get(settings, SETTING_STRICT)), own;
     const cJSON *item = json_get(pod->annotations, SETTINGS_ANNOTATION_PREFIX "strict");
     int rc = item != NULL ? read_value(settings, SETTING_STRICT, item, &own, &kind, &err) : -ENOENT;
     if (rc == 0)
@@ -111,7 +134,7 @@ static int read_strict(const struct pod *pod, const struct settings *settings, b
 static int read_one(const cJSON *item, bool all, struct annotations *annotations, struct warnings *warnings)
 {
     struct err err = {0};
-    struct span name = span_of(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
+    struct span name = text_span(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
     int id = settings_find(name, SETTING_ANNOTATION);
     if (id >= 0 && (settings_table[id].uses & SETTING_WRITTEN) != 0)
         return 0;
@@ -162,7 +185,7 @@ struct span annotations_get(const struct annotations *annotations, enum setting_
 {
     if (annotations_is_given(annotations, id))
         return annotations->given[id];
-    return span_of(settings_get(annotations->settings, id));
+    return text_span(settings_get(annotations->settings, id));
 }
 
 struct span annotations_get_changed(const struct annotations *annotations, enum setting_id id)

@@ -48,7 +48,7 @@ static void pair_done(struct pair *pair)
 
 static int tls_error(struct err *err, const char *path, const char *what, int rc)
 {
-    return err_set(err, EINVAL, "%s: %s: %s", path, what, gnutls_strerror(rc));
+    return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "%s: %s: %s", path, what, gnutls_strerror(rc));
 }
 
 static gnutls_datum_t datum(char *bytes, size_t len)
@@ -56,10 +56,22 @@ static gnutls_datum_t datum(char *bytes, size_t len)
     return (gnutls_datum_t){(unsigned char *)bytes, (unsigned)len};
 }
 
-static void cleanup_crt(gnutls_x509_crt_t *crt)
+struct chain {
+    gnutls_x509_crt_t *certs;
+    unsigned count;
+};
+
+static void chain_done(struct chain *chain)
 {
-    if (*crt != NULL)
-        gnutls_x509_crt_deinit(*crt);
+    for (unsigned i = 0; i < chain->count; i++)
+        gnutls_x509_crt_deinit(chain->certs[i]);
+    gnutls_free(chain->certs);
+}
+
+static int read_chain(const char *path, gnutls_datum_t pem, unsigned flags, struct chain *ret, struct err *err)
+{
+    int rc = gnutls_x509_crt_list_import2(&ret->certs, &ret->count, &pem, GNUTLS_X509_FMT_PEM, flags);
+    return rc < 0 ? tls_error(err, path, "expected PEM certificates", rc) : 0;
 }
 
 static void cleanup_privkey(gnutls_x509_privkey_t *key)
@@ -98,20 +110,20 @@ static int check_dates(gnutls_x509_crt_t leaf, const char *cert_path, int64_t no
 
 static int check_pair(struct pair *pair, const char *cert_path, const char *key_path, int64_t now_s, struct err *err)
 {
-    CLEANUP(cleanup_crt) gnutls_x509_crt_t leaf = NULL;
+    CLEANUP(chain_done) struct chain chain = {.count = 0};
     CLEANUP(cleanup_privkey) gnutls_x509_privkey_t key = NULL;
-    gnutls_datum_t cert_pem = datum(pair->cert, pair->cert_len), key_pem = datum(pair->key, pair->key_len);
-    if (gnutls_x509_crt_init(&leaf) < 0 || gnutls_x509_privkey_init(&key) < 0)
-        return err_set(err, ENOMEM, "no memory for a certificate");
-    int rc = gnutls_x509_crt_import(leaf, &cert_pem, GNUTLS_X509_FMT_PEM); /* the first of the chain */
+    gnutls_datum_t key_pem = datum(pair->key, pair->key_len);
+    int rc = read_chain(cert_path, datum(pair->cert, pair->cert_len), GNUTLS_X509_CRT_LIST_SORT, &chain, err);
     if (rc < 0)
-        return tls_error(err, cert_path, "expected PEM certificates", rc);
+        return rc;
+    if (gnutls_x509_privkey_init(&key) < 0)
+        return err_set(err, ENOMEM, "no memory for a private key");
     rc = gnutls_x509_privkey_import2(key, &key_pem, GNUTLS_X509_FMT_PEM, NULL, 0);
     if (rc < 0)
         return tls_error(err, key_path, "expected a PEM private key", rc);
-    rc = check_key_belongs(leaf, key, cert_path, key_path, err);
+    rc = check_key_belongs(chain.certs[0], key, cert_path, key_path, err);
     if (rc == 0)
-        rc = check_dates(leaf, cert_path, now_s, &pair->expiry_s, err);
+        rc = check_dates(chain.certs[0], cert_path, now_s, &pair->expiry_s, err);
     return rc;
 }
 
@@ -129,16 +141,8 @@ static int load_pair(const char *cert_path, const char *key_path, int64_t now_s,
 
 static int check_ca(const char *path, char *bytes, size_t len, struct err *err)
 {
-    gnutls_x509_crt_t *list = NULL;
-    unsigned count = 0;
-    gnutls_datum_t pem = datum(bytes, len);
-    int rc = gnutls_x509_crt_list_import2(&list, &count, &pem, GNUTLS_X509_FMT_PEM, 0);
-    if (rc < 0)
-        return tls_error(err, path, "expected PEM certificates", rc);
-    for (unsigned i = 0; i < count; i++)
-        gnutls_x509_crt_deinit(list[i]);
-    gnutls_free(list);
-    return 0;
+    CLEANUP(chain_done) struct chain chain = {.count = 0};
+    return read_chain(path, datum(bytes, len), 0, &chain, err);
 }
 
 static int load_ca(const char *path, char **ret, size_t *ret_len, struct err *err)
@@ -194,10 +198,10 @@ static void note_refused(struct certs *certs, struct source *source, const char 
     log_throttled(&source->refusing, loop_now_ms(certs->loop), LOG_LEVEL_ERROR, msg, LOG_FIELDS(LOG_ERR(err)));
 }
 
-/* Nothing is wrong with the files, but time or memory: they are tried again. */
+/* Nothing is wrong with the files, but time (not valid yet), memory and the like: they are tried again. */
 static bool may_pass(int rc)
 {
-    return rc == -EAGAIN || rc == -ENOMEM;
+    return rc == -EAGAIN || file_failure_may_pass(rc);
 }
 
 static void reload_pair(struct certs *certs)

@@ -1,10 +1,11 @@
 #include "webhook/config.h"
 
 #include "common/cleanup.h"
+#include "common/file.h"
 #include "common/log.h"
+#include "common/stamp.h"
 #include "webhook/inject.h"
 #include "webhook/limits.h"
-#include "common/stamp.h"
 
 #include <string.h>
 
@@ -94,8 +95,8 @@ static void reload(struct config *config)
     config->stats.refused++;
     config->stats.last_taken = false;
     log_error("new configuration not taken, the old one stays in use", LOG_ERR(&err));
-    if (rc == -ENOMEM)
-        config->stamp = STAMP_NONE; /* nothing is wrong with the file */
+    if (file_failure_may_pass(rc))
+        config->stamp = STAMP_NONE;
 }
 
 static void look(void *ctx)

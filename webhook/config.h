@@ -1,7 +1,8 @@
 /* The configuration under way: the INI file read again when it changes.
  *
  * A new file is taken whole or not at all, between two requests: it must read, satisfy its own [limits] and pass
- * inject_check_settings; else the settings in use stay, and the reason with file and line is logged once and counted.
+ * inject_check_settings; else the settings in use stay, and the reason with file and line is logged once and counted. What
+ * is wrong with the moment and not with the file (file_failure_may_pass) is tried again at each look.
  * [inject], [defaults], [limits] and the server's log settings change under way; of the rest of [server] the log says that
  * it needs a restart. Flags and the environment keep their precedence.
  */

@@ -25,11 +25,6 @@ void environment_done(struct environment *environment)
     buf_done(&environment->labels);
 }
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, text != NULL ? strlen(text) : 0};
-}
-
 static struct span span_of_buf(const struct buf *buf)
 {
     return (struct span){buf_text(buf), buf->len};
@@ -86,7 +81,7 @@ static void add_pod_label(const struct environment_source *from, struct span nam
                           q.text);
     else if (labels_key_is_reserved(name))
         warnings_add_kind(warnings, kind, KEY("pod-labels: %s is set by profefe-agent itself and is left out"), q.text);
-    else if (labels_add(labels, name, span_of(value), &err) < 0)
+    else if (labels_add(labels, name, text_span(value), &err) < 0)
         warnings_add_kind(warnings, kind, KEY("pod-labels: %s; left out"), err.text);
 }
 
@@ -104,11 +99,28 @@ static void write_labels(const struct labels *labels, struct buf *out, struct wa
     }
 }
 
+/* No more than could ever go with a profile: a review has room for thousands of names and 100,000 labels to look through
+ * for each of them. */
+static void add_pod_labels(const struct environment_source *from, struct span names, struct labels *labels,
+                           struct warnings *warnings)
+{
+    struct span name;
+    for (unsigned count = 0; text_next_item(&names, &name); count++) {
+        if (count == LABELS_MAX) {
+            bool given = annotations_is_given(from->asked, SETTING_POD_LABELS);
+            warnings_add_kind(warnings, given ? WARNING_BAD_VALUE : WARNING_OTHER,
+                              KEY("pod-labels: expected at most %d names; the others are left out"), LABELS_MAX);
+            return;
+        }
+        add_pod_label(from, name, labels, warnings);
+    }
+}
+
 /* `labels` and the pod's own labels that `pod-labels` names, in one list. */
 static int merge_labels(const struct environment_source *from, struct buf *out, struct warnings *warnings)
 {
     struct span own = annotations_get(from->asked, SETTING_LABELS);
-    struct span names = annotations_get(from->asked, SETTING_POD_LABELS), name;
+    struct span names = annotations_get(from->asked, SETTING_POD_LABELS);
     if (own.ptr == NULL && names.ptr == NULL)
         return 0;
     CLEANUP_FREE struct labels *labels = malloc(sizeof(*labels));
@@ -121,8 +133,7 @@ static int merge_labels(const struct environment_source *from, struct buf *out, 
         labels_add_list(labels, own, &told, NULL); /* cannot fail: checked when it was read */
     if (annotations_is_given(from->asked, SETTING_LABELS))
         take_warnings(&told, WARNING_BAD_VALUE, warnings); /* each is a label that is left out */
-    while (names.ptr != NULL && text_next_item(&names, &name))
-        add_pod_label(from, name, labels, warnings);
+    add_pod_labels(from, names, labels, warnings);
     write_labels(labels, out, warnings);
     return buf_error(out);
 }
@@ -179,14 +190,14 @@ static void add_asked(struct container *container, const struct environment_sour
 static void add_own(struct environment *environment, struct container *container)
 {
     const struct volumes *volumes = container->volumes;
-    add_value(container, SETTING_STOP_PROFILES, span_of(container->native ? NULL : "true"));
+    add_value(container, SETTING_STOP_PROFILES, text_span(container->native ? NULL : "true"));
     if (volumes_find(volumes, VOLUME_SPOOL) != NULL) {
         snprintf(environment->spool_bytes, sizeof(environment->spool_bytes), "%" PRIu64, volumes->spool_bytes);
-        add_value(container, SETTING_SPOOL_DIR, span_of(VOLUMES_SPOOL_PATH));
-        add_value(container, SETTING_SPOOL_BYTES, span_of(environment->spool_bytes));
+        add_value(container, SETTING_SPOOL_DIR, text_span(VOLUMES_SPOOL_PATH));
+        add_value(container, SETTING_SPOOL_BYTES, text_span(environment->spool_bytes));
     }
     if (volumes_find(volumes, VOLUME_SECRET) != NULL)
-        add_value(container, SETTING_SECRET_DIR, span_of(VOLUMES_SECRET_PATH));
+        add_value(container, SETTING_SECRET_DIR, text_span(VOLUMES_SECRET_PATH));
 }
 
 int environment_fill(struct environment *environment, const struct environment_source *from,
@@ -202,13 +213,13 @@ int environment_fill(struct environment *environment, const struct environment_s
         rc = merge_labels(from, &environment->labels, warnings);
     if (rc < 0)
         return rc;
-    add_value(container, SETTING_SIDECAR, span_of("1"));
+    add_value(container, SETTING_SIDECAR, text_span("1"));
     add_value(container, SETTING_TARGETS, span_of_buf(&environment->targets));
     add_value(container, SETTING_SERVICE, from->identity->service);
-    add_value(container, SETTING_CONTAINER, span_of(ports->count == 1 ? ports->items[0].container : NULL));
+    add_value(container, SETTING_CONTAINER, text_span(ports->count == 1 ? ports->items[0].container : NULL));
     add_value(container, SETTING_LABELS, span_of_buf(&environment->labels));
-    add_value(container, SETTING_GRACE, span_of(environment->grace));
-    add_value(container, SETTING_LISTEN, span_of(environment->listen));
+    add_value(container, SETTING_GRACE, text_span(environment->grace));
+    add_value(container, SETTING_LISTEN, text_span(environment->listen));
     add_own(environment, container);
     add_asked(container, from);
     warn_about_types(from, warnings);

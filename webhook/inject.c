@@ -92,10 +92,12 @@ static enum inject_reason check_pod(struct work *work)
 {
     const struct pod *pod = &work->pod;
     enum inject_reason reason = check_wish(work);
+    if (reason == INJECT_DISABLED)
+        return reason;
+    if (has_agent(pod)) /* also where somebody between two calls has taken the annotations away */
+        return INJECT_ALREADY_INJECTED;
     if (reason != INJECT_NO_REASON)
         return reason;
-    if (has_agent(pod))
-        return INJECT_ALREADY_INJECTED;
     reason = pod_uses_host_network(pod) ? INJECT_HOST_NETWORK : pod_is_windows(pod) ? INJECT_WINDOWS : INJECT_NO_REASON;
     if (reason == INJECT_NO_REASON)
         return check_ports(work);
@@ -186,7 +188,7 @@ static void note_default_container(const struct work *work, bool native, struct 
     const char *name = pod_container_name(work->pod.containers->child);
     if (!native && name != NULL &&
         json_get(work->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
-        notes_add(notes, &work->pod, INJECT_DEFAULT_CONTAINER_KEY, (struct span){name, strlen(name)});
+        notes_add(notes, INJECT_DEFAULT_CONTAINER_KEY, (struct span){name, strlen(name)}, work->warnings);
 }
 
 /* The autoscaler splits at commas and trims nothing. */
@@ -228,13 +230,13 @@ static int note_evictable(const struct work *work, const struct volumes *volumes
         return 0;
     }
     buf_printf(text, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);
-    notes_add(notes, &work->pod, INJECT_EVICTABLE_KEY, (struct span){buf_text(text), text->len});
+    notes_add(notes, INJECT_EVICTABLE_KEY, (struct span){buf_text(text), text->len}, work->warnings);
     return buf_error(text);
 }
 
 static void note_status(const struct work *work, const struct buf *status, struct notes *notes)
 {
-    notes_add(notes, &work->pod, STATUS_KEY, (struct span){buf_text(status), status->len});
+    notes_add(notes, STATUS_KEY, (struct span){buf_text(status), status->len}, work->warnings);
 }
 
 /* ---- all of it ---- */
@@ -243,9 +245,10 @@ static int inject(const struct work *work, struct patch *patch)
 {
     CLEANUP(buf_done) struct buf status;
     CLEANUP(buf_done) struct buf evictable;
-    struct notes notes = {.count = 0};
+    struct notes notes;
     struct volumes volumes;
     bool native = choose_native(work);
+    notes_init(&notes, &work->pod);
     buf_init(&status, STATUS_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
     buf_init(&evictable, EVICTABLE_MAX);
     volumes_choose(&work->pod, &work->asked, &volumes);
@@ -258,7 +261,7 @@ static int inject(const struct work *work, struct patch *patch)
     if (rc < 0)
         return rc;
     note_status(work, &status, &notes);
-    notes_write(&notes, &work->pod, patch);
+    notes_write(&notes, patch);
     return buf_error(&patch->text);
 }
 
@@ -268,13 +271,14 @@ static int skip(const struct work *work, enum inject_reason reason, struct patch
     if (reason != INJECT_HOST_NETWORK && reason != INJECT_WINDOWS && reason != INJECT_NO_SUCH_PORT)
         return 0;
     CLEANUP(buf_done) struct buf status;
-    struct notes notes = {.count = 0};
+    struct notes notes;
     buf_init(&status, STATUS_MAX);
+    notes_init(&notes, &work->pod);
     int rc = status_write_skipped(&status, inject_reason_names[reason]);
     if (rc < 0)
         return rc;
     note_status(work, &status, &notes);
-    notes_write(&notes, &work->pod, patch);
+    notes_write(&notes, patch);
     return buf_error(&patch->text);
 }
 

@@ -12,11 +12,6 @@
 
 static const char fixed[] = "fixed";
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, text != NULL ? strlen(text) : 0};
-}
-
 /* ---- LOW..HIGH ---- */
 
 /* Amounts of one setting in one unit: milliseconds, hundredths of a percent, nanos … */
@@ -93,6 +88,12 @@ static bool in_range(const struct range *range, unsigned __int128 amount)
     return amount >= range->low && amount <= range->high;
 }
 
+/* The kubelet sets no cgroup limit for 0 (pkg/kubelet/kuberuntime/kuberuntime_container_linux.go, 1.34). */
+static bool is_no_bound(enum setting_id id, unsigned __int128 amount)
+{
+    return amount == 0 && (id == SETTING_CPU_LIMIT || id == SETTING_MEMORY_LIMIT);
+}
+
 /* Without a limit a container takes what it likes; without a request it is promised nothing, or what its limit says. */
 static bool permits_none(enum setting_id id, const struct range *range)
 {
@@ -117,7 +118,7 @@ static int check_range(enum setting_id id, struct span limit, struct span value,
         rc = read_amount(setting, value, &amount, err);
         if (rc < 0)
             return -EINVAL;
-        permitted = in_range(&range, amount);
+        permitted = in_range(&range, amount) && (!is_no_bound(id, amount) || permits_none(id, &range));
     }
     return permitted ? 0 : out_of_range(&range, value, err);
 }
@@ -205,7 +206,7 @@ static bool permits_type(struct span limit, struct span name)
 {
     static const char other[] = "other/";
     bool is_other = name.len > sizeof(other) - 1 && memcmp(name.ptr, other, sizeof(other) - 1) == 0;
-    return has_item(limit, name) || (is_other && has_item(limit, span_of("other")));
+    return has_item(limit, name) || (is_other && has_item(limit, text_span("other")));
 }
 
 static int check_types(enum setting_id id, struct span limit, struct span value, struct err *err)
@@ -332,7 +333,7 @@ static int check_one(const struct settings *settings, enum setting_id id, enum s
                      enum owner owner, enum setting_id *ret_by, struct err *err)
 {
     struct text_quoted q;
-    struct span limit = span_of(settings->limits[by].text);
+    struct span limit = text_span(settings->limits[by].text);
     *ret_by = by;
     if (limit.ptr == NULL || value.ptr == NULL)
         return 0;
@@ -383,14 +384,14 @@ int limits_check(const struct settings *settings, enum setting_id id, struct spa
 static int check_written(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
 {
     const struct settings_limit *limit = &settings->limits[id];
-    int rc = limit->text != NULL ? read_limit(id, span_of(limit->text), err) : 0;
+    int rc = limit->text != NULL ? read_limit(id, text_span(limit->text), err) : 0;
     return rc < 0 ? err_wrap(err, rc, "%s:%d: [limits] %s", path, limit->line, settings_table[id].name) : 0;
 }
 
 static int check_own(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
 {
     enum setting_id by;
-    struct span own = span_of(settings_get(settings, id));
+    struct span own = text_span(settings_get(settings, id));
     if (own.ptr == NULL)
         return 0;
     int rc = check_value(settings, id, own, OF_THE_WEBHOOK, &by, err);

@@ -3,6 +3,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/std_fds.h"
 #include "common/version.h"
 #include "webhook/admission.h"
 #include "webhook/certs.h"
@@ -33,8 +34,7 @@ static int print(int (*write_text)(struct buf *))
     CLEANUP(buf_done) struct buf out;
     buf_init(&out, WEBHOOK_COMMAND_HELP_MAX);
     int rc = write_text(&out);
-    fputs(buf_text(&out), stdout);
-    return rc < 0 ? 1 : 0;
+    return rc < 0 || std_fds_print("profefe-webhook", buf_text(&out)) < 0 ? 1 : 0;
 }
 
 static int write_version(struct buf *out)
@@ -79,7 +79,9 @@ static int review(const struct webhook_command *command, struct settings *settin
                                       command->namespace_name, &result, &reply, &err);
     if (rc < 0)
         return complain(&err);
-    printf("%s\n", buf_text(&reply));
+    buf_putc(&reply, '\n');
+    if (buf_error(&reply) != 0 || std_fds_print("profefe-webhook", buf_text(&reply)) < 0)
+        return EXIT_USAGE;
     return result.decision == INJECT_DENIED ? EXIT_DENIED : 0;
 }
 
@@ -105,9 +107,9 @@ static int check(const struct webhook_command *command, const struct settings *s
     if (rc < 0)
         return complain(&err);
     print_warnings(&warnings);
-    if (command->check)
-        puts("configuration and certificate are good");
-    return 0;
+    if (!command->check)
+        return 0;
+    return std_fds_print("profefe-webhook", "configuration and certificate are good\n") < 0 ? 1 : 0;
 }
 
 static int serve(const struct webhook_command *command)
@@ -142,6 +144,7 @@ int main(int argc, char **argv)
 {
     static struct webhook_command command;
     struct err err;
+    std_fds_fill();
     int rc = webhook_command_read(&command, argc, argv, environ, &err);
     rc = rc < 0 ? complain(&err) : run(&command);
     webhook_command_done(&command);

@@ -86,9 +86,21 @@ static bool affinity_is_windows(const struct pod *pod)
     return windows;
 }
 
+/* Refused together with os.name linux, so nobody means Linux by it (core/validation, 1.34). */
+static bool has_windows_options(const struct pod *pod)
+{
+    struct pod_iter iter = {.pod = pod};
+    const cJSON *options = json_get(json_get(pod->spec, "securityContext"), "windowsOptions");
+    while ((options == NULL || options->child == NULL) && pod_iter_next(&iter))
+        options = json_get(json_get(iter.item, "securityContext"), "windowsOptions");
+    return options != NULL && options->child != NULL;
+}
+
 bool pod_is_windows(const struct pod *pod)
 {
     const cJSON *selector = json_get(pod->spec, "nodeSelector");
+    if (has_windows_options(pod))
+        return true;
     return text_is(json_get(pod->spec, "os"), "name", "windows") || text_is(selector, "kubernetes.io/os", "windows") ||
            text_is(selector, "beta.kubernetes.io/os", "windows") || affinity_is_windows(pod);
 }

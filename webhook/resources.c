@@ -33,16 +33,20 @@ static const struct pair memory_pair = {
     .floor = RESOURCES_MEMORY_MIN,
 };
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, text != NULL ? strlen(text) : 0};
-}
-
 /* `none` leaves the field out. */
 static struct span wanted(const struct annotations *annotations, enum setting_id id)
 {
     struct span text = annotations_get(annotations, id);
     return text.ptr != NULL && !text_equal(text, "none") ? text : (struct span){NULL, 0};
+}
+
+/* To the kubelet a limit of 0 is none, so no request goes down to it. */
+static struct span wanted_limit(const struct annotations *annotations, enum setting_id id)
+{
+    struct quantity limit;
+    struct span text = wanted(annotations, id);
+    bool zero = text.ptr != NULL && quantity_parse(text, &limit, NULL) == 0 && quantity_is_zero(&limit);
+    return zero ? (struct span){NULL, 0} : text;
 }
 
 /* How firmly a value was asked for: of a request above its limit the weaker one moves. */
@@ -81,11 +85,11 @@ static bool read_quantity(const cJSON *item, struct quantity *ret)
 {
     char number[32];
     if (cJSON_IsString(item))
-        return quantity_parse(span_of(item->valuestring), ret, NULL) == 0;
+        return quantity_parse(text_span(item->valuestring), ret, NULL) == 0;
     if (!cJSON_IsNumber(item))
         return false;
     snprintf(number, sizeof(number), "%.15g", item->valuedouble);
-    return quantity_parse(span_of(number), ret, NULL) == 0;
+    return quantity_parse(text_span(number), ret, NULL) == 0;
 }
 
 static bool is_guaranteed(const cJSON *container, const char *name)
@@ -112,18 +116,35 @@ bool resources_pod_is_guaranteed(const struct pod *pod)
     return any;
 }
 
+/* A limit of the pod's own becomes its request as well, so it must be permitted as such. */
+static struct span choose_guaranteed(const struct annotations *annotations, const struct pair *pair,
+                                     struct warnings *warnings)
+{
+    struct err err;
+    struct span limit = pair->limit, request = pair->request;
+    if (limit.ptr == NULL)
+        return request;
+    if (request.ptr == NULL || !annotations_is_given(annotations, pair->limit_id) || !exceeds(limit, request) ||
+        limits_check(annotations->settings, pair->request_id, limit, &err) == 0)
+        return limit;
+    warnings_add_kind(warnings, WARNING_NOT_PERMITTED,
+                      "%s%s-limit of a Guaranteed pod is its request too: %s; the limit is changed to %.*s",
+                      SETTINGS_ANNOTATION_PREFIX, pair->name, err.text, (int)request.len, request.ptr);
+    return request;
+}
+
 /* Requests = limits, and not zero, which counts as none. A resource left out altogether is a LimitRange's matter. */
 static void make_guaranteed(const struct annotations *annotations, struct pair *pair, struct warnings *warnings)
 {
-    struct span value = pair->limit.ptr != NULL ? pair->limit : pair->request;
+    struct span value = choose_guaranteed(annotations, pair, warnings);
     if (value.ptr == NULL) {
         if (annotations_is_given(annotations, pair->request_id) || annotations_is_given(annotations, pair->limit_id))
             warnings_add(warnings, "%s%s-limit none: the pod is Guaranteed only as long as a LimitRange sets it",
                          SETTINGS_ANNOTATION_PREFIX, pair->name);
         return;
     }
-    if (!exceeds(value, span_of("0")) || (pair->lift && exceeds(span_of(pair->floor), value)))
-        value = span_of(pair->floor);
+    if (!exceeds(value, text_span("0")) || (pair->lift && exceeds(text_span(pair->floor), value)))
+        value = text_span(pair->floor);
     pair->request = pair->limit = value;
 }
 
@@ -143,18 +164,18 @@ static void fit_into_pod(const cJSON *resources, struct pair *pair)
     struct quantity limit, most;
     if (pair->request.ptr == NULL && pair->limit.ptr == NULL)
         return; /* `none` twice: a LimitRange's matter */
-    pair->request = span_of("0");
+    pair->request = text_span("0");
     if (pair->limit.ptr == NULL || !read_quantity(item, &most) || quantity_parse(pair->limit, &limit, NULL) < 0 ||
         quantity_compare(&limit, &most) <= 0)
         return;
-    pair->limit = span_of(cJSON_IsString(item) ? item->valuestring : NULL); /* a bare number has no text to borrow */
+    pair->limit = text_span(cJSON_IsString(item) ? item->valuestring : NULL); /* a bare number has no text to borrow */
 }
 
 static void warn_below_floor(const struct annotations *annotations, const struct pair *pair,
                              struct warnings *warnings)
 {
     if (!annotations_is_given(annotations, pair->limit_id) || pair->limit.ptr == NULL ||
-        !exceeds(span_of(pair->floor), pair->limit))
+        !exceeds(text_span(pair->floor), pair->limit))
         return;
     warnings_add(warnings, "%s%s-limit %.*s is below %s: the pod may start slowly or not at all",
                  SETTINGS_ANNOTATION_PREFIX, pair->name, (int)pair->limit.len, pair->limit.ptr, pair->floor);
@@ -165,7 +186,7 @@ static void fit(const struct pod *pod, const struct annotations *annotations, bo
 {
     const cJSON *resources = pod_level(pod);
     pair->request = wanted(annotations, pair->request_id);
-    pair->limit = wanted(annotations, pair->limit_id);
+    pair->limit = wanted_limit(annotations, pair->limit_id);
     keep_request_below_limit(annotations, pair, warnings);
     if (resources != NULL)
         fit_into_pod(resources, pair);
@@ -199,7 +220,7 @@ void resources_resolve(const struct pod *pod, const struct annotations *annotati
 static bool read_setting(const struct settings *settings, enum setting_id id, struct quantity *ret)
 {
     const char *text = settings_get(settings, id);
-    return text != NULL && quantity_parse(span_of(text), ret, NULL) == 0; /* `none` is no quantity */
+    return text != NULL && quantity_parse(text_span(text), ret, NULL) == 0; /* `none` is no quantity */
 }
 
 static int check_pair(const struct settings *settings, const struct pair *pair, struct warnings *warnings,
@@ -213,7 +234,7 @@ static int check_pair(const struct settings *settings, const struct pair *pair, 
         read_setting(settings, pair->request_id, &request) && quantity_compare(&request, &limit) > 0)
         return err_set(err, EINVAL, "[inject] %s-request: expected at most %s-limit, which is %s, got %s", pair->name,
                        pair->name, limit_text, settings_get(settings, pair->request_id));
-    if (quantity_parse(span_of(pair->floor), &floor, NULL) == 0 && quantity_compare(&limit, &floor) < 0)
+    if (quantity_parse(text_span(pair->floor), &floor, NULL) == 0 && quantity_compare(&limit, &floor) < 0)
         warnings_add(warnings, "[inject] %s-limit: %s is below %s: pods may start slowly or not at all", pair->name,
                      limit_text, pair->floor);
     return 0;

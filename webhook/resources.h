@@ -4,7 +4,7 @@
  * a pod are Guaranteed, another class for ours changes the pod's; where spec.resources is set, our requests would
  * not fit into it, and a limit alone counts as a request. Passing the sum of the containers' limits of
  * ephemeral-storage evicts the pod, and an emptyDir counts (kubelet, pkg/kubelet/eviction, 1.34): where a container has
- * one, ours gets one that its spool fits into.
+ * one, ours gets one that its spool fits into. A limit of 0 is left out like `none`, which it means to the kubelet.
  */
 #ifndef PROFEFE_RESOURCES_H
 #define PROFEFE_RESOURCES_H

@@ -1,6 +1,7 @@
 #include "webhook/service.h"
 
 #include "common/httpd.h"
+#include "common/httpd_tls.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/metrics.h"
@@ -307,6 +308,7 @@ static int start_mutate(struct service *service, struct err *err)
         .idle_timeout_s = SERVICE_IDLE_S,
         .request_timeout_ms = SERVICE_REQUEST_MS,
         .connection_memory = SERVICE_CONNECTION_MEMORY,
+        .tls = &httpd_tls_gnutls,
         .tls_priorities = CERTS_PRIORITIES,
         .client_certificates = settings_is_set(&service->server, SETTING_SERVER_CLIENT_CA),
     };

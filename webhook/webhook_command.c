@@ -49,7 +49,7 @@ static int read_flags(struct webhook_command *command, int argc, char *const *ar
         {"--help", &command->help, NULL},       {"-h", &command->help, NULL},
         {"--version", &command->version, NULL}, {"--check", &command->check, NULL},
         {"--all", &command->all, NULL},         {"--review", NULL, &command->review},
-        {"--config", NULL, &command->config},         {"--namespace", NULL, &command->namespace_name},
+        {"--config", NULL, &command->config},   {"--namespace", NULL, &command->namespace_name},
         {NULL, NULL, NULL},
     };
     for (int i = 1; i < argc; i++) {

@@ -123,6 +123,18 @@ class Both(Cli):
             with self.subTest(binary=os.path.basename(binary)):
                 self.names_bad_line(self.run_binary(binary, "--config", path), path)
 
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        pod = self.write("pod.json", '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"containers":[{"name":"app"}]}}')
+        agent = ["--check", "--target", "http://127.0.0.1:6060/debug/pprof", "--collector", "http://127.0.0.1:10100",
+                 "--service", "web"]
+        for command, code in (([AGENT, "--help"], 1), ([AGENT, "--version"], 1), ([AGENT, *agent], 1),
+                              ([WEBHOOK, "--help"], 1), ([WEBHOOK, "--version"], 1), ([WEBHOOK, "--review", pod], 2)):
+            for where, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+                with self.subTest(command=command, where=where):
+                    done = self.run_binary("/bin/sh", "-c", f'exec "$@" {where}', "sh", *command)
+                    self.assertEqual(code, done.code, done)
+                    self.assertIn(f"cannot write to stdout: {reason}", done.err)
+
 
 class Agent(Cli):
     def good(self):
@@ -130,6 +142,20 @@ class Agent(Cli):
 
     def test_check_accepts_good_settings(self):
         self.accepted(self.run_binary(AGENT, "--check", *self.good()))
+
+    def test_what_is_tolerated_is_told_by_check_and_once(self):
+        for command in ("--check", "--once"):
+            with self.subTest(command=command):
+                done = self.run_binary(AGENT, command, *self.good(), "--types", "heap=5")
+                self.assertIn("profefe-agent: warning: types: =SECONDS on heap is ignored", done.err)
+
+    def test_daemon_without_standard_streams_opens_nothing_in_their_place(self):
+        port = free_port()
+        agent = self.start("agent", "/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", AGENT, *self.good(), "--listen",
+                           f"127.0.0.1:{port}")
+        agent.wait_for_port(port, STOP_SECONDS)
+        self.assertEqual(["/"] * 3, [os.readlink(f"/proc/{agent.pid}/fd/{fd}") for fd in range(3)])
+        self.assertEqual(0, agent.stop(STOP_SECONDS))
 
     def test_check_accepts_a_list_over_indented_lines(self):
         path = self.write("agent.ini", "[agent]\ntargets = http://127.0.0.1:6060/debug/pprof\n"
@@ -162,6 +188,14 @@ class Agent(Cli):
                 if flag:
                     del args[args.index(flag):args.index(flag) + 2]
                 self.refused(self.run_binary(AGENT, "--check", *args, env={name: value}), name, value)
+
+    def test_password_in_a_url_is_not_told(self):
+        for option in ("--collector", "--target"):
+            for url in ("http://bob:s3cret@127.0.0.1:1/x", "bob:s3cret@127.0.0.1", "http://127.0.0.1/x?token=s3cret"):
+                with self.subTest(option=option, url=url):
+                    done = self.run_binary(AGENT, "--check", option, url)
+                    self.refused(done, option, "127.0.0.1")
+                    self.assertNotIn("s3cret", done.err)
 
     def test_unknown_environment_is_no_error(self):
         env = {"PROFEFE_PORT": "tcp://10.96.38.31:10100", "PROFEFE_SERVICE_HOST": "10.96.38.31",
@@ -204,6 +238,17 @@ class Agent(Cli):
         time.sleep(STAYS_SECONDS)
         agent.must_live()
         self.assertEqual(0, agent.stop(STOP_SECONDS), agent.log())
+
+    def test_sigterm_during_the_start_is_not_lost(self):
+        """Held up at its settings, which come from a pipe."""
+        pipe = self.path("agent.ini")
+        os.mkfifo(pipe)
+        agent = self.start("agent", AGENT, *self.good(), "--listen", "none", "--config", pipe)
+        with open(pipe, "w", encoding="ascii") as config:  # opened as soon as the agent reads it
+            agent.process.send_signal(signal.SIGTERM)
+            config.write("[agent]\n")
+        self.assertEqual(0, agent.wait(STOP_SECONDS), agent.log())
+        self.assertIn("msg=stopped taken=0", agent.log())
 
     def test_interrupt_ends_the_daemon_like_sigterm(self):
         agent = self.start("agent", AGENT, *self.good(), "--listen", "none")

@@ -110,7 +110,7 @@ FAULTS = {
     "stalls-in-body": (silence_after(OK_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD[:HALF]), "slow"),
     "byte-a-second": (byte_a_second, "slow"),
     "a-header-now-and-then": (flood(OK_HEAD, b"X-More: header\r\n", 0.1), "slow"),
-    "chunk-extensions": (flood(CHUNKED + b"5;", b"x" * 65536), "slow"),
+    "chunk-extensions": (flood(CHUNKED + b"5;", b"x" * 65536), "endless"),
 
     **{f"reset-at-{tenth}": (reset_at(tenth / 10), "truncated") for tenth in range(10)},
     "reset-before-the-end": (reset_at(1 - 1 / len(GOOD)), "truncated"),

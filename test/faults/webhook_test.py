@@ -47,6 +47,9 @@ def trust(*ca_files, client=None):
     return context
 
 
+NO_CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nZ2FyYmFnZQ==\n-----END CERTIFICATE-----\n"
+
+
 class Server:
     """profefe-webhook with a mounted certificate and a mounted configuration, both of which can be swapped."""
 
@@ -253,6 +256,8 @@ class Certificate(Base):
         self.assertLess(abs(expires - time.time() - 24 * 3600), 300)
         cases = {
             "garbage": ({"tls.crt": b"garbage\n", "tls.key": read(new[1])}, "expected PEM certificates"),
+            "garbage behind the leaf": ({"tls.crt": read(new[0]) + NO_CERTIFICATE, "tls.key": read(new[1])},
+                                        "tls.crt: expected PEM certificates"),
             "garbage key": ({"tls.crt": read(new[0]), "tls.key": b"garbage\n"}, "expected a PEM private key"),
             "empty": ({"tls.crt": b"", "tls.key": b""}, "expected PEM certificates"),
             "key of another": ({"tls.crt": read(new[0]), "tls.key": read(old[1])}, "does not belong to the certificate"),
@@ -520,6 +525,21 @@ class Config(Base):
         done = self.run_binary(WEBHOOK)
         self.assertEqual(2, done.code, done)
         self.assertIn("[inject] image: expected the image of profefe-agent, got none", done.err)
+
+    def test_check_refuses_what_cannot_be_served(self):
+        server = self.serve()
+        config = server.etc.path("webhook.ini")
+        self.assertEqual(0, self.run_binary(WEBHOOK, "--check", "--config", config).code)
+        for setting, value in (("listen", "none"), ("admin-listen", "none"), ("listen", "webhook.example:8443")):
+            with self.subTest(setting=setting, value=value):
+                done = self.run_binary(WEBHOOK, "--check", "--config", config, f"--{setting}", value)
+                self.assertEqual(2, done.code, done)
+                self.assertIn(f"--{setting}: expected [HOST]:PORT", done.err)
+        certificate = read(server.tls.path("tls.crt"))
+        server.tls.swap({"tls.crt": certificate + NO_CERTIFICATE, "tls.key": read(server.tls.path("tls.key"))})
+        done = self.run_binary(WEBHOOK, "--check", "--config", config)
+        self.assertEqual(2, done.code, done)
+        self.assertIn(server.tls.path("tls.crt") + ": expected PEM certificates", done.err)
 
     def test_bad_limits_at_start(self):
         config = self.write("webhook.ini", "[inject]\nimage = a\n[limits]\nmemory-limit = 64Mi\n")

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "webhook/config.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -183,6 +184,43 @@ static void a_change_without_memory_is_taken_later(void **state)
     config_free(config);
 }
 
+/* As chmod does for a file that could not be read: neither time of writing nor size tell it. */
+static void a_change_of_mode_is_looked_at(void **state)
+{
+    (void)state;
+    CLEANUP(settings_done) struct settings base = {0};
+    struct config *config = NULL;
+    write_ini("[server]\nlog-level = error\n");
+    assert_int_equal(0, config_new(loop, &base, path, POLL_MS, &config, NULL));
+    assert_int_equal(0, chmod(path, 0400));
+    wait_for(&config_get_stats(config)->taken, 1);
+    config_free(config);
+}
+
+/* Without a descriptor nothing is wrong with the file. */
+static void a_change_without_descriptors_is_taken_later(void **state)
+{
+    (void)state;
+    CLEANUP(settings_done) struct settings base = {0};
+    struct config *config = NULL;
+    struct rlimit before, few;
+    write_ini("[server]\nlog-level = error\n[defaults]\ninterval = 31s\n");
+    assert_int_equal(0, config_new(loop, &base, path, POLL_MS, &config, NULL));
+    const struct config_stats *stats = config_get_stats(config);
+    assert_int_equal(0, getrlimit(RLIMIT_NOFILE, &before));
+    few = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    write_ini("[server]\nlog-level = error\n[defaults]\ninterval = 32s\n");
+    assert_int_equal(0, setrlimit(RLIMIT_NOFILE, &few));
+    for (int i = 0; stats->refused == 0 && i < PATIENCE_MS / POLL_MS; i++)
+        turn();
+    assert_int_equal(0, setrlimit(RLIMIT_NOFILE, &before));
+    assert_true(stats->refused > 0);
+    expect_text("old", "31s", interval(config));
+    wait_for(&stats->taken, 1);
+    expect_text("new", "32s", interval(config));
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +230,8 @@ int main(void)
         cmocka_unit_test(a_bad_start_is_told),
         cmocka_unit_test(each_allocation_failed_in_turn),
         cmocka_unit_test(a_change_without_memory_is_taken_later),
+        cmocka_unit_test(a_change_of_mode_is_looked_at),
+        cmocka_unit_test(a_change_without_descriptors_is_taken_later),
     };
     return cmocka_run_group_tests_name("config", tests, make, end);
 }

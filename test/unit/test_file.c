@@ -184,6 +184,17 @@ static void without_memory_it_says_so(void **state)
     assert_in_range(alloc_fail_in_turn("file_read", read_attempt, NULL), 2, 30);
 }
 
+static void only_failures_of_the_moment_pass(void **state)
+{
+    (void)state;
+    static const int passing[] = {ENOMEM, EMFILE, ENFILE, EIO, ESTALE, ETIMEDOUT};
+    static const int staying[] = {0, EINVAL, ENOENT, EACCES, EISDIR, ELOOP, EFBIG};
+    for (size_t i = 0; i < COUNT_OF(passing); i++)
+        assert_true(file_failure_may_pass(-passing[i]));
+    for (size_t i = 0; i < COUNT_OF(staying); i++)
+        assert_false(file_failure_may_pass(-staying[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +204,7 @@ int main(void)
         cmocka_unit_test(pipe_is_read_until_its_writer_closes),
         cmocka_unit_test(leaves_no_descriptor_open),
         cmocka_unit_test(without_memory_it_says_so),
+        cmocka_unit_test(only_failures_of_the_moment_pass),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

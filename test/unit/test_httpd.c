@@ -1,5 +1,6 @@
 /* wrap: malloc calloc realloc */
 #include "common/httpd.h"
+#include "common/httpd_tls.h"
 
 #include "peer.h"
 
@@ -1095,6 +1096,7 @@ static int set_pair(const struct peer_pem *cert, const struct peer_pem *key, str
 static void start_tls(unsigned request_timeout_ms)
 {
     struct httpd_options options = default_options();
+    options.tls = &httpd_tls_gnutls;
     options.tls_priorities = tls_priorities;
     options.request_timeout_ms = request_timeout_ms;
     start_with(&options);
@@ -1332,6 +1334,7 @@ static void clients_need_a_certificate_of_the_ca(void **state)
     (void)state;
     struct err err = {0};
     struct httpd_options options = default_options();
+    options.tls = &httpd_tls_gnutls;
     options.tls_priorities = tls_priorities;
     options.client_certificates = true;
     start_with(&options);
@@ -1392,6 +1395,7 @@ static void bad_tls_priorities_are_named(void **state)
     (void)state;
     struct err err = {0};
     struct httpd_options options = default_options();
+    options.tls = &httpd_tls_gnutls;
     options.tls_priorities = "NORMAL:+NO-SUCH-THING";
     assert_int_equal(httpd_new(loop, &options, &httpd, &err), -EINVAL);
     assert_contains(err.text, "TLS priorities");

@@ -1,3 +1,4 @@
+/* wrap: settings_near_miss */
 /* inject and its parts, beyond what the fixtures show: the configuration, image prefixes, what annotations may say
  * once the table lets them, and the words that other parts of the project rely on. */
 #include "review_fixtures.h"
@@ -94,6 +95,17 @@ static void annotations_permit_images_by_prefix(void **state)
         {"ghcr.io/acme", "ghcr.io/acmeevil/agent", false},
         {"ghcr.io/acme", "ghcr.io/acme.evil/agent", false},
         {"localhost/profefe-", "localhost/profefe-agent:dev", true}, /* open on purpose */
+        {"ghcr.io/acme/agent:1.0", "ghcr.io/acme/agent:1.0", true},
+        {"ghcr.io/acme/agent:1.0", "ghcr.io/acme/agent:1.0@sha256:0", false}, /* the tag would not count */
+        {"ghcr.io/acme/agent:1.", "ghcr.io/acme/agent:1.5", true},
+        {"ghcr.io/acme/agent:1.", "ghcr.io/acme/agent:1.5@sha256:0", false},
+        {"ghcr.io/acme/agent:1.0@sha256:", "ghcr.io/acme/agent:1.0@sha256:0", true},
+        {"ghcr.io", "ghcr.io/acme/agent:1", true},
+        {"ghcr.io", "ghcr.io:5000/acme/agent:1", false},
+        {"acme", "acme:1", true},
+        {"acme", "acme:5000/agent", false},
+        {"localhost:5000", "localhost:5000/agent:1@sha256:0", true},
+        {"localhost:500", "localhost:5000/agent", false},
         {"a.io/x, b.io/y", "b.io/y:1", true},
         {"a.io/x, b.io/y", "b.io/x:1", false},
         {"a.io/x", "evil.io/a.io/x", false},
@@ -120,6 +132,7 @@ static void resources_weaker_value_follows_the_stronger(void **state)
         {SETTING_MEMORY_LIMIT, "8Mi", "8Mi", "8Mi",
          "profefe.com/memory-request 32Mi is above memory-limit 8Mi; the request is changed to match"},
         {SETTING_MEMORY_LIMIT, "none", "32Mi", NULL, ""},
+        {SETTING_MEMORY_LIMIT, "0", "32Mi", NULL, ""},
         {SETTING_MEMORY_REQUEST, "none", NULL, "32Mi", ""},
         {SETTING_MEMORY_LIMIT, "64Mi", "32Mi", "64Mi", ""},
     };
@@ -244,7 +257,8 @@ static const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SE
 static bool is_none(const struct settings *settings, const struct combination *c, int i)
 {
     const char *value = c->values[i] != NULL ? c->values[i] : settings_get(settings, ids[i]);
-    return strcmp(value, "none") == 0;
+    bool limit = ids[i] == SETTING_CPU_LIMIT || ids[i] == SETTING_MEMORY_LIMIT;
+    return strcmp(value, "none") == 0 || (limit && strcmp(value, "0") == 0);
 }
 
 /* Only who asks for neither request nor limit, as a LimitRange wants it, leaves the class to that. */
@@ -330,6 +344,93 @@ static void resources_never_make_a_pod_invalid(void **state)
     settings_done(&settings);
 }
 
+/* ---- pods that are too large ---- */
+
+static unsigned near_misses;
+const char *__real_settings_near_miss(struct span name, unsigned uses);
+const char *__wrap_settings_near_miss(struct span name, unsigned uses);
+
+const char *__wrap_settings_near_miss(struct span name, unsigned uses)
+{
+    near_misses++;
+    return __real_settings_near_miss(name, uses);
+}
+
+/* Decides about `json` and applies the patch to it, which then borrows from *ret_operations. */
+static void decide_and_apply(struct json *json, struct injection *injection, struct json *ret_operations)
+{
+    struct settings settings;
+    struct patch patch;
+    struct err err = {0};
+    init_settings(&settings);
+    patch_init(&patch);
+    assert_int_equal(inject_decide(&settings, json->root, false, injection, &patch, &err), 0);
+    assert_int_equal(patch_finish(&patch), 0);
+    assert_int_equal(json_read(ret_operations, buf_text(&patch.text), patch.text.len, &err), 0);
+    assert_int_equal(patch_apply(json, json->root, ret_operations, &err), 0);
+    patch_done(&patch);
+    settings_done(&settings);
+}
+
+/* Each comparison with all the names is slow, and a review has room for 100,000 keys. */
+static void many_unknown_keys_are_cheap(void **state)
+{
+    (void)state;
+    static struct injection injection;
+    struct json json, operations;
+    struct buf text;
+    buf_init(&text, 1024 * 1024);
+    buf_puts(&text, "{'metadata':{'annotations':{'profefe.com/enable':'true'");
+    for (int i = 0; i < 1000; i++)
+        buf_printf(&text, ",'profefe.com/key-%d':''", i);
+    buf_puts(&text, "}},'spec':{'containers':[{'name':'a'}]}}");
+    read_quoted(&json, buf_text(&text));
+    near_misses = 0;
+    decide_and_apply(&json, &injection, &operations);
+    assert_int_equal(injection.warnings.of_kind[WARNING_UNKNOWN_KEY], 1000);
+    assert_int_equal(near_misses, WARNINGS_MAX);
+    json_done(&operations);
+    json_done(&json);
+    buf_done(&text);
+}
+
+static size_t size_of_annotations(const cJSON *pod)
+{
+    size_t size = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, json_get(json_get(pod, "metadata"), "annotations"))
+        size += strlen(item->string) + strlen(item->valuestring);
+    return size;
+}
+
+/* A pod of 256 KiB of annotations is good, and one byte more of ours would refuse it. */
+static void annotations_never_pass_their_limit(void **state)
+{
+    (void)state;
+    static struct injection injection;
+    static const int rooms[] = {-1, 0, 1, 30, 31, 32, 33, 60, 61, 62, 63, 80, 200};
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        static const size_t before = sizeof("profefe.com/enable" "true" "profefe.com/mode" "container" "x") - 1;
+        size_t pad = (size_t)(256 * 1024 - rooms[i]) - before;
+        struct json json, operations;
+        struct buf text;
+        buf_init(&text, 1024 * 1024);
+        buf_puts(&text, "{'metadata':{'annotations':{'profefe.com/enable':'true','profefe.com/mode':'container','x':'");
+        while (pad-- > 0)
+            buf_putc(&text, 'x');
+        buf_puts(&text, "'}},'spec':{'containers':[{'name':'a'}]}}");
+        read_quoted(&json, buf_text(&text));
+        size_t size = size_of_annotations(json.root);
+        decide_and_apply(&json, &injection, &operations);
+        assert_int_equal(injection.decision, INJECT_INJECTED);
+        assert_true(size_of_annotations(json.root) <= 256 * 1024 || size_of_annotations(json.root) == size);
+        assert_int_equal(injection.warnings.count == 0, rooms[i] >= 80); /* both notes take less */
+        json_done(&operations);
+        json_done(&json);
+        buf_done(&text);
+    }
+}
+
 /* Warnings are bounded, so the status is, whatever they say. */
 static void status_stays_within_its_limit(void **state)
 {
@@ -406,6 +507,8 @@ int main(void)
         cmocka_unit_test(resources_weaker_value_follows_the_stronger),
         cmocka_unit_test(resources_never_make_a_pod_invalid),
         cmocka_unit_test(resources_warn_of_a_limit_that_starts_badly),
+        cmocka_unit_test(many_unknown_keys_are_cheap),
+        cmocka_unit_test(annotations_never_pass_their_limit),
         cmocka_unit_test(status_stays_within_its_limit),
         cmocka_unit_test(container_values_survive_expansion),
         cmocka_unit_test(container_leaves_out_empty_values),

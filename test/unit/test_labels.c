@@ -58,6 +58,7 @@ static void bad_lists_change_nothing(void **state)
         {"a=b\nc", "expected a label value"},
         {"a=\x1b[0m", "expected a label value"},
         {"a=\x7f", "expected a label value"},
+        {"a=\xc2\x9b" "0m", "expected a label value"},
         {"a=\xff", "expected a label value"},
         {"a=\xc3", "expected a label value"},
         {"a=b,pod=x,bad", "got \"bad\""},

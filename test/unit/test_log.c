@@ -40,6 +40,7 @@ static void logfmt_quotes_what_could_be_read_as_more(void **state)
         {"back\\slash", "k=\"back\\\\slash\""},
         {"line\nbreak level=error", "k=\"line\\x0abreak level=error\""},
         {"\x1b[31m", "k=\"\\x1b[31m\""},
+        {"\xc2\x9b" "31m", "k=\"\\xc2\\x9b31m\""},
         {"gr\xc3\xbc\xc3\x9f", "k=\"gr\xc3\xbc\xc3\x9f\""},
         {"\xff", "k=\"\\xff\""},
     };
@@ -84,6 +85,7 @@ static void json_lines_are_json(void **state)
             assert_string_equal("a\xef\xbf\xbdz", got);
         cJSON_Delete(json);
     }
+    assert_non_null(strstr(format(&out, "msg", LOG_FIELDS(LOG_STR("k", "\xc2\x9b" "31m"))), "\"k\":\"\\u009b31m\""));
     buf_done(&out);
 }
 

@@ -11,6 +11,8 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 static struct loop *loop;
 
@@ -600,9 +602,28 @@ static void failed_allocation_is_an_error_and_no_leak(void **state)
     close(fd);
 }
 
+/* The process's limit on the size of files is an error of the write, as its callers expect, and not the end of us. */
+static void write_past_the_file_size_limit_is_an_error(void **state)
+{
+    (void)state;
+    struct rlimit before, small;
+    int fd = memfd_create("test-loop", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(0, getrlimit(RLIMIT_FSIZE, &before));
+    small = (struct rlimit){.rlim_cur = 1, .rlim_max = before.rlim_max};
+    assert_int_equal(0, setrlimit(RLIMIT_FSIZE, &small));
+    ssize_t n = pwrite(fd, "x", 1, 1);
+    int code = errno;
+    assert_int_equal(0, setrlimit(RLIMIT_FSIZE, &before));
+    assert_int_equal(-1, n);
+    assert_int_equal(EFBIG, code);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(write_past_the_file_size_limit_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(timers_fire_in_order_of_time_then_of_arming, setup, teardown),
         cmocka_unit_test_setup_teardown(timer_is_never_early, setup, teardown),
         cmocka_unit_test_setup_teardown(timer_disarmed_by_another_of_the_same_turn_is_not_called, setup, teardown),

@@ -4,11 +4,13 @@
 #include "alloc_fail.h"
 #include "common/metrics.h"
 
+enum { PAGE_MAX = 64 * 1024 };
+
 static void family_and_samples(void **state)
 {
     (void)state;
     struct buf out;
-    buf_init(&out, METRICS_PAGE_MAX);
+    buf_init(&out, PAGE_MAX);
     metrics_family(&out, "a_total", "counter", "What it is.");
     metrics_sample(&out, "a_total", 0, NULL);
     metrics_sample(&out, "a_total", UINT64_MAX, "type", "cpu", "result", "ok", NULL);
@@ -28,7 +30,7 @@ static void label_values_are_escaped(void **state)
 {
     (void)state;
     struct buf out;
-    buf_init(&out, METRICS_PAGE_MAX);
+    buf_init(&out, PAGE_MAX);
     metrics_sample(&out, "m", 1, "k", "a\"b\\c\nd}\xc3\xa4", NULL);
     assert_string_equal("m{k=\"a\\\"b\\\\c\\nd}\xc3\xa4\"} 1\n", buf_text(&out));
     buf_done(&out);
@@ -43,7 +45,7 @@ static void histogram_buckets_are_cumulative_and_inclusive(void **state)
     struct buf out;
     for (size_t i = 0; i < COUNT_OF(values); i++)
         metrics_observe_us(&histogram, values[i]);
-    buf_init(&out, METRICS_PAGE_MAX);
+    buf_init(&out, PAGE_MAX);
     metrics_histogram_write(&out, "h_seconds", "How long.", &histogram);
     assert_string_equal("# HELP h_seconds How long.\n"
                         "# TYPE h_seconds histogram\n"
@@ -64,7 +66,7 @@ static void histogram_without_bounds_and_with_the_most(void **state)
     struct metrics_histogram histogram = {.bounds_us = bounds, .bounds_count = 0};
     struct buf out;
     metrics_observe_us(&histogram, 5);
-    buf_init(&out, METRICS_PAGE_MAX);
+    buf_init(&out, PAGE_MAX);
     metrics_histogram_write(&out, "h", "x", &histogram);
     expect_contains("no bounds", buf_text(&out), "\nh_bucket{le=\"+Inf\"} 1\n");
     for (unsigned i = 0; i < METRICS_BUCKETS_MAX; i++)
@@ -82,7 +84,7 @@ static void build_info_names_the_version(void **state)
 {
     (void)state;
     struct buf out;
-    buf_init(&out, METRICS_PAGE_MAX);
+    buf_init(&out, PAGE_MAX);
     metrics_build_info(&out, "profefe_agent");
     expect_contains("info", buf_text(&out), "# TYPE profefe_agent_build_info gauge\nprofefe_agent_build_info{version=\"");
     expect_contains("info", buf_text(&out), "\"} 1\n");
@@ -93,7 +95,7 @@ static int page_attempt(void *ctx)
 {
     (void)ctx;
     struct buf out;
-    buf_init(&out, METRICS_PAGE_MAX);
+    buf_init(&out, PAGE_MAX);
     metrics_family(&out, "a_total", "counter", "What it is.");
     metrics_sample(&out, "a_total", 1, "type", "cpu", "result", "ok", NULL);
     int rc = buf_error(&out);

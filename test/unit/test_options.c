@@ -82,6 +82,7 @@ static void pod_has_identity_labels_before_its_own(void **state)
         assert_string_equal(expected[i][1], options.labels.items[i].value);
     }
     assert_string_equal("web-1", options.instance);
+    assert_string_equal("10.0.0.7", options.pod_ip);
     assert_string_equal("uid-1", options.seed);
     assert_null(options.listen);
     assert_int_equal(1, warnings.count);

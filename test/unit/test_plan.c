@@ -746,6 +746,49 @@ static void busy_in_a_sampled_interval_is_made_up_for(void **state)
     assert_false(plan.jobs[0].look);
 }
 
+/* An app that is down, or being profiled by somebody, is asked again until the next point of the grid, and then when the pod
+ * is sampled: one pod in a hundred goes on to be one in a hundred. */
+static void tries_again_stay_with_the_sampled_point(void **state)
+{
+    (void)state;
+    static const enum plan_outcome outcomes[] = {PLAN_SOON, PLAN_BUSY};
+    struct profile_types types = make_types("cpu");
+    for (unsigned n = 0; n < 100 * COUNT_OF(outcomes); n++) {
+        struct plan plan = sampled_plan(&types, uid_of(n), 100);
+        struct plan_job *job = &plan.jobs[0];
+        int64_t now_ms = job->due_ms, wait_ms = 0, since = job->phase_ms;
+        plan_finish(&plan, job, PLAN_DONE, now_ms, now_ms);
+        while (now_ms < 10 * (int64_t)HOUR) {
+            if (plan_next(&plan, now_ms, &wait_ms) == NULL) {
+                now_ms += wait_ms;
+                continue;
+            }
+            int64_t point = now_ms - (now_ms - since) % (int64_t)MINUTE;
+            assert_true(plan_is_sampled(&plan, point));
+            plan_finish(&plan, job, outcomes[n % 2], now_ms, now_ms);
+        }
+    }
+}
+
+/* The first profile is not up to chance: it is asked for until the app gives it. */
+static void first_profile_of_a_sampled_pod_is_tried_until_it_is_there(void **state)
+{
+    (void)state;
+    static const enum plan_outcome outcomes[] = {PLAN_SOON, PLAN_BUSY};
+    struct profile_types types = make_types("cpu,heap");
+    for (unsigned n = 0; n < 100 * COUNT_OF(outcomes); n++) {
+        struct plan plan = sampled_plan(&types, uid_of(n), 1);
+        struct plan_job *job = &plan.jobs[n / 2 % 2];
+        int64_t now_ms = job->due_ms;
+        while (now_ms < HOUR) {
+            plan_finish(&plan, job, outcomes[n % 2], now_ms, now_ms);
+            assert_false(job->look);
+            assert_in_range(job->due_ms - now_ms, 1, job->type->every_ms);
+            now_ms = job->due_ms;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -775,6 +818,8 @@ int main(void)
         cmocka_unit_test(smallest_share_neither_loops_nor_starves),
         cmocka_unit_test(sampled_pod_that_slept_does_not_burst),
         cmocka_unit_test(busy_in_a_sampled_interval_is_made_up_for),
+        cmocka_unit_test(tries_again_stay_with_the_sampled_point),
+        cmocka_unit_test(first_profile_of_a_sampled_pod_is_tried_until_it_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "common/listener.h"
 #include "common/log.h"
 #include "common/push.h"
+#include "common/push_post.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -653,6 +654,37 @@ static void wrong_collector_is_told_in_words(void **state)
     assert_true(run(bench, has_failed_once, PATIENCE_MS));
     assert_string_equal("answered 200 \"<html>\\x1b[31mhotel</html>\": not what profefe says; is the collector's URL right?",
                         push_get_stats(bench->push)->last_error);
+}
+
+/* profefe repeats the labels in its reply: with many long ones it is larger than what is kept of it. */
+static void a_long_reply_is_an_answer(void **state)
+{
+    struct bench *bench = *state;
+    static const struct {
+        const char *beginning;
+        size_t len; /* of the body */
+        enum push_result result;
+    } rows[] = {
+        {"{\"code\":200,\"body\":{\"id\":\"1\",\"labels\":[", 6000, PUSH_STORED},
+        {"{\"code\":200,\"body\":{\"id\":\"1\",\"labels\":[", PUSH_POST_REPLY_MAX + 20000, PUSH_STORED},
+        {"<html>", 6000, PUSH_WRONG},
+        {"<html>", PUSH_POST_REPLY_MAX + 20000, PUSH_WRONG},
+    };
+    static char text[PUSH_POST_REPLY_MAX + 20200];
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint64_t before = result_count(bench, rows[i].result);
+        int head = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", rows[i].len);
+        memset(text + head, ' ', rows[i].len);
+        memcpy(text + head, rows[i].beginning, strlen(rows[i].beginning));
+        text[(size_t)head + rows[i].len] = '\0';
+        const struct answer answers[] = {{ANSWER, text}};
+        bench->request_count = 0;
+        script(bench, answers, COUNT_OF(answers));
+        add(bench, "one");
+        send_all(bench);
+        assert_int_equal(before + 1, result_count(bench, rows[i].result));
+        assert_int_equal(0, result_count(bench, PUSH_UNSURE));
+    }
 }
 
 static void a_lost_reply_is_unsure_and_sent_again(void **state)
@@ -1376,6 +1408,33 @@ static void credentials_are_looked_at_before_each_try(void **state)
     credentials_free(credentials);
 }
 
+/* The Secret is broken at the very moment when the question would be asked: it is asked once that is repaired. */
+static void a_question_without_credentials_is_asked_later(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{CLOSE_AT_END, NULL}, {ANSWER, LIST(OURS)}};
+    struct credentials *credentials = NULL;
+    make_dir(bench);
+    write_file(bench, "token", "old\n");
+    assert_int_equal(0, credentials_new(bench->dir, &credentials, NULL));
+    bench->push = push_free(bench->push);
+    bench->options.credentials = credentials;
+    bench_start(bench);
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    write_file(bench, "token", "two words and therefore no token\n");
+    assert_true(run(bench, has_failed_three_times, PATIENCE_MS));
+    assert_true(result_count(bench, PUSH_WRONG) >= 2);
+    write_file(bench, "token", "fresh");
+    send_all(bench);
+    expect_bodies(bench, "one GET");
+    assert_int_equal(1, result_count(bench, PUSH_FOUND));
+    bench->push = push_free(bench->push);
+    credentials_free(credentials);
+}
+
 /* ---- into a directory ---- */
 
 #define OUT_CPU "out/web/cpu/20261122T164640Z-web-1-api.pb.gz"
@@ -1650,6 +1709,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(while_it_fails_the_stats_say_since_when_and_why, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_collector_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_collector_is_told_in_words, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_reply_is_an_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_reply_is_unsure_and_sent_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reply_broken_off_after_a_500_is_still_a_500, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_body_is_a_network_failure, setup, teardown),
@@ -1678,6 +1738,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(settled_is_called_for_what_is_lost_in_the_queue, small_setup, teardown),
         cmocka_unit_test_setup_teardown(every_profile_ends_in_one_counted_way, small_setup, teardown),
         cmocka_unit_test_setup_teardown(credentials_are_looked_at_before_each_try, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_question_without_credentials_is_asked_later, pod_setup, teardown),
         cmocka_unit_test_setup_teardown(profiles_become_files, outdir_setup, teardown),
         cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_written_loses_nothing, outdir_setup, teardown),
         cmocka_unit_test_setup_teardown(files_are_labelled_too_but_traces_are_not, outdir_setup, teardown),

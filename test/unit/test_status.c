@@ -80,6 +80,7 @@ static void make_state(const char *targets, const char *types)
     now.options.collector = "http://profefe:10100";
     now.options.service = "web";
     strcpy(now.options.instance, "web-1");
+    now.options.pod_ip = "10.0.0.7";
     make_plan(NOW + 5 * SECOND);
     now.spool.budget_bytes = SPOOL_BUDGET_DEFAULT;
 }
@@ -238,7 +239,7 @@ static void status_of_a_new_agent(void **state)
     (void)state;
     make_state("http://127.0.0.1:6060/debug/pprof", "cpu,heap:90s");
     expect_status("new",
-                  "service web, instance web-1\n"
+                  "service web, instance web-1, pod IP 10.0.0.7\n"
                   "labels team=shop,tier=web\n"
                   "target http://127.0.0.1:6060/debug/pprof\n"
                   "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
@@ -268,7 +269,7 @@ static void status_of_a_working_agent_with_two_targets(void **state)
     warnings_add(&now.warnings, "types: =SECONDS on heap is ignored");
     expect_status("working",
                   "warning: types: =SECONDS on heap is ignored\n"
-                  "service web, instance web-1\n"
+                  "service web, instance web-1, pod IP 10.0.0.7\n"
                   "labels team=shop,tier=web\n"
                   "target api http://h:1/x\n"
                   "  cpu          every 1m, 5000 ms long, last taken 2026-11-22T16:45:40Z, running now\n"
@@ -284,6 +285,18 @@ static void status_of_a_working_agent_with_two_targets(void **state)
                   "  last error: refused: Connection refused\n");
 }
 
+/* While the last profiles are taken after SIGTERM, the other jobs are over. */
+static void job_that_is_over_has_no_next_run(void **state)
+{
+    (void)state;
+    make_state("http://h", "cpu");
+    now.plan.jobs[0].due_ms = INT64_MAX;
+    expect_status("over", "service web, instance web-1, pod IP 10.0.0.7\nlabels team=shop,tier=web\ntarget http://h\n"
+                          "  cpu          every 1m, 10000 ms long, last taken never, not again\n"
+                          "spool 0 profiles, 0 of 8388608 bytes\n"
+                          "collector http://profefe:10100, last stored never, 0 stored in all\n");
+}
+
 /* Somebody else holds the profiler: the pod is not ill, but its owner can see since when nothing came. */
 static void profiles_that_do_not_come_for_an_every_are_told(void **state)
 {
@@ -292,7 +305,7 @@ static void profiles_that_do_not_come_for_an_every_are_told(void **state)
     fail_job(0, SCRAPE_BUSY, 0, 0, "somebody else is profiling the app: \"x\"");
     now.jobs[0].without_since_ms = NOW - MINUTE + 1;
     expect_healthz("busy", 200, "ok\n");
-    static const char start[] = "service web, instance web-1\nlabels team=shop,tier=web\ntarget http://h\n"
+    static const char start[] = "service web, instance web-1, pod IP 10.0.0.7\nlabels team=shop,tier=web\ntarget http://h\n"
                                 "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
                                 "               last run: busy: somebody else is profiling the app: \"x\"\n";
     static const char end[] = "spool 0 profiles, 0 of 8388608 bytes\n"
@@ -318,7 +331,7 @@ static void output_directory_is_named_in_place_of_a_collector(void **state)
     now.push.dropped[PUSH_DROP_REFUSED] = 1;
     strcpy(now.push.last_error, "No space left on device");
     expect_healthz("full", 500, "output-dir /profiles: failing for 180s: No space left on device\n");
-    expect_status("full", "service web, instance web-1\nlabels team=shop,tier=web\ntarget http://h\n"
+    expect_status("full", "service web, instance web-1, pod IP 10.0.0.7\nlabels team=shop,tier=web\ntarget http://h\n"
                           "  heap         every 5m, last taken never, next in 5s\n"
                           "spool 0 profiles, 0 of 8388608 bytes\n"
                           "output-dir /profiles, last stored never, 0 stored in all\n"
@@ -378,7 +391,7 @@ static void json_of_a_working_agent(void **state)
     char expected[6000];
     snprintf(expected, sizeof(expected),
              "\"idle\":false,\"problems\":[],\"warnings\":[\"types: x\"],"
-             "\"service\":\"web\",\"instance\":\"web-1\",\"labels\":{\"team\":\"shop\",\"tier\":\"web\"},"
+             "\"service\":\"web\",\"instance\":\"web-1\",\"pod_ip\":\"10.0.0.7\",\"labels\":{\"team\":\"shop\",\"tier\":\"web\"},"
              "\"collector\":\"http://profefe:10100\",\"targets\":["
              "{\"name\":\"api\",\"url\":\"http://h:1/x\",\"types\":["
              "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":\"2026-11-22T16:45:40Z\",\"last_result\":\"ok\","
@@ -659,6 +672,7 @@ int main(void)
         cmocka_unit_test(status_of_a_new_agent),
         cmocka_unit_test(status_of_a_working_agent_with_two_targets),
         cmocka_unit_test(status_of_an_idle_agent),
+        cmocka_unit_test(job_that_is_over_has_no_next_run),
         cmocka_unit_test(profiles_that_do_not_come_for_an_every_are_told),
         cmocka_unit_test(output_directory_is_named_in_place_of_a_collector),
         cmocka_unit_test(json_of_a_working_agent),

@@ -102,6 +102,7 @@ static void quote_escapes_what_a_terminal_or_a_log_would_obey(void **state)
         {"a\nb\tc\x1b[31m", 10, "\"a\\x0ab\\x09c\\x1b[31m\""},
         {"\0", 1, "\"\\x00\""},
         {"\x7f", 1, "\"\\x7f\""},
+        {"\xc2\x80\xc2\x9b" "31m\xc2\x9f\xc2\xa0", 11, "\"\\xc2\\x80\\xc2\\x9b31m\\xc2\\x9f\xc2\xa0\""},
         {"gr\xc3\xbc\xc3\x9f", 6, "\"gr\xc3\xbc\xc3\x9f\""},
         {"\xc0\xaf", 2, "\"\\xc0\\xaf\""},
         {"\xf0\x9f\x98", 3, "\"\\xf0\\x9f\\x98\""},

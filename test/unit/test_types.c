@@ -111,6 +111,7 @@ static void bad_lists_name_item_and_expectation(void **state)
         {"other/a#b", "unknown profile type"},
         {"other/a%20b", "unknown profile type"},
         {"other/a\x7f", "unknown profile type"},
+        {"other/a\xc2\x85", "unknown profile type"},
         {"other/a\nb", "unknown profile type"},
         {"other/\xff", "unknown profile type"},
         {"other/\xc3", "unknown profile type"},

@@ -107,6 +107,32 @@ static void bad_urls_are_refused_with_the_reason(void **state)
     }
 }
 
+/* What is refused is told in logs, /status and admission warnings. */
+static void passwords_and_queries_of_bad_urls_are_not_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *got;
+    } rows[] = {
+        {"http://bob:s3cret@h:80/x", "got \"http://…@h:80/x\" (no user"},
+        {"http://s3cret@h", "got \"http://…@h\" (no user"},
+        {"https://bob:s3/cr@et@h/x", "got \"https://…@h/x\" (the port"},
+        {"bob:s3cret@h", "got \"…@h\" (it must begin"},
+        {"ftp://bob:s3cret@h", "got \"…@h\" (it must begin"},
+        {"http://bob:s3?cr#et@h", "got \"http://…@h\" (the port"},
+        {"http://h/x?token=s3cret", "got \"http://h/x?…\" (no query"},
+        {"http://h?token=s3cret@x", "got \"http://…@x\" (no query"},
+        {"http://h/x#s3cret", "got \"http://h/x#s3cret\" (no query or fragment)"},
+        {"http://h:0/a@b", "got \"http://…@b\" (the port"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct err err = {0};
+        struct url url;
+        assert_int_equal(-EINVAL, url_parse(span_of(rows[i].text), &url, &err));
+        expect_contains(rows[i].text, err.text, rows[i].got);
+    }
+}
+
 static void nul_bytes_end_nothing(void **state)
 {
     (void)state;
@@ -168,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_urls_are_cut_into_their_parts),
         cmocka_unit_test(bad_urls_are_refused_with_the_reason),
+        cmocka_unit_test(passwords_and_queries_of_bad_urls_are_not_told),
         cmocka_unit_test(nul_bytes_end_nothing),
         cmocka_unit_test(lengths_have_limits),
         cmocka_unit_test(paths_begin_with_a_slash),

@@ -54,6 +54,7 @@ static void control_bytes_and_bad_utf8_are_escaped(void **state)
         {"a \"quote\" and \\", "a \"quote\" and \\"},
         {"line\nbreak\r\t", "line\\x0abreak\\x0d\\x09"},
         {"\x1b[31m\x7f", "\\x1b[31m\\x7f"},
+        {"\xc2\x80\xc2\x9b" "31m\xc2\x9f\xc2\xa0", "\\xc2\\x80\\xc2\\x9b31m\\xc2\\x9f\xc2\xa0"},
         {"gr\xc3\xbc\xc3\x9f\xe2\x80\xa6", "gr\xc3\xbc\xc3\x9f\xe2\x80\xa6"},
         {"\xc3(\xff", "\\xc3(\\xff"},
     };

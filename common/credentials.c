@@ -1,6 +1,7 @@
 #include "credentials.h"
 
 #include "cleanup.h"
+#include "stamp.h"
 #include "text.h"
 
 #include <fcntl.h>
@@ -30,15 +31,6 @@ static const struct file_rule {
     [TOKEN] = {"token", CREDENTIALS_TOKEN_MAX},      [USERNAME] = {"username", CREDENTIALS_WORD_MAX},
     [PASSWORD] = {"password", CREDENTIALS_WORD_MAX}, [CA] = {"ca.crt", CREDENTIALS_CA_MAX},
     [CERT] = {"tls.crt", CREDENTIALS_CERT_MAX},      [KEY] = {"tls.key", CREDENTIALS_KEY_MAX},
-};
-
-/* What tells a file from its successor. */
-struct stamp {
-    dev_t device;
-    ino_t inode;
-    struct timespec modified;
-    off_t size;
-    int error; /* errno of stat, 0 = there */
 };
 
 struct stamps {
@@ -90,14 +82,6 @@ static void contents_done(struct contents *contents)
 
 /* ---- files ---- */
 
-static struct stamp stamp_of(const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) < 0)
-        return (struct stamp){.error = errno};
-    return (struct stamp){.device = st.st_dev, .inode = st.st_ino, .modified = st.st_mtim, .size = st.st_size};
-}
-
 static struct stamps take_stamps(const struct credentials *credentials)
 {
     struct stamps stamps;
@@ -106,16 +90,10 @@ static struct stamps take_stamps(const struct credentials *credentials)
     return stamps;
 }
 
-static bool same_stamp(const struct stamp *a, const struct stamp *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->modified.tv_sec == b->modified.tv_sec &&
-           a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size && a->error == b->error;
-}
-
 static bool same_stamps(const struct stamps *a, const struct stamps *b, enum file first)
 {
     for (enum file i = first; i < FILES; i++) {
-        if (!same_stamp(&a->files[i], &b->files[i]))
+        if (!stamp_equal(&a->files[i], &b->files[i]))
             return false;
     }
     return true;
@@ -125,7 +103,7 @@ static bool same_stamps(const struct stamps *a, const struct stamps *b, enum fil
 static void forget_stamps(struct stamps *stamps)
 {
     for (unsigned i = 0; i < FILES; i++)
-        stamps->files[i].error = -1;
+        stamps->files[i] = STAMP_NONE;
 }
 
 static int check_file(int fd, const char *path, struct err *err)

@@ -239,17 +239,6 @@ class Agent(Cli):
         agent.must_live()
         self.assertEqual(0, agent.stop(STOP_SECONDS), agent.log())
 
-    def test_sigterm_during_the_start_is_not_lost(self):
-        """Held up at its settings, which come from a pipe."""
-        pipe = self.path("agent.ini")
-        os.mkfifo(pipe)
-        agent = self.start("agent", AGENT, *self.good(), "--listen", "none", "--config", pipe)
-        with open(pipe, "w", encoding="ascii") as config:  # opened as soon as the agent reads it
-            agent.process.send_signal(signal.SIGTERM)
-            config.write("[agent]\n")
-        self.assertEqual(0, agent.wait(STOP_SECONDS), agent.log())
-        self.assertIn("msg=stopped taken=0", agent.log())
-
     def test_interrupt_ends_the_daemon_like_sigterm(self):
         agent = self.start("agent", AGENT, *self.good(), "--listen", "none")
         time.sleep(0.5)

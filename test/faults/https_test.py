@@ -1,4 +1,4 @@
-"""The agent's way to a collector behind https: a CA of one's own, a token, a client certificate, addresses in place of names."""
+"""The agent's way to a collector behind https: a CA of one's own, a token, a client certificate, an address for a name."""
 
 import os
 import ssl
@@ -45,7 +45,8 @@ class Https(AgentCase):
         crt, key = self.ours.issue(usage="clientAuth")
         self.put(ca_crt=self.ours.crt, tls_crt=crt, tls_key=key, token=TOKEN.encode())
         agent = self.push_to(collector)
-        wait_until(lambda: len(collector.posts) >= POSTS, ARRIVE_SECONDS, lambda: f"{collector.failures}\n{agent.log_tail()}")
+        wait_until(lambda: len(collector.posts) >= POSTS, ARRIVE_SECONDS,
+                   lambda: f"{collector.failures}\n{agent.log_tail()}")
         self.assertEqual({(f"Bearer {TOKEN}", name)}, {(post.authorization, post.version) for post in collector.posts})
         self.assertEqual(1, collector.handshakes, "the connection was not kept")
         self.stops(agent)

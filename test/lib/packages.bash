@@ -1,5 +1,5 @@
 # The Debian 12 packages that building and testing need. Sourced by test/run; as a program it lists what is missing:
-#   bash test/lib/packages.bash SET...      sets: demo, check, bench, cluster
+#   bash test/lib/packages.bash SET...      sets: demo, check, bench, static, cluster
 #
 # NAME|NAME is a choice: any of them will do, the first is installed when none is there. So nobody's libcurl flavour or
 # Docker's own containerd has to go.
@@ -15,6 +15,8 @@ packages_demo=(
 packages_check=('g++' 'valgrind' 'python3-yaml' 'python3-jsonpatch')
 # shellcheck disable=SC2034
 packages_bench=('nghttp2-client' 'valgrind')
+# shellcheck disable=SC2034
+packages_static=('dpkg-dev' 'make')
 # shellcheck disable=SC2034
 packages_cluster=(
     'containerd|containerd.io' 'runc|containerd.io' 'containernetworking-plugins' 'etcd-server' 'iptables' 'iproute2'

@@ -1,17 +1,30 @@
-"""The bench's own rules: turns, ranks, what counts as missing, and that a grown function is named."""
+"""The bench's own rules: turns, ranks, what counts as missing, that a grown function is named, how idle processes and a fleet's
+requests are counted, and that both agents are asked for the same."""
 
 import importlib.machinery
 import importlib.util
+import io
+import json
 import os
 import sys
+import tarfile
 import tempfile
 import unittest
+import urllib.request
+import zlib
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
+import agents  # noqa: E402
+import bench_agent  # noqa: E402
+import bench_fleet  # noqa: E402
+import bench_profiled  # noqa: E402
 import bodies  # noqa: E402
+import idle  # noqa: E402
 import measure  # noqa: E402
-from children import Failure  # noqa: E402
+import profiles  # noqa: E402
+import sink  # noqa: E402
+from children import Child, Failure  # noqa: E402
 
 
 def load_script(name):
@@ -52,6 +65,21 @@ class MeasureTest(unittest.TestCase):
         report.add("zero", "MB", {"ours": [0], "peer": [2]})
         self.assertEqual(report.missing(["good", "zero", "absent"]), ["zero", "absent"])
 
+    def test_row_that_may_be_zero_and_row_that_is_skipped_are_not_missing(self):
+        report = measure.Report("test", "a", "b")
+        report.add("idle", "1/min", {"ours": [0], "peer": [0]}, may_be_zero=True)
+        report.skip("cgroup", "no root")
+        self.assertEqual(report.missing(["idle", "cgroup", "absent"]), ["absent"])
+
+    def test_nothing_is_compared_without_a_peer_or_with_a_peer_of_zero(self):
+        self.assertIsNone(measure.Row("x", "MB", {"ours": [1]}).ratio)
+        self.assertIsNone(measure.Row("x", "MB", {"ours": [1], "peer": [0]}, may_be_zero=True).ratio)
+
+    def test_floor_is_shown_and_written(self):
+        row = measure.Row("x", "MB", {"ours": [1], "peer": [2], "floor": [0.5]}, note="why")
+        self.assertIn("floor 0.5; why", row.text())
+        self.assertEqual(row.as_json()["floor"], 0.5)
+
 
 class BodiesTest(unittest.TestCase):
     def test_reviews_have_their_size(self):
@@ -60,6 +88,113 @@ class BodiesTest(unittest.TestCase):
                 size = len(bodies.review(size_kb, decision))
                 self.assertTrue(size_kb * 1000 <= size <= size_kb * 1000 + 300, f"{size_kb} KB: {size}")
                 self.assertEqual(bodies.review(size_kb, decision), bodies.review(size_kb, decision))
+
+
+class IdleTest(unittest.TestCase):
+    def test_count_of_perf(self):
+        self.assertEqual(idle._perf_count("382,,raw_syscalls:sys_enter,313981233,100.00,,\n"), 382)
+        self.assertEqual(idle._perf_count("<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n"), 0)
+        with self.assertRaisesRegex(Failure, "perf counted nothing"):
+            idle._perf_count("event syntax error: 'raw_syscalls:sys_enter'\n")
+
+    def test_count_of_strace(self):
+        self.assertEqual(idle._strace_count(" 50.00    0.000012           3         4           read\n"
+                                            "100.00    0.000024           2         9         1 total\n"), 9)
+        self.assertEqual(idle._strace_count("100.00    0.000024         9           total\n"), 9)
+        self.assertEqual(idle._strace_count("strace: Process 1 attached\n"), 0)
+
+    def test_a_process_that_waits_has_few_wakeups_and_one_that_sleeps_often_has_many(self):
+        with tempfile.TemporaryDirectory() as folder:
+            children = [Child(name, argv, os.path.join(folder, name)) for name, argv in
+                        (("waits", ["sleep", "60"]),
+                         ("ticks", [sys.executable, "-c", "import time\nwhile True: time.sleep(0.01)"]))]
+            try:
+                children[1].wait_for_log("", 5)
+                _, woken = idle.measure("/proc/PID/io", [child.pid for child in children], 1, folder)
+                self.assertLess(woken[children[0].pid], woken[children[1].pid])
+            finally:
+                for child in children:
+                    child.remove()
+
+
+class SinkTest(unittest.TestCase):
+    def test_serves_its_bytes_and_counts(self):
+        served = sink.Sink(b"profile")
+        self.addCleanup(served.close)
+        with urllib.request.urlopen(f"{served.url}/debug/pprof/heap", timeout=5) as reply:
+            self.assertEqual(reply.read(), b"profile")
+        with urllib.request.urlopen(f"{served.url}/api/0/profiles?type=heap", b"pushed", timeout=5) as reply:
+            self.assertIn(b'"code":200', reply.read())
+        served.wait_for("pushes", 1, 5, lambda: None)
+        self.assertEqual(served.counts, {"scrapes": 1, "pushes": 1})
+        self.assertEqual(served.last_body, b"pushed")
+
+    def test_reads_a_push_in_chunks(self):
+        served = sink.Sink(b"")
+        self.addCleanup(served.close)
+        request = urllib.request.Request(f"{served.url}/api/0/profiles", iter((b"one", b"two")), method="POST")
+        with urllib.request.urlopen(request, timeout=5):
+            self.assertEqual(served.last_body, b"onetwo")
+
+
+class AgentTest(unittest.TestCase):
+    def test_targets_have_names_and_addresses_of_their_own(self):
+        targets = agents.environment(["http://a/x", "http://b/x"], "http://c", "heap:1s")["PROFEFE_AGENT_TARGETS"]
+        self.assertEqual(targets, "t0=http://a/x,t1=http://b/x")
+
+    def test_measurements_are_whole_rounds_of_targets_and_types(self):
+        for loads in (bench_agent.FULL, bench_agent.QUICK):
+            for size, load in loads.items():
+                together = load.targets * len(load.types.split(","))
+                self.assertEqual((load.warm % together, load.profiles % together), (0, 0), size)
+
+    def test_rows_have_names_of_their_own_that_fit_their_column(self):
+        for rows in (bench_agent.expected_rows(), bench_fleet.expected_rows(), bench_profiled.ROWS):
+            self.assertEqual(len(rows), len(set(rows)))
+            self.assertLessEqual(max(map(len, rows)), measure.NAME_COLUMNS)
+
+    def test_image_is_what_one_platform_pulls(self):
+        def blob(content):
+            return json.dumps(content).encode()
+
+        config, layer = b"c" * 10, b"l" * 100
+        manifest = blob({"config": {"size": len(config)}, "layers": [{"size": len(layer)}]})
+        platforms = blob({"manifests": [{"digest": "sha256:m", "size": len(manifest)}]})
+        with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+            with tarfile.open(file.name, "w") as archive:
+                for name, content in (("index.json", blob({"manifests": [{"digest": "sha256:i", "size": len(platforms)}]})),
+                                      ("blobs/sha256/i", platforms), ("blobs/sha256/m", manifest)):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+            self.assertEqual(bench_agent._image_bytes(file.name), 110 + len(manifest))
+
+    def test_pause_has_a_memory(self):
+        with tempfile.TemporaryDirectory() as folder, agents.pause(folder) as process:
+            for name, read in agents.MEMORY.items():
+                self.assertTrue(0 < read(process.pid) < 2e6, name)
+
+
+class FleetTest(unittest.TestCase):
+    def test_evenness(self):
+        window = (1000, 5000)
+        self.assertEqual(bench_fleet.evenness([(at, "heap", 0) for at in (1000, 2500, 3000, 4999)], window, 1), 1)
+        self.assertEqual(bench_fleet.evenness([(at, "heap", 0) for at in (1000, 1001, 1002, 1999)], window, 1), 4)
+
+    def test_tickers_start_with_their_pod(self):
+        pushes = bench_fleet.ticker_of(2, 100_000, (0, 70_000))
+        self.assertEqual([push for push in pushes if push[2] == 0],
+                         [(0, "block", 0), (0, "goroutine", 0), (0, "heap", 0), (0, "mutex", 0), (10_000, "cpu", 0)])
+        self.assertEqual([at for at, _, pod in pushes if pod == 1], [50_000] * 4 + [60_000])
+
+    def test_body_says_that_it_was_taken_now(self):
+        raw = zlib.decompress(bench_fleet._body(1_800_000_000_000_000_001), 31)
+        self.assertIn(profiles.number(9, 1_800_000_000_000_000_001), raw)
+
+
+class ProfiledTest(unittest.TestCase):
+    def test_work_is_by_the_app_s_own_cpu_time(self):
+        self.assertEqual(bench_profiled.rates({"a": (100, 1.0)}, {"a": (400, 2.5)}), {"a": 200})
 
 
 KEPT = {("job", "*", "*"): 1000, ("job", "json", "*"): 600, ("job", "json", "read"): 500, ("job", "json", "small"): 100,

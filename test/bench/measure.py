@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 OURS = "ours"
 PEER = "peer"
+NAME_COLUMNS = 46
+FLOOR = "floor"  # where there is one: what does nothing at all
 
 
 def in_turn(rounds, sides, measure):
@@ -33,12 +35,13 @@ def percentile(ordered, share):
 
 @dataclass
 class Row:
-    """One line: the same quantity of both sides. `values` are those of the rounds."""
+    """One line: the same quantity of both sides, or of ours alone. `values` are those of the rounds."""
 
     name: str
     unit: str
     values: dict
     more_is_better: bool = False
+    may_be_zero: bool = False
     note: str = ""
     medians: dict = field(init=False)
 
@@ -47,12 +50,20 @@ class Row:
 
     @property
     def ratio(self):
-        """Ours against the peer's: under 1 is less than the peer."""
-        return self.medians[OURS] / self.medians[PEER]
+        """Ours against the peer's: under 1 is less than the peer. None where nothing can be compared."""
+        return self.medians[OURS] / self.medians[PEER] if self.medians.get(PEER) else None
+
+    def text(self):
+        peer = _shown(self.medians[PEER]) if PEER in self.medians else "-"
+        ratio = "-" if self.ratio is None else f"{self.ratio:.3f}"
+        notes = [f"floor {_shown(self.medians[FLOOR])}"] if FLOOR in self.medians else []
+        notes += [self.note] if self.note else []
+        return (f"{self.name:<{NAME_COLUMNS}} {self.unit:<9} {_shown(self.medians[OURS]):>9} {peer:>9} {ratio:>10}"
+                + ("  " if notes else "") + "; ".join(notes))
 
     def as_json(self):
-        return {"name": self.name, "unit": self.unit, "ours": self.medians[OURS], "peer": self.medians[PEER],
-                "ratio": self.ratio, "more_is_better": self.more_is_better, "note": self.note, "rounds": self.values}
+        return {"name": self.name, "unit": self.unit, **self.medians, "ratio": self.ratio,
+                "more_is_better": self.more_is_better, "note": self.note, "rounds": self.values}
 
 
 def _shown(value):
@@ -66,29 +77,35 @@ class Report:
         self.part = part
         self.sides = {OURS: what_is_ours, PEER: what_is_peer}
         self.rows = []
+        self.skipped = {}  # name: reason
         self.machine = machine()
         print(f"\n{part}: {what_is_ours} (ours) beside {what_is_peer} (peer); {self.machine['cpus']} CPUs shared by both and "
               f"the load generator; load average {self.machine['load_at_start']}\n")
-        print(f"{'':<46} {'unit':<9} {'ours':>9} {'peer':>9} {'ours/peer':>10}")
+        print(f"{'':<{NAME_COLUMNS}} {'unit':<9} {'ours':>9} {'peer':>9} {'ours/peer':>10}")
 
     def add(self, name, unit, values, **options):
         row = Row(name, unit, values, **options)
         self.rows.append(row)
-        print(f"{name:<46} {unit:<9} {_shown(row.medians[OURS]):>9} {_shown(row.medians[PEER]):>9} {row.ratio:>10.3f}"
-              + ("  " if row.note else "") + row.note, flush=True)
+        print(row.text(), flush=True)
         return row
+
+    def skip(self, name, reason):
+        """A row that this machine cannot make: said loudly, and not missing."""
+        self.skipped[name] = reason
+        print(f"{name:<{NAME_COLUMNS}} SKIPPED: {reason}", flush=True)
 
     def missing(self, names):
         """Which of these rows are not there, or hold a value that cannot be."""
-        good = {row.name for row in self.rows if all(value > 0 for values in row.values.values() for value in values)}
-        return [name for name in names if name not in good]
+        good = {row.name for row in self.rows
+                if all(value > 0 or row.may_be_zero for values in row.values.values() for value in values)}
+        return [name for name in names if name not in good and name not in self.skipped]
 
     def write(self, folder):
         self.machine["load_at_end"] = load_average()
         path = os.path.join(folder, f"{self.part}.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"part": self.part, "sides": self.sides, "machine": self.machine,
-                       "rows": [row.as_json() for row in self.rows]}, file, indent=1)
+                       "rows": [row.as_json() for row in self.rows], "skipped": self.skipped}, file, indent=1)
             file.write("\n")
         return path
 

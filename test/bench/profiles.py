@@ -19,6 +19,7 @@ NOUNS = ("Request", "Response", "Buffer", "Item", "Order", "Stream", "Frame", "H
 FUNCTIONS_A_STACK = 0.15  # fewer than stacks: programs go through the same functions again and again
 DEPTH_MAX = 32
 RECENT = 50               # stacks of one part of a program stand near each other
+TIME_NANOS = 1_700_000_000_000_000_000
 IN_USE = 0.3              # of the stacks; what the rest allocated is freed
 
 
@@ -100,7 +101,7 @@ def heap_profile(stacks):
     mapping = data(3, number(1, 1) + number(2, 0x400000) + number(3, 0x4000000) + number(5, strings("/app")) + number(7, 1))
     tables = _functions(functions, chance, strings)
     period = data(11, number(1, strings("space")) + number(2, strings("bytes"))) + number(12, 512 * 1024)
-    return types + samples + mapping + tables + strings.encode() + number(9, 1_700_000_000_000_000_000) + period
+    return types + samples + mapping + tables + strings.encode() + number(9, TIME_NANOS) + period
 
 
 def gzipped(raw):

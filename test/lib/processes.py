@@ -43,6 +43,18 @@ def pss(pid):
     return _bytes(_fields(f"/proc/{pid}/smaps_rollup")["Pss"])
 
 
+def private(pid):
+    """What is mapped by it alone: what its end would give back."""
+    fields = _fields(f"/proc/{pid}/smaps_rollup")
+    return _bytes(fields["Private_Clean"]) + _bytes(fields["Private_Dirty"])
+
+
+def wakeups(pid):
+    """How often its threads gave up a CPU to wait, since their start; those that ended are not in it."""
+    folder = f"/proc/{pid}/task"
+    return sum(int(_fields(f"{folder}/{task}/status")["voluntary_ctxt_switches"]) for task in os.listdir(folder))
+
+
 def anonymous(pid):
     """What is its own alone and comes from no file: heap, stacks, data written to."""
     return _bytes(_fields(f"/proc/{pid}/status")["RssAnon"])

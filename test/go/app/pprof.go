@@ -1,12 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/pprof"
 )
 
-// pprofHandler serves net/http/pprof under any prefix. The package's own routes are bound to /debug/pprof, so each name is
-// routed here and the prefix taken off first.
+// pprofHandler serves net/http/pprof under any prefix, and at /work how much work was done. The package's own routes are bound
+// to /debug/pprof, so each name is routed here and the prefix taken off first.
 func pprofHandler(prefix string) http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("/{$}", pprof.Index)
@@ -19,6 +20,7 @@ func pprofHandler(prefix string) http.Handler {
 	})
 
 	outer := http.NewServeMux()
+	outer.HandleFunc("/work", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, workDone.Load()) })
 	outer.Handle(prefix+"/", http.StripPrefix(prefix, routes))
 	return outer
 }

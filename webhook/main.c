@@ -112,10 +112,10 @@ static int check(const struct webhook_command *command, const struct settings *s
     return std_fds_print("profefe-webhook", "configuration and certificate are good\n") < 0 ? 1 : 0;
 }
 
-static int serve(const struct webhook_command *command)
+static int serve(const struct webhook_command *command, const struct settings *settings)
 {
     struct err err;
-    if (service_run(&command->base, command->config, &err) == 0)
+    if (service_run(&command->base, command->config, settings, &err) == 0)
         return 0;
     log_error("cannot serve", LOG_ERR(&err));
     return 1;
@@ -137,7 +137,7 @@ static int run(const struct webhook_command *command)
     int rc = check(command, &settings);
     if (rc != 0 || command->check)
         return rc;
-    return serve(command);
+    return serve(command, &settings);
 }
 
 int main(int argc, char **argv)

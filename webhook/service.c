@@ -26,7 +26,7 @@ struct counters {
 };
 
 struct service {
-    struct settings server; /* as they were at start; those that change under way are config's */
+    const struct settings *server; /* as they were at start; those that change under way are config's */
     struct config *config;
     struct loop *loop;
     struct httpd *mutate;
@@ -220,7 +220,7 @@ static void write_certificate(struct buf *out, const struct service *service)
                 &stats->pair);
     write_number(out, "profefe_webhook_certificate_last_load_successful", "gauge",
                  "1 = the newest certificate files are in use.", stats->pair.last_taken ? 1 : 0);
-    if (settings_is_set(&service->server, SETTING_SERVER_CLIENT_CA))
+    if (settings_is_set(service->server, SETTING_SERVER_CLIENT_CA))
         write_loads(out, "profefe_webhook_client_ca_loads_total", "Times the client CA file was read, by result.",
                     &stats->client_ca);
 }
@@ -289,7 +289,7 @@ static void on_signal(void *ctx, int signo)
     service->draining = true;
     httpd_drain(service->mutate);
     loop_timer_init(&service->leave, service->loop, on_drained, service);
-    loop_timer_arm(&service->leave, settings_get_ms(&service->server, SETTING_SERVER_DRAIN));
+    loop_timer_arm(&service->leave, settings_get_ms(service->server, SETTING_SERVER_DRAIN));
 }
 
 /* ---- starting ---- */
@@ -297,7 +297,7 @@ static void on_signal(void *ctx, int signo)
 static int start_mutate(struct service *service, struct err *err)
 {
     const struct httpd_options options = {
-        .listen = settings_get(&service->server, SETTING_SERVER_LISTEN),
+        .listen = settings_get(service->server, SETTING_SERVER_LISTEN),
         .routes = mutate_routes,
         .ctx = service,
         .body_max = SERVICE_BODY_MAX,
@@ -310,7 +310,7 @@ static int start_mutate(struct service *service, struct err *err)
         .connection_memory = SERVICE_CONNECTION_MEMORY,
         .tls = &httpd_tls_gnutls,
         .tls_priorities = CERTS_PRIORITIES,
-        .client_certificates = settings_is_set(&service->server, SETTING_SERVER_CLIENT_CA),
+        .client_certificates = settings_is_set(service->server, SETTING_SERVER_CLIENT_CA),
     };
     return httpd_new(service->loop, &options, &service->mutate, err);
 }
@@ -318,7 +318,7 @@ static int start_mutate(struct service *service, struct err *err)
 static int start_admin(struct service *service, struct err *err)
 {
     const struct httpd_options options = {
-        .listen = settings_get(&service->server, SETTING_SERVER_ADMIN_LISTEN),
+        .listen = settings_get(service->server, SETTING_SERVER_ADMIN_LISTEN),
         .routes = admin_routes,
         .ctx = service,
         .response_max = SERVICE_METRICS_MAX,
@@ -331,7 +331,7 @@ static int start_admin(struct service *service, struct err *err)
 
 static int start_certs(struct service *service, struct err *err)
 {
-    const struct settings *server = &service->server;
+    const struct settings *server = service->server;
     const struct certs_files files = {
         .cert = settings_get(server, SETTING_SERVER_CERT),
         .key = settings_get(server, SETTING_SERVER_KEY),
@@ -339,15 +339,6 @@ static int start_certs(struct service *service, struct err *err)
     };
     return certs_new(service->loop, service->mutate, &files, settings_get_ms(server, SETTING_SERVER_RELOAD),
                      &service->certs, err);
-}
-
-static int start_config(struct service *service, const struct settings *base, const char *config_path, struct err *err)
-{
-    int rc = config_load(base, config_path, &service->server, err);
-    if (rc == 0)
-        rc = config_new(service->loop, base, config_path, settings_get_ms(&service->server, SETTING_SERVER_RELOAD),
-                        &service->config, err);
-    return rc;
 }
 
 static int start(struct service *service, const struct settings *base, const char *config_path, struct err *err)
@@ -358,7 +349,8 @@ static int start(struct service *service, const struct settings *base, const cha
     if (rc == 0)
         rc = loop_signal_add(service->loop, SIGINT, on_signal, service, err);
     if (rc == 0)
-        rc = start_config(service, base, config_path, err);
+        rc = config_new(service->loop, base, config_path, settings_get_ms(service->server, SETTING_SERVER_RELOAD),
+                        &service->config, err);
     if (rc == 0)
         rc = start_mutate(service, err);
     if (rc == 0)
@@ -375,20 +367,19 @@ static void stop(struct service *service)
     service->mutate = httpd_free(service->mutate);
     service->config = config_free(service->config);
     service->loop = loop_free(service->loop);
-    settings_done(&service->server);
 }
 
 static void tell_start(const struct service *service)
 {
-    log_info("serving", LOG_STR("listen", settings_get(&service->server, SETTING_SERVER_LISTEN)),
-             LOG_STR("admin", settings_get(&service->server, SETTING_SERVER_ADMIN_LISTEN)),
+    log_info("serving", LOG_STR("listen", settings_get(service->server, SETTING_SERVER_LISTEN)),
+             LOG_STR("admin", settings_get(service->server, SETTING_SERVER_ADMIN_LISTEN)),
              LOG_I64("port", httpd_port(service->mutate)), LOG_I64("admin_port", httpd_port(service->admin)),
              LOG_STR("image", settings_get(config_settings(service->config), SETTING_IMAGE)));
 }
 
-int service_run(const struct settings *base, const char *config_path, struct err *err)
+int service_run(const struct settings *base, const char *config_path, const struct settings *server, struct err *err)
 {
-    struct service service = {0};
+    struct service service = {.server = server};
     service.counters.latency.bounds_us = latency_bounds_us;
     service.counters.latency.bounds_count = sizeof(latency_bounds_us) / sizeof(latency_bounds_us[0]);
     int rc = start(&service, base, config_path, err);

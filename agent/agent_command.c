@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 static void add_problem(void *ctx, const struct err *err)
 {
     warnings_add(ctx, "%s", err->text);
@@ -34,14 +29,14 @@ static bool is_sidecar(const struct settings *settings, char *const *env)
     bool by_flag = value->text != NULL && value->origin == SETTING_FROM_FLAG, sidecar = true;
     if (by_flag || text == NULL)
         return settings_get_bool(settings, SETTING_SIDECAR);
-    parse_bool(text_trim(span_of(text)), &sidecar, NULL);
+    parse_bool(text_trim(text_span(text)), &sidecar, NULL);
     return sidecar;
 }
 
 static void read_timeout(struct agent_command *command, const char *text)
 {
     struct err err;
-    int rc = parse_duration_ms(span_of(text), 1000, 3600 * 1000, &command->timeout_ms, &err);
+    int rc = parse_duration_ms(text_span(text), 1000, 3600 * 1000, &command->timeout_ms, &err);
     if (rc < 0)
         warnings_add(&command->problems, "--timeout: %s", err.text);
 }

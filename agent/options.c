@@ -7,11 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 /* A setting without which there is nothing to do. */
 static int require(const struct settings *settings, enum setting_id id, const char *flag, struct err *err)
 {
@@ -26,7 +21,7 @@ static int resolve_targets(const struct settings *settings, struct options *opti
     int rc = require(settings, SETTING_TARGETS, "--target http://HOST:PORT/debug/pprof", err);
     if (rc < 0)
         return rc;
-    return targets_parse(span_of(settings_get(settings, SETTING_TARGETS)), &options->targets, err);
+    return targets_parse(text_span(settings_get(settings, SETTING_TARGETS)), &options->targets, err);
 }
 
 static int64_t grace_ms(const struct settings *settings)
@@ -42,7 +37,7 @@ static int resolve_types(const struct settings *settings, struct options *option
         .cpu_seconds_ms = (int64_t)settings_get_whole(settings, SETTING_CPU_SECONDS) * 1000,
         .grace_ms = grace_ms(settings),
     };
-    int rc = types_parse(span_of(settings_get(settings, SETTING_TYPES)), &defaults, &options->types, warnings, err);
+    int rc = types_parse(text_span(settings_get(settings, SETTING_TYPES)), &defaults, &options->types, warnings, err);
     return rc < 0 ? err_wrap(err, rc, "types") : 0;
 }
 
@@ -59,11 +54,11 @@ static int add_identity(const struct settings *settings, struct labels *labels, 
     };
     for (size_t i = 0; i < sizeof(identity) / sizeof(identity[0]); i++) {
         const char *value = settings_get(settings, identity[i].id);
-        int rc = value != NULL ? labels_add(labels, span_of(identity[i].key), span_of(value), err) : 0;
+        int rc = value != NULL ? labels_add(labels, text_span(identity[i].key), text_span(value), err) : 0;
         if (rc < 0)
             return err_wrap(err, rc, "%s", settings_table[identity[i].id].name);
     }
-    return labels_add(labels, span_of("from"), span_of("profefe-agent"), err);
+    return labels_add(labels, text_span("from"), text_span("profefe-agent"), err);
 }
 
 static int resolve_labels(const struct settings *settings, struct options *options, struct warnings *warnings,
@@ -72,7 +67,7 @@ static int resolve_labels(const struct settings *settings, struct options *optio
     int rc = add_identity(settings, &options->labels, err);
     const char *user = settings_get(settings, SETTING_LABELS);
     if (rc == 0 && user != NULL)
-        rc = labels_add_list(&options->labels, span_of(user), warnings, err);
+        rc = labels_add_list(&options->labels, text_span(user), warnings, err);
     return rc < 0 ? err_wrap(err, rc, "labels") : 0;
 }
 

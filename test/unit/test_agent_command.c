@@ -2,32 +2,10 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
+#include "ini_file.h"
 #include "agent/agent_command.h"
 
 #include <unistd.h>
-
-static char ini_path[] = "/tmp/test_agent_command_XXXXXX";
-
-static int make_ini(void **state)
-{
-    (void)state;
-    int fd = mkstemp(ini_path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_ini(void **state)
-{
-    (void)state;
-    return unlink(ini_path);
-}
-
-static void write_ini(const char *text)
-{
-    FILE *f = fopen(ini_path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(0, fclose(f));
-}
 
 static struct agent_command command;
 

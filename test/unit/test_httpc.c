@@ -4,6 +4,7 @@
 #include "common/buf.h"
 #include "common/httpd.h"
 #include "common/httpd_tls.h"
+#include "alloc_fail_thread.h"
 #include "peer.h"
 
 #include <setjmp.h>
@@ -1519,43 +1520,6 @@ static void client_freed_with_transfers_under_way_cancels_them(void **state)
 }
 
 /* Memory: each allocation, libcurl's included, fails once */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-
-static long allocations_left = -1; /* -1 = all pass */
-static pthread_t failing_thread;
-
-static bool allocation_fails(void)
-{
-    return allocations_left >= 0 && pthread_equal(pthread_self(), failing_thread) && allocations_left-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return allocation_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return allocation_fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return allocation_fails() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return allocation_fails() ? NULL : __real_strdup(text);
-}
 
 static void talk_after_body(struct server *s, int fd)
 {

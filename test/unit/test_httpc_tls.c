@@ -3,6 +3,7 @@
 #include "common/httpc.h"
 
 #include "common/credentials.h"
+#include "alloc_fail_thread.h"
 #include "tls_peer.h"
 #include "unit.h"
 
@@ -906,43 +907,6 @@ static void renegotiation_ends_within_the_timeout(void **state)
 }
 
 /* ---- memory ---- */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-
-static long allocations_left = -1; /* -1 = all pass */
-static pthread_t failing_thread;
-
-static bool allocation_fails(void)
-{
-    return allocations_left >= 0 && pthread_equal(pthread_self(), failing_thread) && allocations_left-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return allocation_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return allocation_fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return allocation_fails() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return allocation_fails() ? NULL : __real_strdup(text);
-}
 
 /* One request over a kept connection, and one over a new one after a rotation; the n-th allocation fails. */
 static bool try_two(long n, const struct httpc_tls *first, const struct httpc_tls *second)

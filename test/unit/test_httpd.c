@@ -1,7 +1,8 @@
-/* wrap: malloc calloc realloc */
+/* wrap: malloc calloc realloc strdup */
 #include "common/httpd.h"
 #include "common/httpd_tls.h"
 
+#include "alloc_fail_thread.h"
 #include "peer.h"
 
 #include <setjmp.h>
@@ -1403,36 +1404,6 @@ static void bad_tls_priorities_are_named(void **state)
 }
 
 /* Memory: each allocation of ours fails once, in setting up and in serving */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static long allocations_left = -1; /* -1 = all pass */
-static pthread_t failing_thread;
-
-static bool allocation_fails(void)
-{
-    return allocations_left >= 0 && pthread_equal(pthread_self(), failing_thread) && allocations_left-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return allocation_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return allocation_fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return allocation_fails() ? NULL : __real_realloc(old, size);
-}
 
 static long passing_allocations;
 

@@ -2,33 +2,11 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
+#include "ini_file.h"
 #include "common/cleanup.h"
 #include "webhook/limits.h"
 
 #include <unistd.h>
-
-static char ini_path[] = "/tmp/profefe-limits-XXXXXX";
-
-static void write_ini(const char *text)
-{
-    FILE *file = fopen(ini_path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(0, fclose(file));
-}
-
-static int make_ini(void **state)
-{
-    (void)state;
-    int fd = mkstemp(ini_path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_ini(void **state)
-{
-    (void)state;
-    return unlink(ini_path);
-}
 
 static int load(struct settings *settings, const char *text, struct err *err)
 {

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
+#include "ini_file.h"
 #include "common/cleanup.h"
 #include "common/file.h"
 #include "common/parse.h"
@@ -630,29 +631,6 @@ static void garbage_in_every_variable_is_told_one_by_one(void **state)
 }
 
 /* ---- INI ---- */
-
-static char ini_path[] = "/tmp/test_settings_XXXXXX";
-
-static int make_ini(void **state)
-{
-    (void)state;
-    int fd = mkstemp(ini_path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_ini(void **state)
-{
-    (void)state;
-    return unlink(ini_path);
-}
-
-static void write_ini(const char *text)
-{
-    FILE *f = fopen(ini_path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(0, fclose(f));
-}
 
 static void ini_gives_values_below_the_environment(void **state)
 {

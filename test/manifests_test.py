@@ -15,6 +15,7 @@ import re
 import shutil
 import ssl
 import stat
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -748,6 +749,60 @@ class Archives(unittest.TestCase):
         with tarfile.open(fileobj=io.BytesIO(self.parts()[3])) as tar:
             self.assertEqual(tar.getnames(), ["s"])
 
+    def archive_for(self, name, machine, image="localhost/try:dev"):
+        """An archive of a program that says it is for this ELF machine."""
+        program = os.path.join(self.folder, name)
+        with open(self.program, "rb") as file:
+            data = bytearray(file.read())
+        struct.pack_into("<H", data, 18, machine)
+        with open(program, "wb") as file:
+            file.write(data)
+        archive = os.path.join(self.folder, f"{name}.tar")
+        self.archive(archive, image, "/p", f"{program}=/p")
+        return archive
+
+    def test_an_index_holds_each_architecture(self):
+        one, other = self.archive_for("a", 62), self.archive_for("b", 183)
+        written = set()
+        for archives in ((one, other), (other, one)):
+            self.archive("--index", self.out, *archives)
+            with open(self.out, "rb") as file:
+                written.add(file.read())
+        self.assertEqual(len(written), 1, "the order of the archives shows")
+        with tarfile.open(self.out) as tar:
+            content = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+        top, = json.loads(content["index.json"])["manifests"]
+        self.assertEqual(set(top["annotations"].values()), {"localhost/try:dev"})
+        self.assertEqual(top["mediaType"], "application/vnd.oci.image.index.v1+json")
+
+        def blob(descriptor):
+            data = content["blobs/" + descriptor["digest"].replace(":", "/")]
+            self.assertEqual(len(data), descriptor["size"])
+            return data
+        found = {}
+        for descriptor in json.loads(blob(top))["manifests"]:
+            manifest = json.loads(blob(descriptor))
+            config = json.loads(blob(manifest["config"]))
+            self.assertEqual(config["architecture"], descriptor["platform"]["architecture"])
+            found[config["architecture"]] = hashlib.sha256(gzip.decompress(blob(manifest["layers"][0]))).hexdigest()
+        self.assertEqual(set(found), {"amd64", "arm64"})
+        self.assertEqual(len(set(found.values())), 2)
+
+    def test_an_index_of_what_does_not_fit_is_refused(self):
+        one, again = self.archive_for("a", 62), self.archive_for("c", 62)
+        other_name = self.archive_for("b", 183, "localhost/other:dev")
+        joined = os.path.join(self.folder, "joined.tar")
+        self.archive("--index", joined, one, self.archive_for("d", 183))
+        for archives, words in (((one, again), "a second image for amd64"),
+                                ((one, other_name), "one image name expected"),
+                                ((one, self.program), "expected an archive that oci-archive wrote"),
+                                ((one, joined), "expected an archive that oci-archive wrote"),
+                                ((one, "/nowhere"), "/nowhere: No such file")):
+            with self.subTest(words):
+                self.assertIn(words, self.archive("--index", self.out, *archives, status=1).stderr)
+                self.assertFalse(os.path.exists(self.out))
+        self.assertIn("two archives or more", self.archive("--index", self.out, one, status=2).stderr)
+
     def test_a_folder_with_something_in_it_is_refused(self):
         self.archive("--root", self.folder, f"{self.program}=/p")
         done = self.archive("--root", self.folder, f"{self.program}=/p", status=1)
@@ -766,8 +821,11 @@ class Containerfiles(unittest.TestCase):
                 self.assertIn(["ENTRYPOINT", f'["/profefe-{name}"]'], words)
                 for source in [w[1] for w in words if w[0] == "COPY" and not w[1].startswith("--")]:
                     self.assertTrue(os.path.exists(os.path.join(TOP, source)), source)
-                self.assertIn(["RUN", "manifests/oci-archive", "--root", "/image",
-                               f"/build/{name}/profefe-{name}=/profefe-{name}", "--libs"], words)
+                made = {"agent": ["RUN", "agent/static/build", "&&", "cp", "build/static/*/release/agent/profefe-agent",
+                                  "/profefe-agent"],
+                        "webhook": ["RUN", "manifests/oci-archive", "--root", "/image",
+                                    "/build/webhook/profefe-webhook=/profefe-webhook", "--libs"]}
+                self.assertIn(made[name], words)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ MOVED, CERTIFICATES_MOVED = "observability", "certificates-moved"
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/profefe-webhook"
 VOLUME = os.path.join(STATE, "var", "lib", "profefe")  # /var/lib/profefe on the node
 BUILD = os.environ.get("PROFEFE_TEST_BUILD") or os.path.join(ROOT, "build", "release")
-IMAGES = os.path.join(BUILD, "images")
+IMAGES = (os.path.join(ROOT, "build", "static", "images", "profefe-agent.tar"),
+          os.path.join(BUILD, "images", "profefe-webhook.tar"))
 WEBHOOK_BINARY = os.path.join(BUILD, "webhook", "profefe-webhook")
 WORK = os.path.join(STATE, "suite")
 NOT_OURS = ("default", "kube-system", "kube-public", "kube-node-lease")  # the namespaces that a cluster begins with
@@ -92,10 +93,11 @@ def clear_earlier_run():
 
 
 def load_images():
-    archives = [os.path.join(IMAGES, f"{name}.tar") for name in ("profefe-agent", "profefe-webhook")]
+    archives = list(IMAGES)
     for archive in archives:
         if not os.path.exists(archive):
-            raise Failure(f"{archive} is missing; cmake --build build/release --target images makes it")
+            raise Failure(f"{archive} is missing; `agent/static/build amd64 arm64` makes the agent's image, "
+                          "`cmake --build build/release --target images` the webhook's")
     for name, image in (("app", workloads.APP_IMAGE), ("profefe", "localhost/profefe:dev")):
         archive = os.path.join(WORK, f"{name}.tar")
         command(os.path.join(ROOT, "manifests", "oci-archive"), archive, image, f"/{name}",

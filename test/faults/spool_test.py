@@ -9,7 +9,7 @@ import signal
 import time
 
 import fault_collector
-from agent_case import ARRIVE_SECONDS, START_SECONDS, AgentCase, is_sanitized, memory_kib
+from agent_case import ARRIVE_SECONDS, START_SECONDS, AgentCase, is_bare, memory_kib
 from blackbox import AGENT
 from cgroup import MemoryGroup
 from children import wait_until
@@ -28,7 +28,7 @@ LIFE_SECONDS = (0.05, 0.3)
 FAULTY_SHARE = 0.2  # of the collector's answers while agents are killed
 SEED_NAME = "PROFEFE_TEST_SEED"
 SOME = 4
-LIMIT_MIB = 1024 if is_sanitized() else 16  # an instrumented agent alone takes more than 16; it must not leak all the same
+LIMIT_MIB = 16 if is_bare() else 1024  # what instruments or emulates it takes more
 DISK_MIB = 1
 LARGE = 60_000
 # Of profiles that go through an agent with the default spool of 8 MiB and a limit of 16.

@@ -28,10 +28,16 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-def is_sanitized():
-    """Whether the binaries are built with AddressSanitizer: then their memory says nothing."""
+def is_emulated():
+    """Whether the agent is one of another architecture, which a script starts in an emulator."""
     with open(AGENT, "rb") as file:
-        return b"__asan_init" in file.read()
+        return file.read(2) == b"#!"
+
+
+def is_bare():
+    """Whether the agent's memory is its own: not in an emulator, and not built with AddressSanitizer."""
+    with open(AGENT, "rb") as file:
+        return not is_emulated() and b"__asan_init" not in file.read()
 
 
 def memory_kib(pid, name):

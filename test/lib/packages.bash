@@ -16,7 +16,11 @@ packages_check=('g++' 'valgrind' 'python3-yaml' 'python3-jsonpatch')
 # shellcheck disable=SC2034
 packages_bench=('nghttp2-client' 'valgrind')
 # shellcheck disable=SC2034
-packages_static=('dpkg-dev' 'make')
+packages_static=('dpkg-dev' 'make' 'qemu-user-static')
+case $(dpkg --print-architecture 2>/dev/null) in # the compiler for the other one of its two architectures
+amd64) packages_static+=('gcc-aarch64-linux-gnu' 'libc6-dev-arm64-cross') ;;
+arm64) packages_static+=('gcc-x86-64-linux-gnu' 'libc6-dev-amd64-cross') ;;
+esac
 # shellcheck disable=SC2034
 packages_cluster=(
     'containerd|containerd.io' 'runc|containerd.io' 'containernetworking-plugins' 'etcd-server' 'iptables' 'iproute2'

@@ -20,7 +20,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import processes  # noqa: E402
-from agent_case import ARRIVE_SECONDS, REQUEST_SECONDS, AgentCase, Metrics, is_sanitized, memory_kib  # noqa: E402
+from agent_case import ARRIVE_SECONDS, REQUEST_SECONDS, AgentCase, Metrics, is_bare, memory_kib  # noqa: E402
 from blackbox import ROOT  # noqa: E402
 from children import free_port, wait_until  # noqa: E402
 from fault_server import Trap  # noqa: E402
@@ -403,7 +403,7 @@ class Soak(AgentCase):
         print(f"{agent.name}: descriptors {agent.baseline['descriptors']} again, at most "
               f"{max(row['descriptors'] for row in self.samples.of(agent.name))}; threads 1 again, at most "
               f"{max(row['threads'] for row in self.samples.of(agent.name))}", flush=True)
-        if is_sanitized():
+        if not is_bare():
             return
         for column, (warm, medians, drained, most) in memory.items():
             self.assertLessEqual(drained - warm, most, f"{column}: grown from {warm}")

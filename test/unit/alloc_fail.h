@@ -4,7 +4,7 @@
  *
  *   1. #include "alloc_fail.h", in one file of the test program; CMake sees that line and links it with
  *      -Wl,--wrap for malloc, calloc, realloc, strdup and strndup. Only our objects are wrapped: shared
- *      libraries (cmocka, curl, gnutls, libc itself) allocate as ever.
+ *      libraries (cmocka, curl, gnutls, libc itself) allocate as ever. In a static build they are wrapped too.
  *   2. Write an attempt: a function that makes what it needs, calls what is tested, checks, cleans up, and returns
  *      the call's return code: 0 success, < 0 failure, or ALLOC_FAIL_SHED when it went on without the memory as its
  *      contract allows. What is not under test stands between alloc_fail_pause() and alloc_fail_resume().
@@ -99,6 +99,18 @@ static inline unsigned alloc_fail_in_turn(const char *what, alloc_fail_attempt *
     }
     fail_msg("%s: it does not get through %u allocations", what, n);
     return n;
+}
+
+/* The same, and they must be just so many of our own. */
+static inline void alloc_fail_in_turn_exactly(unsigned own, const char *what, alloc_fail_attempt *attempt, void *ctx)
+{
+    unsigned n = alloc_fail_in_turn(what, attempt, ctx);
+#ifdef STATIC_BUILD
+    enum { LIBRARIES_MAX = 5 };
+    assert_in_range(n, own, own + LIBRARIES_MAX);
+#else
+    assert_int_equal(n, own);
+#endif
 }
 
 /* ---- the wraps ---- */

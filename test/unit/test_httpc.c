@@ -6,6 +6,7 @@
 #include "common/httpd_tls.h"
 #include "alloc_fail_thread.h"
 #include "peer.h"
+#include "peer_pem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

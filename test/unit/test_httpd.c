@@ -4,6 +4,7 @@
 
 #include "alloc_fail_thread.h"
 #include "peer.h"
+#include "peer_pem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -457,7 +457,7 @@ static int new_attempt(void *ctx)
 
 static void without_memory_there_is_none(void **state)
 {
-    assert_int_equal(1, alloc_fail_in_turn("outdir_new", new_attempt, *state));
+    alloc_fail_in_turn_exactly(1, "outdir_new", new_attempt, *state);
 }
 
 int main(void)

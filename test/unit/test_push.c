@@ -1677,7 +1677,7 @@ static int send_attempt(void *ctx)
 static void without_memory_there_is_no_pusher(void **state)
 {
     struct bench *bench = *state;
-    assert_int_equal(1, alloc_fail_in_turn("push_new", new_attempt, bench));
+    alloc_fail_in_turn_exactly(1, "push_new", new_attempt, bench);
 }
 
 static void memory_short_for_a_moment_loses_no_profile(void **state)

@@ -68,7 +68,7 @@ static void check_fails_cleanly_without_memory(void **state)
 {
     struct fixture *fixture = *state;
     /* Itself, zlib's state and its window. */
-    assert_int_equal(alloc_fail_in_turn("check", check_once, fixture), 3);
+    alloc_fail_in_turn_exactly(3, "check", check_once, fixture);
 }
 
 static void relabel_never_loses_a_profile_for_want_of_memory(void **state)

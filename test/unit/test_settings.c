@@ -959,8 +959,8 @@ static void without_memory_the_old_values_stay(void **state)
 {
     (void)state;
     char old[] = "old=1";
-    assert_int_equal(2, alloc_fail_in_turn("settings_set, first", set_attempt, NULL));
-    assert_int_equal(2, alloc_fail_in_turn("settings_set, again", set_attempt, old));
+    alloc_fail_in_turn_exactly(2, "settings_set, first", set_attempt, NULL);
+    alloc_fail_in_turn_exactly(2, "settings_set, again", set_attempt, old);
     write_ini("[agent]\ntypes = cpu,\n  heap\nlabels = a=b,\n  c=d\nservice = web\n");
     assert_in_range(alloc_fail_in_turn("settings_read_ini", ini_attempt, NULL), 5, 30);
     assert_in_range(alloc_fail_in_turn("settings_read_flag", flag_attempt, NULL), 3, 20);

@@ -4,6 +4,7 @@
 #define PROFEFE_TEST_TLS_PEER_H
 
 #include "peer.h"
+#include "peer_pem.h"
 
 #include <stdatomic.h>
 

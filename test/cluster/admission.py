@@ -182,8 +182,8 @@ LIMITED = {
                           annotations(cpu_request="none", cpu_limit="none", memory_request="none", memory_limit="none"),
                           "exceeded quota"),
     "range-max-cpu": (limit_range(max={"cpu": "1"}), {}, None),
-    "range-max": (limit_range(max={"cpu": "1", "memory": "16Mi"}),
-                  annotations(memory_request="16Mi", memory_limit="16Mi"), "maximum"),
+    "range-max": (limit_range(max={"cpu": "1", "memory": "12Mi"}),
+                  annotations(memory_request="12Mi", memory_limit="12Mi"), "maximum"),
     "range-ratio": (limit_range(maxLimitRequestRatio={"cpu": "4"}),
                     annotations(cpu_request="25m", cpu_limit="100m"), "ratio"),
     "range-default": (limit_range(default={"cpu": "100m", "memory": "40Mi"}, defaultRequest={"cpu": "20m", "memory": "40Mi"}),
@@ -222,7 +222,7 @@ class Limited(Case):
     def pod(namespace, notes):
         """The app takes what every one of these namespaces asks of it."""
         thing = workloads.pod("probe", namespace, notes)
-        memory = "16Mi" if namespace.endswith("range-max") else "64Mi"
+        memory = "12Mi" if namespace.endswith("range-max") else "64Mi"
         thing["spec"]["containers"][0]["resources"] = {} if namespace.endswith("best-effort") else {
             "requests": {"cpu": "50m", "memory": memory}, "limits": {"cpu": "100m", "memory": memory}}
         return thing

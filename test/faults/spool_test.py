@@ -28,12 +28,15 @@ LIFE_SECONDS = (0.05, 0.3)
 FAULTY_SHARE = 0.2  # of the collector's answers while agents are killed
 SEED_NAME = "PROFEFE_TEST_SEED"
 SOME = 4
-LIMIT_MIB = 16 if is_bare() else 1024  # what instruments or emulates it takes more
+INSTRUMENTED_MIB = 1024  # of an agent with a sanitizer or in an emulator, which alone takes more than the limits here
 DISK_MIB = 1
+DRAIN_SECONDS = 120      # for a hundred megabytes, with labels in them
+ROOMY_MIB = 512          # for all that comes while the collector is down
 LARGE = 60_000
-# Of profiles that go through an agent with the default spool of 8 MiB and a limit of 16.
+# Of profiles that go through an agent in a small container; some are larger than the default spool of 8 MiB.
 SIZES = (1_000, 100_000, 3_000_000, 20_000_000, 7_900_000, 50_000, 1_000_000, 8_200_000)
-SERVED = 24  # of them, with the collector down and then up
+DISK_SIZES = (1_000, 8_200_000, 50_000, 3_000_000)
+ROUNDS = 3  # of all of them, with the collector down and then up
 
 
 class SpoolCase(AgentCase):
@@ -69,7 +72,7 @@ class SpoolCase(AgentCase):
     def drain(self, agent):
         """No more is taken, and all is sent."""
         self.app.open = False
-        return self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
+        return self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent", seconds=DRAIN_SECONDS)
 
     def check_sum(self, seen):
         """Nothing is lost uncounted. One that was evicted while the collector stored it counts on both sides."""
@@ -274,28 +277,38 @@ class Disk(SpoolCase):
 
 
 class ContainerLimit(SpoolCase):
-    def test_nothing_is_killed_whatever_the_sizes(self):
+    def goes_through(self, limit_mib, sizes, env):
+        """Profiles of these sizes, with the collector down and then up, in a container with so much memory; the last
+        metrics."""
         try:
-            group = MemoryGroup("profefe-test", LIMIT_MIB * MIB)
+            group = MemoryGroup("profefe-test", (limit_mib if is_bare() else INSTRUMENTED_MIB) * MIB)
         except OSError as error:
             self.skipTest(f"needs root and a memory cgroup that can be written: {error}")
         self.addCleanup(group.remove)
-        sizes = itertools.cycle(SIZES)
-        self.app.size = lambda _count: next(sizes)
-        env = self.settings(self.app.url(), self.collector.address, PROFEFE_AGENT_TYPES=TYPES)
-        agent = self.start_agent(env, wrap=group.wrap())
+        served, size = ROUNDS * len(sizes), itertools.cycle(sizes)
+        self.app.size = lambda _count: next(size)
+        agent = self.start_agent({**env, "PROFEFE_AGENT_TYPES": TYPES}, wrap=group.wrap())
         self.wait_for_port(agent)
         for what, answer in (("down", words(500, "down")), ("up", None)):
             self.collector.answer_post = answer
             before = self.app.seen.total()
-            wait_until(lambda: self.app.seen.total() >= before + SERVED, 2 * ARRIVE_SECONDS, lambda: agent.log_tail())
+            wait_until(lambda: self.app.seen.total() >= before + served, 2 * ARRIVE_SECONDS, lambda: agent.log_tail())
             agent.must_live()
-            print(f"collector {what}: peak of the cgroup {group.peak() / MIB:.1f} MiB of {LIMIT_MIB}, resident "
+            print(f"collector {what}: peak of the cgroup {group.peak() / MIB:.1f} MiB of {limit_mib}, resident "
                   f"{memory_kib(agent.pid, 'VmRSS') / 1024:.1f} MiB, of which libraries and other files "
                   f"{memory_kib(agent.pid, 'RssFile') / 1024:.1f}", flush=True)
         seen = self.drain(agent)
         self.assertEqual(0, group.kills())
-        self.assertEqual({"spool-full"}, set(seen.by("dropped_profiles_total", "reason")), seen.text)
-        self.assertGreater(seen.sum("scrapes_total", result="too-big"), 0, seen.text)
         self.check_sum(seen)
         self.stops(agent)
+        return seen
+
+    def test_16_mib_hold_whatever_the_sizes(self):
+        seen = self.goes_through(16, SIZES, self.settings(self.app.url(), self.collector.address))
+        self.assertEqual({"spool-full"}, set(seen.by("dropped_profiles_total", "reason")), seen.text)
+        self.assertGreater(seen.sum("scrapes_total", result="too-big"), 0, seen.text)
+
+    def test_8_mib_hold_with_a_spool_on_disk(self):
+        seen = self.goes_through(8, DISK_SIZES, self.disk_settings(PROFEFE_AGENT_SPOOL_BYTES=str(ROOMY_MIB * MIB)))
+        self.assertEqual({}, seen.by("dropped_profiles_total", "reason"), seen.text)
+        self.assertEqual(0, seen.sum("scrapes_total", result="too-big"), seen.text)

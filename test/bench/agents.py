@@ -43,6 +43,12 @@ def environment(targets, collector, types, **more):
             "PROFEFE_AGENT_COLLECTOR": collector, "PROFEFE_AGENT_TYPES": types, **more}
 
 
+def image_of(agent):
+    """Where a build tree keeps the image of an agent that it made."""
+    tree = os.path.dirname(os.path.dirname(agent))
+    return os.path.join(tree, "images", "profefe-agent.tar")
+
+
 def make_group(name, limit=GROUP_LIMIT):
     """A memory cgroup, or None and why not."""
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import idle
 import processes
 import profiles
-from agents import MEMORY, environment, pause, run_once, running, sides_of
+from agents import MEMORY, environment, image_of, pause, run_once, running, sides_of
 from certificates import Authority, Mount, read
 from children import Failure, wait_until
 from measure import FLOOR, OURS, PEER, Report, in_turn
@@ -301,10 +301,9 @@ def size_rows(bench, floor_binary):
     report = bench.report
     sizes = {side.name: [os.path.getsize(side.binary) / 1e3] for side in bench.sides}
     report.add(BINARY, "KB", {**sizes, FLOOR: [os.path.getsize(floor_binary) / 1e3]})
-    tree = os.path.dirname(os.path.dirname(bench.sides[0].binary))
-    image = os.path.join(tree, "images", "profefe-agent.tar")
+    image = image_of(bench.sides[0].binary)
     if not os.path.exists(image):
-        report.skip(IMAGE, f"no {image}: cmake --build {tree} --target images makes it")
+        report.skip(IMAGE, f"no {image}: the target images of its build tree makes it")
         return
     with open(bench.sides[1].binary, "rb") as file:
         peer = len(gzip.compress(file.read(), 9))

@@ -5,6 +5,7 @@ All of it is reached from inside the cluster's network namespace, which `enter` 
 
 import base64
 import collections
+import contextlib
 import ctypes
 import dataclasses
 import functools
@@ -27,6 +28,7 @@ API_HOST, API_PORT = "10.240.0.1", 6443
 AGENT_PORT, WEBHOOK_ADMIN_PORT = 10101, 8080
 REQUEST_SECONDS = 30  # above any answer of an API server that still lives
 COMMAND_SECONDS = 120
+UP_SECONDS = 600  # above the sum of the waits in test/cluster/up
 POLL_SECONDS = 0.5
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 AGENT = "profefe-agent"
@@ -46,10 +48,41 @@ def enter():
         with open(os.path.join(STATE, "name"), encoding="utf-8") as file:
             namespace = os.path.join("/run/netns", file.read().strip())
         with open(namespace, "rb") as file:
-            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
-                raise Failure(f"cannot enter {namespace}: {os.strerror(ctypes.get_errno())}; this needs root")
+            _join(file)
     except OSError as error:
         raise Failure(f"no cluster is running in {STATE} ({error}); start it with test/cluster/up") from error
+
+
+def _join(namespace):
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
+        raise Failure(f"cannot enter {namespace.name}: {os.strerror(ctypes.get_errno())}; this needs root")
+
+
+@contextlib.contextmanager
+def entered():
+    """The same for a while; afterwards the network is again the one from before."""
+    with open("/proc/self/ns/net", "rb") as before:
+        enter()
+        try:
+            yield
+        finally:
+            _join(before)
+
+
+@contextlib.contextmanager
+def up():
+    """A cluster that runs: the one that is there, or else one that ends with this."""
+    there = command(_script("in-node"), "true", check=False).returncode == 0
+    try:
+        command(_script("up"), seconds=UP_SECONDS)
+        yield
+    finally:
+        if not there:
+            command(_script("down"))
+
+
+def _script(name):
+    return os.path.join(ROOT, "test", "cluster", name)
 
 
 def command(*argv, check=True, seconds=COMMAND_SECONDS, env=None, text_input=None):
@@ -107,8 +140,19 @@ class Api:
         context.load_cert_chain(os.path.join(pki, "admin.crt"), os.path.join(pki, "admin.key"))
         return context
 
+    def connection(self):
+        return http.client.HTTPSConnection(API_HOST, API_PORT, timeout=REQUEST_SECONDS, context=self.tls)
+
     def request(self, method, path, body=None, content_type="application/json"):
-        connection = http.client.HTTPSConnection(API_HOST, API_PORT, timeout=REQUEST_SECONDS, context=self.tls)
+        connection = self.connection()
+        try:
+            return self.exchange(connection, method, path, body, content_type)
+        finally:
+            connection.close()
+
+    @staticmethod
+    def exchange(connection, method, path, body=None, content_type="application/json"):
+        """A request over a connection that stays open."""
         started = time.monotonic()
         try:
             connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": content_type})
@@ -116,8 +160,6 @@ class Api:
             text = answer.read()
         except OSError as error:
             raise Failure(f"{method} {path}: {error}") from error
-        finally:
-            connection.close()
         try:
             parsed = json.loads(text)
         except ValueError:
@@ -159,6 +201,12 @@ class Api:
     def pod(self, namespace, name):
         return self.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
 
+    def delete_pod(self, namespace, name):
+        """Asks for its end, with the time that it was promised for that."""
+        reply = self.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}")
+        if reply.status not in (200, 202):
+            raise Failure(f"DELETE of pod {namespace}/{name}: {reply.status} {reply.body.get('message')}")
+
     def scale(self, namespace, deployment, replicas):
         self.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}", {"spec": {"replicas": replicas}})
 
@@ -169,13 +217,53 @@ class Api:
         return (found["metadata"]["generation"] == status.get("observedGeneration")
                 and all(status.get(key, 0) == replicas for key in ("replicas", "updatedReplicas", "availableReplicas")))
 
-    def log(self, namespace, pod, container, lines=None):
-        query = f"?container={container}" + (f"&tailLines={lines}" if lines else "")
+    def log(self, namespace, pod, container, lines=None, timestamps=False):
+        query = f"?container={container}" + (f"&tailLines={lines}" if lines else "") + ("&timestamps=true" if timestamps else "")
         reply = self.request("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log{query}")
         return reply.body.get("message", "") if "kind" not in reply.body else f"(no log: {reply.body.get('message')})"
 
 
 api = Api()
+
+
+class Watch:
+    """The life of one pod as the API server tells it to whoever watches, for so many seconds at most. The pod need not be there
+    yet; a name that was never used before, since what an earlier pod did may still be told."""
+
+    def __init__(self, namespace, name, seconds):
+        self.what = f"{namespace}/{name}"
+        self.seconds = seconds
+        self.last = {"metadata": {"namespace": namespace, "name": name}}
+        # From version 0, which is what the API server has in memory: to be newer than that it first waits for etcd.
+        query = urllib.parse.urlencode({"watch": "true", "resourceVersion": "0", "fieldSelector": f"metadata.name={name}",
+                                        "timeoutSeconds": seconds})
+        self._connection = api.connection()
+        try:
+            self._connection.request("GET", f"/api/v1/namespaces/{namespace}/pods?{query}")
+            self._answer = self._connection.getresponse()
+            if self._answer.status != 200:
+                raise Failure(f"watch of {self.what}: {self._answer.status} {self._answer.read()[:400]}")
+        except OSError as error:
+            self.close()
+            raise Failure(f"watch of {self.what}: {error}") from error
+
+    def until(self, look):
+        """The monotonic time at which the first event came for which look(kind, pod) is true."""
+        try:
+            while line := self._answer.readline():
+                came = time.monotonic()
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise Failure(f"watch of {self.what}: {event['object']}")
+                self.last = event["object"]
+                if look(event["type"], self.last):
+                    return came
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Failure(f"watch of {self.what}: {error!r}; {summary(self.last)}") from error
+        raise Failure(f"after {self.seconds} s: {summary(self.last)}")
+
+    def close(self):
+        self._connection.close()
 
 
 def _warning_text(header):
@@ -328,6 +416,10 @@ def metrics(host, port):
     status, text = http_get(host, port, "/metrics")
     if status != 200:
         raise Failure(f"http://{host}:{port}/metrics says {status}: {text[:200]}")
+    return samples_of(text)
+
+
+def samples_of(text):
     samples = collections.Counter()
     for line in text.splitlines():
         found = re.fullmatch(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)", line)

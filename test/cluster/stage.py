@@ -22,8 +22,8 @@ MOVED, CERTIFICATES_MOVED = "observability", "certificates-moved"
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/profefe-webhook"
 VOLUME = os.path.join(STATE, "var", "lib", "profefe")  # /var/lib/profefe on the node
 BUILD = os.environ.get("PROFEFE_TEST_BUILD") or os.path.join(ROOT, "build", "release")
-IMAGES = (os.path.join(ROOT, "build", "static", "images", "profefe-agent.tar"),
-          os.path.join(BUILD, "images", "profefe-webhook.tar"))
+AGENT_IMAGE = os.path.join(ROOT, "build", "static", "images", "profefe-agent.tar")
+WEBHOOK_IMAGE = os.path.join(BUILD, "images", "profefe-webhook.tar")
 WEBHOOK_BINARY = os.path.join(BUILD, "webhook", "profefe-webhook")
 WORK = os.path.join(STATE, "suite")
 NOT_OURS = ("default", "kube-system", "kube-public", "kube-node-lease")  # the namespaces that a cluster begins with
@@ -65,15 +65,20 @@ world = World()
 def set_up():
     definitions.fetch()
     cluster.enter()
-    clear_earlier_run()
-    os.makedirs(WORK)
-    load_images()
-    install()
+    prepare()
     make_namespaces()
     world.guard = Guard(cluster.API_HOST, workloads.GUARD_PORT, lambda: (world.profefe.host, world.profefe.port))
     wait_until_called()
     make_workloads()
     wait_until_running()
+
+
+def prepare(agent_image=AGENT_IMAGE, webhook_image=WEBHOOK_IMAGE):
+    """A cluster with the installation and the app's image, and nothing else."""
+    clear_earlier_run()
+    os.makedirs(WORK)
+    load_images([agent_image, webhook_image])
+    install()
 
 
 def clear_earlier_run():
@@ -92,18 +97,19 @@ def clear_earlier_run():
     shutil.rmtree(VOLUME, ignore_errors=True)
 
 
-def load_images():
-    archives = list(IMAGES)
-    for archive in archives:
+def load_images(ours):
+    """Ours, and those of the app and profefe, which are made here."""
+    for archive in ours:
         if not os.path.exists(archive):
-            raise Failure(f"{archive} is missing; `agent/static/build amd64 arm64` makes the agent's image, "
+            raise Failure(f"{archive} is missing: `agent/static/build --tests amd64 arm64` makes the agent's image, "
                           "`cmake --build build/release --target images` the webhook's")
+    made = []
     for name, image in (("app", workloads.APP_IMAGE), ("profefe", "localhost/profefe:dev")):
         archive = os.path.join(WORK, f"{name}.tar")
         command(os.path.join(ROOT, "manifests", "oci-archive"), archive, image, f"/{name}",
                 f"{os.path.join(TOOLS, name)}=/{name}", "--user", "65532:65532")
-        archives.append(archive)
-    command(os.path.join(ROOT, "test", "cluster", "load-image"), *archives)
+        made.append(archive)
+    command(os.path.join(ROOT, "test", "cluster", "load-image"), *ours, *made)
     say("images loaded")
 
 

@@ -1,5 +1,5 @@
 """The bench's own rules: turns, ranks, what counts as missing, that a grown function is named, how idle processes and a fleet's
-requests are counted, and that both agents are asked for the same."""
+requests are counted, that both agents are asked for the same, and what a pod's events and its log say."""
 
 import importlib.machinery
 import importlib.util
@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import unittest
+import unittest.mock
 import urllib.request
 import zlib
 
@@ -18,8 +19,10 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 import agents  # noqa: E402
 import bench_agent  # noqa: E402
 import bench_fleet  # noqa: E402
+import bench_pods  # noqa: E402
 import bench_profiled  # noqa: E402
 import bodies  # noqa: E402
+import cgroup  # noqa: E402
 import idle  # noqa: E402
 import measure  # noqa: E402
 import profiles  # noqa: E402
@@ -35,6 +38,7 @@ def load_script(name):
 
 
 instructions = load_script("instructions")
+bench_run = load_script("run")
 
 
 class Side:
@@ -149,7 +153,7 @@ class AgentTest(unittest.TestCase):
                 self.assertEqual((load.warm % together, load.profiles % together), (0, 0), size)
 
     def test_rows_have_names_of_their_own_that_fit_their_column(self):
-        for rows in (bench_agent.expected_rows(), bench_fleet.expected_rows(), bench_profiled.ROWS):
+        for rows in (bench_agent.expected_rows(), bench_fleet.expected_rows(), bench_pods.expected_rows(), bench_profiled.ROWS):
             self.assertEqual(len(rows), len(set(rows)))
             self.assertLessEqual(max(map(len, rows)), measure.NAME_COLUMNS)
 
@@ -195,6 +199,79 @@ class FleetTest(unittest.TestCase):
 class ProfiledTest(unittest.TestCase):
     def test_work_is_by_the_app_s_own_cpu_time(self):
         self.assertEqual(bench_profiled.rates({"a": (100, 1.0)}, {"a": (400, 2.5)}), {"a": 200})
+
+
+class CgroupTest(unittest.TestCase):
+    def test_memory_cgroup_of_a_process(self):
+        v1 = "4:memory:/test/kubepods/pod1/ab\n1:name=systemd:/x\n0::/y\n"
+        self.assertEqual(cgroup.path_in(v1, v2=False), "test/kubepods/pod1/ab")
+        self.assertEqual(cgroup.path_in("5:cpu,memory:/both\n", v2=False), "both")
+        self.assertEqual(cgroup.path_in("0::/kubepods/pod1/ab\n", v2=True), "kubepods/pod1/ab")
+        self.assertIsNone(cgroup.path_in("4:cpu:/x\n0::/y\n", v2=False))
+
+
+def pod_with(**spec):
+    return {"metadata": {"namespace": "shop", "name": "web"}, "spec": {"containers": [{"name": "app"}], **spec}}
+
+
+def watch_of(*events):
+    """A watch whose events have all come."""
+    watch = bench_pods.Watch.__new__(bench_pods.Watch)
+    watch.what, watch.seconds, watch.last = "shop/web", 5, pod_with()
+    watch._answer = io.BytesIO(b"".join(json.dumps({"type": kind, "object": thing}).encode() + b"\n" for kind, thing in events))
+    return watch
+
+
+class PodsTest(unittest.TestCase):
+    def test_form_is_that_of_the_stored_pod(self):
+        agent = {"name": "profefe-agent"}
+        stored = {"alone": pod_with(), "container": pod_with(containers=[{"name": "app"}, agent]),
+                  "native": pod_with(initContainers=[{**agent, "restartPolicy": "Always"}])}
+        for form in bench_pods.FORMS:
+            for name, pod in stored.items():
+                with self.subTest(form=form.name, pod=name):
+                    if form.name == name:
+                        form.check(pod)
+                    else:
+                        self.assertRaises(Failure, form.check, pod)
+
+    def test_time_of_a_log_line_is_finer_than_a_second(self):
+        began = bench_pods.moment("2026-01-02T03:04:05.000000000Z")
+        self.assertAlmostEqual(bench_pods.moment("2026-01-02T04:04:05.678901234+01:00") - began, 0.678901, places=5)
+        self.assertRaises(ValueError, bench_pods.moment, "serving")
+
+    def test_requests_meet_the_kubelet_s_second_everywhere_and_each_form_at_the_same_points(self):
+        beat = bench_pods.OffBeat()
+        shares = {form: sorted(beat.share(form, "create") for _ in range(20)) for form in ("alone", "native")}
+        self.assertEqual(shares["alone"], shares["native"])
+        for number in range(10):
+            self.assertTrue(any(number / 10 <= share < (number + 1) / 10 for share in shares["alone"]), number)
+
+    def test_spread_is_of_each_side(self):
+        self.assertEqual(bench_pods.spread({"ours": [2, 1.5, 3], "peer": [0.5]}), "ours 1.50 to 3.00, peer 0.50 to 0.50")
+
+    def test_watch_goes_on_from_the_event_that_was_waited_for(self):
+        watch = watch_of(("ADDED", pod_with()), ("MODIFIED", pod_with(nodeName="node1")), ("DELETED", pod_with()))
+        scheduled = watch.until(lambda _, pod: pod["spec"].get("nodeName"))
+        self.assertEqual(watch.last["spec"]["nodeName"], "node1")
+        self.assertGreaterEqual(watch.until(lambda kind, _: kind == "DELETED"), scheduled)
+        with self.assertRaisesRegex(Failure, "after 5 s: shop/web"):
+            watch.until(lambda *_: True)
+
+    def test_watch_that_the_api_server_breaks_off_fails(self):
+        with self.assertRaisesRegex(Failure, "too old"):
+            watch_of(("ERROR", {"message": "too old resource version"})).until(lambda *_: True)
+
+    def test_every_row_is_skipped_without_root(self):
+        with unittest.mock.patch("os.geteuid", return_value=1000):
+            report = bench_pods.run_part("/nowhere", "/nowhere", "/nowhere", True, "/nowhere/agent/profefe-agent")
+        self.assertEqual(list(report.skipped), bench_pods.expected_rows())
+        self.assertEqual(report.rows, [])
+
+    def test_only_a_quick_run_of_everything_leaves_them_out(self):
+        for argv, expected in ((["--quick"], False), ([], True), (["--quick", "pods"], True)):
+            with self.subTest(argv=argv), unittest.mock.patch("sys.argv", ["run", *argv]):
+                self.assertEqual("pods" in bench_run.options().parts, expected)
 
 
 KEPT = {("job", "*", "*"): 1000, ("job", "json", "*"): 600, ("job", "json", "read"): 500, ("job", "json", "small"): 100,

@@ -118,9 +118,23 @@ remove_netns() {
     [ -n "$(ls -A /run/netns 2>/dev/null)" ] || umount /run/netns 2>/dev/null || true
 }
 
+# The state folder of the cluster that our name belongs to, when that is another's: its namespace and cgroups are not ours
+# to take.
+foreign_owner() {
+    local pid owner
+    [ -e "$netns" ] || return 0
+    for pid in $(ip netns pids "$name"); do
+        owner=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | sed -n 's/^--state=//p') || true
+        [ "$owner" != "$state" ] || return 0
+        [ -z "$owner" ] || { echo "$owner" && return 0; }
+    done
+}
+
 clear_all() {
     end_node
-    remove_netns
-    remove_cgroups
+    if [ -z "$(foreign_owner)" ]; then
+        remove_netns
+        remove_cgroups
+    fi
     rm -rf "$state"
 }

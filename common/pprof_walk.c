@@ -3,6 +3,7 @@
 #include "proto.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -213,6 +214,147 @@ static void count_message(struct pprof_walk *walk, enum kind kind, uint64_t len)
     }
 }
 
+static void end_sample(struct pprof_walk *walk, uint64_t values)
+{
+    if (walk->samples == 1 || values < walk->values_min)
+        walk->values_min = values;
+    if (values > walk->values_max)
+        walk->values_max = values;
+}
+
+/* What the innermost message leaves behind at its end; false when it lacks the number that may not be 0. */
+static bool close_message(struct pprof_walk *walk, enum kind kind, const uint64_t *slots)
+{
+    switch (kind) {
+    case VALUE_TYPE:
+        note_index(walk, slots[TYPE_TYPE]);
+        note_index(walk, slots[TYPE_UNIT]);
+        return true;
+    case PERIOD_TYPE: /* the last one counts */
+        memcpy(walk->period_type, slots, sizeof(walk->period_type));
+        return true;
+    case SAMPLE:
+        end_sample(walk, slots[SAMPLE_VALUES]);
+        return true;
+    case LABEL: /* the unit is read only without a string */
+        note_index(walk, slots[LABEL_KEY]);
+        note_index(walk, slots[LABEL_STR] != 0 ? slots[LABEL_STR] : slots[LABEL_UNIT]);
+        return true;
+    case MAPPING:
+        note_index(walk, slots[MAPPING_FILE]);
+        note_index(walk, slots[MAPPING_BUILD_ID]);
+        return slots[MAPPING_ID] != 0;
+    case FUNCTION:
+        note_index(walk, slots[FUNCTION_NAME]);
+        note_index(walk, slots[FUNCTION_SYSTEM_NAME]);
+        note_index(walk, slots[FUNCTION_FILE]);
+        return slots[FUNCTION_ID] != 0;
+    case LOCATION:
+        return slots[LOCATION_ID] != 0;
+    case LINE:
+        return slots[LINE_FUNCTION] != 0;
+    default:
+        return true;
+    }
+}
+
+/* Messages that are wholly at hand: most of them, and most of a profile. They need no frame, and no look at what is at hand
+ * before each number. False = something is unusual or wrong: then the walk goes through the message once more, field by
+ * field, and says what. So nothing may be done here that it must not do twice. */
+
+static uint64_t load_le64(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return le64toh(word);
+}
+
+/* Runs through packed varints eight bytes at a time, where `ends` has the top bit of each byte that ends one. False when
+ * one may be zero (then its last byte is zero, but for bits of a tenth byte) or has ten bytes or more. */
+static bool count_varints(const uint8_t *at, const uint8_t *end, bool zero_allowed, uint64_t *ret)
+{
+    const uint64_t tops = UINT64_C(0x8080808080808080), ones = UINT64_C(0x0101010101010101);
+    uint64_t count = 0;
+    unsigned run = 0; /* bytes of the varint under way */
+    for (; end - at >= 8; at += 8) {
+        uint64_t word = load_le64(at);
+        uint64_t ends = ~word & tops;
+        bool has_zero = ((word - ones) & ends) != 0;
+        if (ends == 0 || (has_zero && !zero_allowed))
+            return false;
+        run += (unsigned)__builtin_ctzll(ends) / 8 + 1;
+        if (run >= PROTO_VARINT_MAX)
+            return false;
+        run = (unsigned)__builtin_clzll(ends) / 8;
+        count += (ends >> 7) * ones >> 56; /* the sum of its bytes */
+    }
+    for (; at < end; at++) {
+        run++;
+        if (*at >= 0x80)
+            continue;
+        if (run >= PROTO_VARINT_MAX || (*at == 0 && !zero_allowed))
+            return false;
+        run = 0;
+        count++;
+    }
+    *ret = count;
+    return run == 0;
+}
+
+/* A packed list; *values grows by the elements that are values. */
+static bool take_whole_list(enum kind list, const uint8_t *at, const uint8_t *end, uint64_t *values)
+{
+    uint64_t count = 0;
+    if (list == COMMENTS || !count_varints(at, end, /* zero_allowed= */ list == VALUES, &count))
+        return false;
+    *values += list == VALUES ? count : 0;
+    return true;
+}
+
+static bool take_whole_message(struct pprof_walk *walk, enum kind kind, const uint8_t *at, const uint8_t *end)
+{
+    uint64_t slots[PPROF_WALK_SLOTS] = {0};
+    while (at < end) {
+        uint64_t value = 0;
+        unsigned tag = *at++;
+        int n = proto_read_varint(at, (size_t)(end - at), &value);
+        if (tag >= 0x80 || n <= 0)
+            return false;
+        at += n;
+        struct field field = fields[kind][tag >> 3];
+        if ((tag & 7) == PROTO_VARINT) {
+            if (field.action == KEEP)
+                slots[field.arg] = value;
+            else if (field.action != NUMBER && field.action != SKIP)
+                return false;
+            continue;
+        }
+        if ((tag & 7) != PROTO_BYTES || value > (uint64_t)(end - at))
+            return false;
+        const uint8_t *payload = at;
+        at += value;
+        bool fine = field.action == SKIP;
+        if (field.action == LIST)
+            fine = take_whole_list((enum kind)field.arg, payload, at, &slots[SAMPLE_VALUES]);
+        else if (field.action == MESSAGE)
+            fine = take_whole_message(walk, (enum kind)field.arg, payload, at);
+        if (!fine)
+            return false;
+    }
+    return close_message(walk, kind, slots);
+}
+
+/* The payload of a message: in one go, or from its first field on. */
+static bool take_message(struct pprof_walk *walk, struct input *in, enum kind kind, uint64_t len)
+{
+    count_message(walk, kind, len);
+    if (len <= (uint64_t)(in->end - in->ptr) && take_whole_message(walk, kind, in->ptr, in->ptr + len))
+        use(walk, in, len);
+    else
+        push(walk, kind, len);
+    return true;
+}
+
 /* A field of wire type 2. */
 static bool take_bytes(struct pprof_walk *walk, struct input *in, uint64_t number, struct field field,
                        size_t header, uint64_t len)
@@ -229,9 +371,10 @@ static bool take_bytes(struct pprof_walk *walk, struct input *in, uint64_t numbe
         use(walk, in, header);
         return skip(walk, in, len);
     case MESSAGE:
+        use(walk, in, header);
+        return take_message(walk, in, (enum kind)field.arg, len);
     case LIST:
         use(walk, in, header);
-        count_message(walk, (enum kind)field.arg, len);
         push(walk, (enum kind)field.arg, len);
         return true;
     default:
@@ -337,50 +480,6 @@ static bool walk_list(struct pprof_walk *walk, struct input *in)
             return false;
     }
     return true;
-}
-
-static void end_sample(struct pprof_walk *walk, uint64_t values)
-{
-    if (walk->samples == 1 || values < walk->values_min)
-        walk->values_min = values;
-    if (values > walk->values_max)
-        walk->values_max = values;
-}
-
-/* What the innermost message leaves behind at its end; false when it lacks the number that may not be 0. */
-static bool close_message(struct pprof_walk *walk, enum kind kind, const uint64_t *slots)
-{
-    switch (kind) {
-    case VALUE_TYPE:
-        note_index(walk, slots[TYPE_TYPE]);
-        note_index(walk, slots[TYPE_UNIT]);
-        return true;
-    case PERIOD_TYPE: /* the last one counts */
-        memcpy(walk->period_type, slots, sizeof(walk->period_type));
-        return true;
-    case SAMPLE:
-        end_sample(walk, slots[SAMPLE_VALUES]);
-        return true;
-    case LABEL: /* the unit is read only without a string */
-        note_index(walk, slots[LABEL_KEY]);
-        note_index(walk, slots[LABEL_STR] != 0 ? slots[LABEL_STR] : slots[LABEL_UNIT]);
-        return true;
-    case MAPPING:
-        note_index(walk, slots[MAPPING_FILE]);
-        note_index(walk, slots[MAPPING_BUILD_ID]);
-        return slots[MAPPING_ID] != 0;
-    case FUNCTION:
-        note_index(walk, slots[FUNCTION_NAME]);
-        note_index(walk, slots[FUNCTION_SYSTEM_NAME]);
-        note_index(walk, slots[FUNCTION_FILE]);
-        return slots[FUNCTION_ID] != 0;
-    case LOCATION:
-        return slots[LOCATION_ID] != 0;
-    case LINE:
-        return slots[LINE_FUNCTION] != 0;
-    default:
-        return true;
-    }
 }
 
 static bool end_message(struct pprof_walk *walk)

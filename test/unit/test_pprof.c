@@ -284,6 +284,64 @@ static void feeding_nothing_changes_nothing(void **state)
     fixture_done(&good);
 }
 
+enum { LIST_MAX = 40 };
+
+/* A profile whose last field is a sample with this list, of locations or of values, behind what waits for the head. */
+static size_t put_sample(uint8_t *out, bool locations, const uint8_t *list, size_t len)
+{
+    size_t n = 0;
+    out[n++] = 6 << 3 | 2; /* the string table: "" and 64 bytes */
+    out[n++] = 0;
+    out[n++] = 6 << 3 | 2;
+    out[n++] = 64;
+    memset(out + n, 'x', 64);
+    n += 64;
+    memcpy(out + n, (const uint8_t[]){1 << 3 | 2, 0}, 2); /* one sample type */
+    n += 2;
+    out[n++] = 2 << 3 | 2;
+    out[n++] = (uint8_t)(2 + len + (locations ? 3 : 0));
+    out[n++] = (locations ? 1 : 2) << 3 | 2;
+    out[n++] = (uint8_t)len;
+    memcpy(out + n, list, len);
+    n += len;
+    if (locations) {
+        memcpy(out + n, (const uint8_t[]){2 << 3 | 2, 1, 7}, 3);
+        n += 3;
+    }
+    return n;
+}
+
+/* A list that is at hand is run through eight bytes at a time, one that comes in pieces number by number: they agree on
+ * zeros, numbers of ten bytes and more, and where they stand. */
+static void lists_are_judged_alike_in_one_and_in_pieces(void **state)
+{
+    (void)state;
+    static const uint8_t choice[] = {0xFF, 0x01, 0x80, 0x02, 0x81, 0x7F, 0x80, 0x00};
+    unsigned random = 1, verdicts[PPROF_VERDICT_COUNT] = {0};
+    for (unsigned round = 0; round < 20000; round++) {
+        uint8_t list[LIST_MAX], body[2 * LIST_MAX + 128];
+        size_t len = round % (LIST_MAX + 1);
+        unsigned kinds = 2 + round / 7 % (sizeof(choice) - 1); /* few of them make long runs */
+        for (size_t i = 0; i < len; i++) {
+            random = random * 1103515245U + 12345U;
+            list[i] = choice[(random >> 16) % kinds];
+        }
+        if (len > 0 && round % 3 > 0)
+            list[len - 1] &= 0x7F;
+        size_t body_len = put_sample(body, round % 2 == 0, list, len);
+        struct pprof_summary whole, cut;
+        check_body(body, body_len, WHOLE, PPROF_RAW_MAX, &whole);
+        check_body(body, body_len, 1, PPROF_RAW_MAX, &cut);
+        verdicts[whole.verdict]++;
+        bool same = whole.verdict == cut.verdict && strcmp(whole.reason, cut.reason) == 0;
+        if (!same || (whole.verdict == PPROF_OK && !same_summary(&whole, &cut)))
+            fail_msg("round %u: %s (%s) in one, %s (%s) in pieces", round, pprof_verdict_names[whole.verdict],
+                     whole.reason, pprof_verdict_names[cut.verdict], cut.reason);
+    }
+    assert_true(verdicts[PPROF_OK] > 1000);
+    assert_true(verdicts[PPROF_MALFORMED] > 1000);
+}
+
 static struct pprof_watch watch_fixture(const char *file, size_t step)
 {
     struct pprof_watch watch = {
@@ -363,6 +421,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bomb_ends_at_the_ceiling),
         cmocka_unit_test(verdict_is_final),
         cmocka_unit_test(feeding_nothing_changes_nothing),
+        cmocka_unit_test(lists_are_judged_alike_in_one_and_in_pieces),
         cmocka_unit_test(watched_strings_are_found_however_the_body_is_cut),
     };
     return cmocka_run_group_tests_name("pprof", tests, NULL, NULL);

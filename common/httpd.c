@@ -81,6 +81,7 @@ struct httpd {
     struct connection *connections;
     struct connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
     struct httpd_tls_keys keys;
+    bool woken;        /* libmicrohttpd's descriptor is ready */
     unsigned cut;      /* connections that are shut down and not closed yet */
     size_t body_bytes; /* memory of all bodies */
     struct httpd_options options;
@@ -658,10 +659,19 @@ static void watch_for_stall(struct httpd *httpd, bool busy)
     }
 }
 
+/* Without a connection libmicrohttpd has nothing to do, and would only ask its own epoll in every turn that the loop takes
+ * for others. */
+static bool has_work(const struct httpd *httpd)
+{
+    return httpd->stats.connections > 0 || httpd->woken;
+}
+
 static int64_t hook_wait_ms(void *ctx)
 {
     struct httpd *httpd = ctx;
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    if (!has_work(httpd))
+        return -1;
     bool wants = MHD_get_timeout(httpd->daemon, &wait_ms) == MHD_YES;
     watch_for_stall(httpd, wants && wait_ms == 0);
     if (!wants)
@@ -672,17 +682,21 @@ static int64_t hook_wait_ms(void *ctx)
 static void hook_run(void *ctx)
 {
     struct httpd *httpd = ctx;
+    if (!has_work(httpd))
+        return;
+    httpd->woken = false;
     httpd->running = true;
     MHD_run(httpd->daemon);
     httpd->running = false;
 }
 
-/* The wait has ended, that was its purpose: hook_run() comes in the same turn. */
+/* hook_run() comes in the same turn. */
 static void on_epoll(void *ctx, int fd, uint32_t events)
 {
-    (void)ctx;
+    struct httpd *httpd = ctx;
     (void)fd;
     (void)events;
+    httpd->woken = true;
 }
 
 static int check_options(struct httpd_options *options, struct err *err)

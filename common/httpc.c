@@ -696,7 +696,7 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
     (void)purpose;
     transfer->opened++;
     transfer->old_text = transfer->curl_text[0] != '\0';
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
     if (fd >= 0)
         fd = give_new_number(transfer->httpc, fd);
     if (fd < 0) {
@@ -899,7 +899,6 @@ static CURLcode set_rules(CURL *easy)
     SET(easy, CURLOPT_NOSIGNAL, 1L);
     SET(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
     SET(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)CURL_BUFFER);
-    SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(easy, CURLOPT_MAXAGE_CONN, (long)HTTPC_IDLE_MAX_S);
     SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     LEAVE(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
@@ -1020,6 +1019,7 @@ static CURLcode set_request(struct httpc_transfer *transfer, const struct httpc_
     SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)transfer->body_max); /* an announced size is refused at once */
     SET(easy, CURLOPT_FORBID_REUSE, request->close_after ? 1L : 0L);
     SET(easy, CURLOPT_FRESH_CONNECT, request->close_after ? 1L : 0L);
+    SET(easy, CURLOPT_TCP_KEEPALIVE, request->close_after ? 0L : 1L); /* else its timeout is enough */
     SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, transfer->httpc->distrust_dns ? 0L : (long)HTTPC_DNS_CACHE_S);
     CURLcode code = request->insecure ? set_insecure(easy) : CURLE_OK;
     if (code == CURLE_OK && request->tls != NULL)

@@ -6,6 +6,7 @@
 /* RFC 3986 §2.3 unreserved; everything else as %XX. */
 static void put_escaped(struct buf *out, const char *text, size_t len)
 {
+    static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -13,13 +14,14 @@ static void put_escaped(struct buf *out, const char *text, size_t len)
         if (plain)
             buf_putc(out, (char)c);
         else
-            buf_printf(out, "%%%02X", c);
+            buf_append(out, (const char[]){'%', hex[c >> 4], hex[c & 0xF]}, 3);
     }
 }
 
 static void put_parameter(struct buf *out, const char *name, const char *value)
 {
-    buf_printf(out, "%s=", name);
+    buf_puts(out, name);
+    buf_putc(out, '=');
     put_escaped(out, value, strlen(value));
 }
 

@@ -31,6 +31,7 @@ from admission import Limited, Monitoring, Policy, Rollout, Strict  # noqa: E402
 from definitions import apply_definitions, definition  # noqa: E402
 from delivery import Delivery  # noqa: E402
 from fixtures import Fixtures  # noqa: E402
+from memory import MemoryLimits  # noqa: E402
 from cluster import (AGENT, TOKEN_PATH, agent_get, annotation, api, command, containers, eventually,  # noqa: E402
                      is_injected, is_native, is_ready, kubectl, restarts, say, summary)
 from stage import (CERTIFICATES_MOVED, MOVED, PROFEFE, REGISTRATION, SYSTEM, WEBHOOK, WORK, reviews,  # noqa: E402
@@ -440,7 +441,7 @@ class Profiles(Case):
                     self.assertIn(labels.get("target"), expected.targets)
                     wanted = {"namespace": expected.namespace, "node": NODE, "from": AGENT, **dict(expected.labels)}
                     self.assertEqual({key: labels.get(key) for key in wanted}, wanted)
-        stray = {expected.service for expected in workloads.PROFILED} | {"types", "newer"}
+        stray = {expected.service for expected in workloads.PROFILED} | {"types", "newer", *workloads.LARGE}
         troubled = {thing["metadata"]["name"] for thing in workloads.troubled()} | {"garbage-each"}
         left_alone = {key for key, _ in workloads.LEFT_ALONE}
         services = set(world.profefe.services())
@@ -639,7 +640,7 @@ def load_tests(loader, _tests, _pattern):
     """In the order they are written: the outages last, the quick looks while profiles are being taken."""
     suite = unittest.TestSuite()
     for case in (Installation, CertManager, Monitoring, Injection, Policy, Limited, Strict, Fixtures, Trouble, Profiles, Delivery,
-                 Rollout, Outages):
+                 Rollout, Outages, MemoryLimits):
         chosen = set(loader.getTestCaseNames(case))
         suite.addTests(case(name) for name in vars(case) if name in chosen)
     return suite

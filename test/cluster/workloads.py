@@ -67,6 +67,9 @@ PROFILED = (
 # Types beyond the usual ones, and what profefe calls them: type, and label profile_type.
 OTHER_TYPES = {"trace:5s=1s": ("trace", None), "threadcreate:5s": ("threadcreate", None), "allocs:5s": ("other", "allocs"),
                "other/goroutine:5s": ("other", "goroutine")}
+# Pods whose app has a profile of nearly 8 MiB, compressed, and the memory limit of their agents.
+LARGE = {"large": "16Mi", "large-on-disk": "8Mi"}
+LARGE_BYTES = 9_000_000
 # Pods that no agent may be in, by Contract 1.
 LEFT_ALONE = (("opted-out", ENABLED), ("bare", ENABLED), ("all-no", ALL), ("unlabelled", PLAIN))
 
@@ -85,13 +88,15 @@ def every_type_fast(**more):
     return fast(types=",".join(f"{kind}:{INTERVAL_SECONDS}s" for kind in ALL_TYPES), **more)
 
 
-def app(name="app", load=0.1, rates=False, lifetime=None, port=6060, port_name=None):
+def app(name="app", load=0.1, rates=False, lifetime=None, port=6060, port_name=None, large=0):
     """A container of the busy app under everything that Pod Security `restricted` asks for."""
     args = [f"-listen=127.0.0.1:{port}", f"-load={load}"]
     if rates:
         args += [f"-block-rate={BLOCK_RATE_NS}", f"-mutex-fraction={MUTEX_FRACTION}"]
     if lifetime:
         args.append(f"-for={lifetime}s")
+    if large:
+        args.append(f"-large={large}")
     container = {
         "name": name, "image": APP_IMAGE, "imagePullPolicy": "Never", "args": args,
         "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
@@ -168,7 +173,13 @@ def shop():
         deployment("types", ENABLED, 1, fast(types=",".join(OTHER_TYPES)), pod_spec()),
         pod("opted-out", ENABLED, annotations(enable="false", interval="5s")),
         pod("bare", ENABLED),
-    ]
+    ] + large()
+
+
+def large():
+    types, spec = "cpu,heap,goroutine,other/large:15s", pod_spec(app(large=LARGE_BYTES))
+    return [pod("large", ENABLED, fast(types=types), spec),
+            pod("large-on-disk", ENABLED, fast(types=types, spool="64Mi", memory_limit="8Mi", memory_request="8Mi"), spec)]
 
 
 def nightly():

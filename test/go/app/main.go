@@ -27,6 +27,7 @@ type config struct {
 	load          float64
 	blockRate     int
 	mutexFraction int
+	large         int
 	lifetime      time.Duration
 }
 
@@ -56,7 +57,7 @@ func run(conf config) error {
 	}
 	startWork(conf)
 
-	server := &http.Server{Handler: pprofHandler(conf.prefix), ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{Handler: pprofHandler(conf.prefix, conf.large), ReadHeaderTimeout: headerTimeout}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	fmt.Printf("serving http://%s%s/ with a load of %.2f of one core\n", listener.Addr(), conf.prefix, conf.load)
@@ -82,6 +83,7 @@ func parseArgs(args []string) (config, error) {
 	flags.Float64Var(&conf.load, "load", 0.3, "share of one core to burn, 0.0 to 1.0")
 	flags.IntVar(&conf.blockRate, "block-rate", 0, "runtime.SetBlockProfileRate in `NANOSECONDS`; 0 leaves the block profile empty")
 	flags.IntVar(&conf.mutexFraction, "mutex-fraction", 0, "runtime.SetMutexProfileFraction `N`; 0 leaves the mutex profile empty")
+	flags.IntVar(&conf.large, "large", 0, "serve a profile of so many `BYTES`, before gzip, under the name large; 0 serves none")
 	flags.DurationVar(&conf.lifetime, "for", 0, "end by itself, with exit code 0, after this `DURATION`; 0 runs until SIGTERM")
 	if err := flags.Parse(args); err != nil {
 		return conf, err
@@ -100,6 +102,8 @@ func (conf config) check(rest []string) error {
 		return fmt.Errorf("-block-rate %d: expected 0 or more nanoseconds", conf.blockRate)
 	case conf.mutexFraction < 0:
 		return fmt.Errorf("-mutex-fraction %d: expected 0 or more", conf.mutexFraction)
+	case conf.large < 0:
+		return fmt.Errorf("-large %d: expected 0 or more bytes", conf.large)
 	case conf.lifetime < 0:
 		return fmt.Errorf("-for %v: expected 0 or more", conf.lifetime)
 	case conf.prefix != "" && !strings.HasPrefix(conf.prefix, "/"):

@@ -1,4 +1,4 @@
-"""profefe-agent beside the same agent in Go (test/go/agentpeer): CPU a profile, memory, what it does when idle, start, size.
+"""profefe-agent beside the same agent in Go (test/bench/agentpeer): CPU a profile, memory, what it does when idle, start, size.
 
 The app and the collector are one small server in this process, whose CPU time counts for nobody; the floor is the pause
 process. Both agents get the same environment.

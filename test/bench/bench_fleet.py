@@ -1,7 +1,7 @@
 """A fleet of 2,000 agents at one collector: whether its requests come evenly, by the agent's own plan (fleet_plan.c), and what
 one real profefe costs as the pods become more.
 
-The peer of the plan is a ticker that each pod starts at its own start, as test/go/agentpeer does.
+The peer of the plan is a ticker that each pod starts at its own start, as test/bench/agentpeer does.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""profefe-webhook beside the same webhook in Go (test/go/webhookpeer): CPU a review, latency, saturation, memory.
+"""profefe-webhook beside the same webhook in Go (test/bench/webhookpeer): CPU a review, latency, saturation, memory.
 
 Both serve TLS with one certificate, log a line a review to /dev/null and run at once; only one of them has load at a time.
 """

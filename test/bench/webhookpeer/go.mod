@@ -1,5 +1,5 @@
 // The webhook of this project as a Go team would write it: the peer of test/bench.
-module profefe-sidecar/test/go/webhookpeer
+module profefe-sidecar/test/bench/webhookpeer
 
 go 1.24.0
 

@@ -1,5 +1,5 @@
 // The agent of this project as a Go team would write it: the peer of test/bench.
-module profefe-sidecar/test/go/agentpeer
+module profefe-sidecar/test/bench/agentpeer
 
 go 1.24.0
 

@@ -83,15 +83,21 @@ int buf_putc(struct buf *buf, char c)
 int buf_vprintf(struct buf *buf, const char *fmt, va_list ap)
 {
     va_list again;
+    if (buf->error != 0)
+        return buf->error;
+    size_t room = buf->cap - buf->len; /* usually enough: then the text is formatted once */
     va_copy(again, ap);
-    int len = vsnprintf(NULL, 0, fmt, again);
+    int len = vsnprintf(room > 0 ? buf->data + buf->len : NULL, room, fmt, again);
     va_end(again);
+    if (room > 0 && (len < 0 || (size_t)len >= room))
+        buf->data[buf->len] = '\0';
     if (len < 0)
         return fail(buf, EINVAL);
     int rc = buf_reserve(buf, (size_t)len);
     if (rc < 0)
         return rc;
-    vsnprintf(buf->data + buf->len, (size_t)len + 1, fmt, ap);
+    if ((size_t)len >= room)
+        vsnprintf(buf->data + buf->len, (size_t)len + 1, fmt, ap);
     buf->len += (size_t)len;
     return 0;
 }

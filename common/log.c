@@ -1,5 +1,6 @@
 #include "log.h"
 
+#include "cleanup.h"
 #include "parse.h"
 
 #include <assert.h>
@@ -73,10 +74,9 @@ static void put_field(struct buf *out, const struct log_field *field)
     struct span text = {field->text.ptr, 0};
     if (field->kind == LOG_KIND_SPAN)
         text.len = text_utf8_cut(field->text.ptr, field->text.len, LOG_VALUE_MAX);
-    if (logger.format == LOG_FORMAT_JSON)
-        buf_printf(out, ",\"%s\":", field->key);
-    else
-        buf_printf(out, " %s=", field->key);
+    buf_puts(out, logger.format == LOG_FORMAT_JSON ? ",\"" : " ");
+    buf_puts(out, field->key);
+    buf_puts(out, logger.format == LOG_FORMAT_JSON ? "\":" : "=");
     if (field->kind == LOG_KIND_I64)
         buf_printf(out, "%lld", (long long)field->number);
     else if (logger.format == LOG_FORMAT_JSON)
@@ -111,6 +111,21 @@ static void put_time(struct buf *out, int64_t now_ms)
 /* Room kept for the closing " cut=true" or ",\"cut\":\"true\"}" and the newline. */
 enum { LINE_TAIL = 24 };
 
+static void put_fields(struct buf *out, const struct log_field *fields)
+{
+    CLEANUP(buf_done) struct buf one;
+    buf_init(&one, LOG_LINE_MAX);
+    for (; fields->key != NULL; fields++) {
+        buf_clear(&one);
+        put_field(&one, fields);
+        if (buf_error(&one) != 0 || out->len + one.len + LINE_TAIL > LOG_LINE_MAX) {
+            buf_puts(out, logger.format == LOG_FORMAT_JSON ? ",\"cut\":\"true\"" : " cut=true");
+            return;
+        }
+        buf_append(out, one.data, one.len);
+    }
+}
+
 int log_format_line(struct buf *out, int64_t now_ms, enum log_level level, const char *msg,
                     const struct log_field *fields)
 {
@@ -124,19 +139,7 @@ int log_format_line(struct buf *out, int64_t now_ms, enum log_level level, const
     else
         put_logfmt_text(out, msg_span);
     buf_puts(out, logger.identity);
-    for (; fields->key != NULL; fields++) {
-        struct buf one;
-        buf_init(&one, LOG_LINE_MAX);
-        put_field(&one, fields);
-        bool fits = buf_error(&one) == 0 && out->len + one.len + LINE_TAIL <= LOG_LINE_MAX;
-        if (fits)
-            buf_append(out, one.data, one.len);
-        buf_done(&one);
-        if (!fits) {
-            buf_puts(out, json ? ",\"cut\":\"true\"" : " cut=true");
-            break;
-        }
-    }
+    put_fields(out, fields);
     return buf_puts(out, json ? "}\n" : "\n");
 }
 

@@ -93,6 +93,18 @@ static void failure_is_sticky_and_keeps_the_content(void **state)
     assert_int_equal(5, buf.max);
 }
 
+static void text_that_does_not_fit_leaves_no_part_of_itself(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, 5);
+    assert_int_equal(0, buf_puts(&buf, "abc"));
+    assert_int_equal(-ENOBUFS, buf_printf(&buf, "%s", "def"));
+    assert_int_equal(3, buf.len);
+    assert_string_equal("abc", buf_text(&buf));
+    buf_done(&buf);
+}
+
 static void huge_lengths_do_not_wrap_around(void **state)
 {
     (void)state;
@@ -192,6 +204,7 @@ int main(void)
         cmocka_unit_test(is_a_string_after_reserve_alone),
         cmocka_unit_test(ceiling_is_exact),
         cmocka_unit_test(failure_is_sticky_and_keeps_the_content),
+        cmocka_unit_test(text_that_does_not_fit_leaves_no_part_of_itself),
         cmocka_unit_test(huge_lengths_do_not_wrap_around),
         cmocka_unit_test(clear_forgets_content_and_error),
         cmocka_unit_test(truncate_shortens),

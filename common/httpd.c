@@ -20,6 +20,7 @@ enum {
     BODIES_MAX_FACTOR = 4,  /* default of bodies_max, in bodies of the largest size */
     REPLY_TEXT_MAX = 160,   /* our own refusals are one line */
     ALLOW_MAX = 64,         /* the Allow header: a handful of methods */
+    RUNS_MAX = 8,           /* of libmicrohttpd in a turn of the loop, while it asks to be called at once */
     STALL_MS = 100,         /* how long libmicrohttpd may ask to be called at once without a body growing */
 };
 
@@ -73,6 +74,8 @@ struct httpd {
     struct loop_hook hook;
     bool hooked;
     bool running;      /* inside MHD_run */
+    bool due;          /* libmicrohttpd has something to do in this turn */
+    int64_t due_ms;    /* when it wants to be called even if nothing comes; INT64_MAX = not at all */
     bool draining;
     bool quiesced;
     uint16_t port;
@@ -81,7 +84,6 @@ struct httpd {
     struct connection *connections;
     struct connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
     struct httpd_tls_keys keys;
-    bool woken;        /* libmicrohttpd's descriptor is ready */
     unsigned cut;      /* connections that are shut down and not closed yet */
     size_t body_bytes; /* memory of all bodies */
     struct httpd_options options;
@@ -316,6 +318,7 @@ static void on_accept(void *ctx, int fd, const struct sockaddr *addr, socklen_t 
     if (httpd->accepting != NULL)
         free_connection(httpd->accepting); /* on_connection() was not reached */
     httpd->accepting = NULL;
+    httpd->due = true;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
@@ -659,34 +662,35 @@ static void watch_for_stall(struct httpd *httpd, bool busy)
     }
 }
 
-/* Without a connection libmicrohttpd has nothing to do, and would only ask its own epoll in every turn that the loop takes
- * for others. */
-static bool has_work(const struct httpd *httpd)
+/* -1 = as long as you like. */
+static int64_t daemon_wait_ms(struct httpd *httpd)
 {
-    return httpd->stats.connections > 0 || httpd->woken;
+    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    if (MHD_get_timeout(httpd->daemon, &wait_ms) != MHD_YES)
+        return -1;
+    return wait_ms < LOOP_WAIT_MAX_MS ? (int64_t)wait_ms : LOOP_WAIT_MAX_MS;
 }
 
 static int64_t hook_wait_ms(void *ctx)
 {
     struct httpd *httpd = ctx;
-    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
-    if (!has_work(httpd))
-        return -1;
-    bool wants = MHD_get_timeout(httpd->daemon, &wait_ms) == MHD_YES;
-    watch_for_stall(httpd, wants && wait_ms == 0);
-    if (!wants)
-        return -1;
-    return wait_ms < LOOP_WAIT_MAX_MS ? (int64_t)wait_ms : LOOP_WAIT_MAX_MS;
+    int64_t wait_ms = daemon_wait_ms(httpd);
+    watch_for_stall(httpd, wait_ms == 0);
+    httpd->due_ms = wait_ms < 0 ? INT64_MAX : loop_now_ms(httpd->loop) + wait_ms;
+    return wait_ms;
 }
 
+/* Each run is a system call at least, so none is made for a server where nothing happened; and where libmicrohttpd asks
+ * for another one at once (more of a body to take, the end of a request), the loop need not turn for it. */
 static void hook_run(void *ctx)
 {
     struct httpd *httpd = ctx;
-    if (!has_work(httpd))
+    if (!httpd->due && loop_now_ms(httpd->loop) < httpd->due_ms)
         return;
-    httpd->woken = false;
+    httpd->due = false;
     httpd->running = true;
-    MHD_run(httpd->daemon);
+    for (int runs = 0; runs == 0 || (runs < RUNS_MAX && daemon_wait_ms(httpd) == 0); runs++)
+        MHD_run(httpd->daemon);
     httpd->running = false;
 }
 
@@ -696,7 +700,7 @@ static void on_epoll(void *ctx, int fd, uint32_t events)
     struct httpd *httpd = ctx;
     (void)fd;
     (void)events;
-    httpd->woken = true;
+    httpd->due = true;
 }
 
 static int check_options(struct httpd_options *options, struct err *err)

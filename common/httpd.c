@@ -216,7 +216,7 @@ static void free_connection(struct connection *conn)
 static bool has_unread(const struct connection *conn)
 {
     int unread = 0;
-    return ioctl(conn->fd, FIONREAD, &unread) < 0 || unread > 0;
+    return conn->tls.ahead_len > 0 || ioctl(conn->fd, FIONREAD, &unread) < 0 || unread > 0;
 }
 
 /* In the order in which connections go to make room. */
@@ -335,7 +335,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     *context = conn;
     if (httpd->options.tls != NULL) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-        httpd->options.tls->session_init(&conn->tls, &httpd->keys, httpd->options.client_certificates,
+        httpd->options.tls->session_init(&conn->tls, conn->fd, &httpd->keys, httpd->options.client_certificates,
                                          info->tls_session);
     }
 }
@@ -457,6 +457,7 @@ static enum MHD_Result reply_by_handler(struct connection *conn, struct MHD_Conn
     }
     size_t len = response.body.len;
     char *bytes = buf_take(&response.body);
+    conn->tls.head_next = response.status == MHD_HTTP_OK && len > 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0;
     struct MHD_Response *reply = MHD_create_response_from_buffer(len, bytes, MHD_RESPMEM_MUST_FREE);
     if (reply == NULL)
         free(bytes);

@@ -3,15 +3,20 @@
 #include "cleanup.h"
 #include "httpd.h"
 
+#include <errno.h>
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 enum {
     PEM_MAX = 1024 * 1024, /* a chain has a few KB */
+    AHEAD_MAX = 8 * 1024,  /* bytes of one receive: most reviews, whole */
+    PIECES_MAX = 16,       /* of what GnuTLS sends at a time; the rest at the next one */
     KEY_ID_MAX = 32,       /* SHA-256 */
 };
 
@@ -221,6 +226,87 @@ static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca_nam
     return -1;
 }
 
+/* Bytes between GnuTLS and the socket */
+
+static ssize_t take_ahead(struct httpd_tls_session *own, void *to, size_t len)
+{
+    if (len > own->ahead_len)
+        len = own->ahead_len;
+    memcpy(to, own->ahead + own->ahead_at, len);
+    own->ahead_at += len;
+    own->ahead_len -= len;
+    if (own->ahead_len == 0) {
+        free(own->ahead);
+        own->ahead = NULL;
+    }
+    return (ssize_t)len;
+}
+
+/* GnuTLS asks for the five bytes before each record, then for the record: a system call for each, and clients in Go begin
+ * with records of a kilobyte. libmicrohttpd goes on until GnuTLS has no more, so nothing is left lying here. */
+static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t len)
+{
+    struct httpd_tls_session *own = ptr;
+    if (own->ahead_len > 0)
+        return take_ahead(own, to, len);
+    char *ahead = len < AHEAD_MAX ? malloc(AHEAD_MAX) : NULL;
+    if (ahead == NULL)
+        return recv(own->fd, to, len, 0);
+    ssize_t got = recv(own->fd, ahead, AHEAD_MAX, 0);
+    if (got <= 0) {
+        int code = errno;
+        free(ahead);
+        errno = code;
+        return got;
+    }
+    own->ahead = ahead;
+    own->ahead_at = 0;
+    own->ahead_len = (size_t)got;
+    return take_ahead(own, to, len);
+}
+
+static ssize_t hold_head(struct httpd_tls_session *own, const giovec_t *pieces, int count, size_t len)
+{
+    for (int i = 0; i < count; i++) {
+        memcpy(own->head + own->head_len, pieces[i].iov_base, pieces[i].iov_len);
+        own->head_len += pieces[i].iov_len;
+    }
+    return (ssize_t)len;
+}
+
+/* How much of GnuTLS's own bytes went out when `sent` did, the held ones before them. */
+static ssize_t drop_head(struct httpd_tls_session *own, ssize_t sent)
+{
+    if (sent < 0)
+        return sent;
+    size_t gone = (size_t)sent < own->head_len ? (size_t)sent : own->head_len;
+    own->head_len -= gone;
+    memmove(own->head, own->head + gone, own->head_len);
+    if ((size_t)sent > gone)
+        return sent - (ssize_t)gone;
+    errno = EAGAIN; /* GnuTLS comes again with all of it once the socket takes more */
+    return -1;
+}
+
+static ssize_t push(gnutls_transport_ptr_t ptr, const giovec_t *pieces, int count)
+{
+    struct httpd_tls_session *own = ptr;
+    struct iovec all[PIECES_MAX + 1] = {{.iov_base = own->head, .iov_len = own->head_len}};
+    bool held = own->head_len > 0, is_head = own->head_next;
+    size_t len = 0;
+    own->head_next = false;
+    if (count > PIECES_MAX)
+        count = PIECES_MAX;
+    for (int i = 0; i < count; i++) {
+        all[i + 1] = (struct iovec){.iov_base = pieces[i].iov_base, .iov_len = pieces[i].iov_len};
+        len += pieces[i].iov_len;
+    }
+    if (is_head && len <= sizeof(own->head) - own->head_len)
+        return hold_head(own, pieces, count, len);
+    struct msghdr message = {.msg_iov = held ? all : all + 1, .msg_iovlen = (size_t)count + (held ? 1 : 0)};
+    return drop_head(own, sendmsg(own->fd, &message, MSG_NOSIGNAL));
+}
+
 static int on_handshake_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
                                  const gnutls_datum_t *message)
 {
@@ -236,10 +322,14 @@ static int on_handshake_finished(gnutls_session_t session, unsigned type, unsign
 /* Gives the session the pair of the moment in place of libmicrohttpd's own credentials, whose certificate
  * callbacks know neither the server nor when a pair may be freed. The session's "db" pointer is free for us: it
  * belongs to the session cache, which a server without cache callbacks does not have. */
-static void session_init(struct httpd_tls_session *own, const struct httpd_tls_keys *keys, bool client_certificates,
-                         void *gnutls)
+static void session_init(struct httpd_tls_session *own, int fd, const struct httpd_tls_keys *keys,
+                         bool client_certificates, void *gnutls)
 {
     gnutls_session_t session = gnutls;
+    own->fd = fd;
+    gnutls_transport_set_ptr(session, own);
+    gnutls_transport_set_pull_function(session, pull);
+    gnutls_transport_set_vec_push_function(session, push);
     gnutls_db_set_ptr(session, own);
     gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_handshake_finished);
     if (keys->pair == NULL || (client_certificates && keys->client_ca == NULL))
@@ -261,6 +351,8 @@ static void keys_done(struct httpd_tls_keys *keys)
 static void session_done(struct httpd_tls_session *own)
 {
     keys_done(&own->keys);
+    free(own->ahead);
+    own->ahead = NULL;
 }
 
 static int check_priorities(const char *priorities, struct err *err)

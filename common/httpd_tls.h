@@ -21,10 +21,23 @@ struct httpd_tls_keys {
     struct httpd_tls_ca *client_ca;
 };
 
+enum {
+    HTTPD_TLS_HEAD_MAX = 256, /* a reply's header as a TLS record: ours has some 130 bytes */
+};
+
 /* One connection's part. It keeps what it began with, whatever the server's keys become. Must not move. */
 struct httpd_tls_session {
     struct httpd_tls_keys keys;
+    int fd; /* borrowed */
     bool handshake_done;
+    /* Set by httpd when the next thing to send is a reply's header and its body will follow. libmicrohttpd sends them as
+     * two records: the first one waits here, so that both leave in one packet and by one system call. */
+    bool head_next;
+    size_t head_len;
+    char head[HTTPD_TLS_HEAD_MAX];
+    /* What was received beyond what GnuTLS has asked for. NULL while there is nothing. */
+    char *ahead;
+    size_t ahead_at, ahead_len;
 };
 
 struct httpd_tls {
@@ -34,9 +47,9 @@ struct httpd_tls {
     int (*set_pair)(struct httpd_tls_keys *keys, struct span cert_pem, struct span key_pem, struct err *err);
     int (*set_client_ca)(struct httpd_tls_keys *keys, struct span ca_pem, struct err *err);
     void (*keys_done)(struct httpd_tls_keys *keys);
-    /* gnutls: the gnutls_session_t, before its handshake, which must end before session_done(). */
-    void (*session_init)(struct httpd_tls_session *session, const struct httpd_tls_keys *keys, bool client_certificates,
-                         void *gnutls);
+    /* gnutls: the gnutls_session_t, before its handshake; it must not be used after session_done(). */
+    void (*session_init)(struct httpd_tls_session *session, int fd, const struct httpd_tls_keys *keys,
+                         bool client_certificates, void *gnutls);
     void (*session_done)(struct httpd_tls_session *session); /* all zero is fine */
 };
 

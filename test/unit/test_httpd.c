@@ -1,4 +1,4 @@
-/* wrap: malloc calloc realloc strdup */
+/* wrap: malloc calloc realloc strdup sendmsg */
 #include "common/httpd.h"
 #include "common/httpd_tls.h"
 
@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 enum {
@@ -41,9 +42,44 @@ static struct {
     bool quiesce; /* do it from the handler */
 } seen;
 
+/* What the server has sent over TLS since a request came to a handler. */
+static struct {
+    unsigned calls;
+    unsigned calls_of_last; /* answer: until the next request */
+    size_t max; /* bytes taken at a time from then on; 0 = all */
+} sends;
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+/* A socket that has room for little is written to again when it has room for more: so soon that the wait for it is there. */
+static ssize_t send_little(int fd, const struct msghdr *message, int flags)
+{
+    const int size = 64 * 1024;
+    struct iovec some[16];
+    struct msghdr cut = {.msg_iov = some};
+    for (size_t left = sends.max; left > 0 && cut.msg_iovlen < message->msg_iovlen; cut.msg_iovlen++) {
+        some[cut.msg_iovlen] = message->msg_iov[cut.msg_iovlen];
+        if (some[cut.msg_iovlen].iov_len > left)
+            some[cut.msg_iovlen].iov_len = left;
+        left -= some[cut.msg_iovlen].iov_len;
+    }
+    ssize_t sent = __real_sendmsg(fd, &cut, flags);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* makes epoll say that there is room */
+    return sent;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    sends.calls++;
+    return seen.calls > 0 && sends.max > 0 ? send_little(fd, message, flags) : __real_sendmsg(fd, message, flags);
+}
+
 static void look(const struct httpd_request *request)
 {
     seen.calls++;
+    sends.calls_of_last = sends.calls;
+    sends.calls = 0;
     snprintf(seen.method, sizeof(seen.method), "%s", request->method);
     snprintf(seen.path, sizeof(seen.path), "%s", request->path);
     snprintf(seen.accept, sizeof(seen.accept), "%s", request->accept);
@@ -126,6 +162,7 @@ static void start_with(const struct httpd_options *options)
 {
     struct err err = {0};
     memset(&seen, 0, sizeof(seen));
+    memset(&sends, 0, sizeof(sends));
     if (httpd_new(loop, options, &httpd, &err) < 0)
         fail_msg("%s", err.text);
 }
@@ -1108,6 +1145,8 @@ struct tls_client {
     const char *priorities;
     const struct peer_pem *own; /* certificate to show; NULL = none */
     const char *requests[3];   /* one after the other over one connection; NULL ends */
+    const char *until;         /* the end of each answer; NULL = that of /hello */
+    bool together;             /* all requests before the first answer, in one packet */
     enum { HOLD_NOTHING, HOLD_HELLO, HOLD_ANSWER } hold; /* where to wait in the handshake until `go` */
     volatile bool waiting;
     volatile bool go;
@@ -1164,10 +1203,35 @@ static bool tls_exchange(struct tls_client *c, gnutls_session_t session, const c
         c->bye = (int)n;
         len += n > 0 ? (size_t)n : 0;
         text[len] = '\0';
-        if (strstr(text, "hello from ctx\n") != NULL)
+        if (strstr(text, c->until != NULL ? c->until : "hello from ctx\n") != NULL)
             return true;
     }
     return false;
+}
+
+/* A record each, and how many answers come. */
+static unsigned tls_exchange_together(struct tls_client *c, gnutls_session_t session, int fd)
+{
+    static const char end[] = "hello from ctx\n";
+    const int on = 1, off = 0;
+    char text[4096] = "";
+    size_t len = 0, asked = 0;
+    unsigned answers = 0;
+    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+    for (; asked < 3 && c->requests[asked] != NULL; asked++)
+        gnutls_record_send(session, c->requests[asked], strlen(c->requests[asked]));
+    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+    while (answers < asked && len < sizeof(text) - 1) {
+        ssize_t n = gnutls_record_recv(session, text + len, sizeof(text) - 1 - len);
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+        text[len] = '\0';
+        answers = 0;
+        for (const char *at = strstr(text, end); at != NULL; at = strstr(at + 1, end))
+            answers++;
+    }
+    return answers;
 }
 
 static void show_certificate(gnutls_certificate_credentials_t credentials, const struct peer_pem *own)
@@ -1200,7 +1264,9 @@ static void play_tls(void *ctx)
     while (c->handshake < 0 && !gnutls_error_is_fatal(c->handshake));
     if (c->handshake == 0) {
         read_serial(session, &c->serial);
-        for (int i = 0; i < 3 && c->requests[i] != NULL; i++)
+        if (c->together)
+            c->answered = tls_exchange_together(c, session, fd);
+        for (int i = 0; !c->together && i < 3 && c->requests[i] != NULL; i++)
             c->answered += tls_exchange(c, session, c->requests[i]);
         gnutls_bye(session, GNUTLS_SHUT_WR);
     }
@@ -1228,6 +1294,59 @@ static void tls_connection_serves_several_requests(void **state)
     run_until_idle();
     assert_int_equal(httpd_get_stats(httpd)->tls_failures, 0);
     assert_int_equal(httpd_get_stats(httpd)->requests, 9);
+}
+
+static void tls_answer_leaves_at_once(void **state)
+{
+    (void)state;
+    start_tls(PEER_PATIENCE_S * 1000);
+    assert_int_equal(set_pair(&pem_one, &pem_one, NULL), 0);
+    struct tls_client c = {.requests = {TLS_GET, TLS_GET, TLS_GET}};
+    assert_true(peer_play(loop, play_tls, &c));
+    assert_int_equal(c.answered, 3);
+    assert_int_equal(sends.calls_of_last, 1); /* header and body */
+}
+
+static void tls_answer_without_body_leaves_too(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {"HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n",
+                                           "GET /empty HTTP/1.1\r\nHost: x\r\n\r\n",
+                                           "HEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"};
+    start_tls(PEER_PATIENCE_S * 1000);
+    assert_int_equal(set_pair(&pem_one, &pem_one, NULL), 0);
+    struct tls_client c = {.requests = {requests[0], requests[1], requests[2]}, .until = "\r\n\r\n"};
+    assert_true(peer_play(loop, play_tls, &c));
+    assert_int_equal(c.answered, 3);
+}
+
+static void tls_answer_cut_anywhere_arrives_whole(void **state)
+{
+    (void)state;
+    start_tls(PEER_PATIENCE_S * 1000);
+    assert_int_equal(set_pair(&pem_one, &pem_one, NULL), 0);
+    for (size_t max = 1; max < 250; max = max < 20 ? max * 3 : max + 7) {
+        seen.calls = 0;
+        sends.max = max;
+        struct tls_client c = {.requests = {TLS_GET, TLS_GET, TLS_GET}};
+        assert_true(peer_play(loop, play_tls, &c));
+        assert_int_equal(c.answered, 3);
+        assert_true(sends.calls_of_last > 1 || max > 150);
+    }
+}
+
+static void tls_requests_may_be_pipelined(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL:-VERS-ALL:+VERS-TLS1.2"};
+    start_tls(PEER_PATIENCE_S * 1000);
+    assert_int_equal(set_pair(&pem_one, &pem_one, NULL), 0);
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        struct tls_client c = {.priorities = versions[i], .requests = {TLS_GET, TLS_GET, TLS_GET}, .together = true};
+        assert_true(peer_play(loop, play_tls, &c));
+        assert_int_equal(c.answered, 3);
+    }
+    run_until_idle();
 }
 
 static void tls_1_1_is_refused_and_counted(void **state)
@@ -1521,6 +1640,10 @@ int main(void)
         TEST(quiesced_server_closes_after_the_reply_on_its_way),
         TEST(server_freed_with_open_connections_closes_them),
         TEST(tls_connection_serves_several_requests),
+        TEST(tls_answer_leaves_at_once),
+        TEST(tls_answer_without_body_leaves_too),
+        TEST(tls_answer_cut_anywhere_arrives_whole),
+        TEST(tls_requests_may_be_pipelined),
         TEST(tls_1_1_is_refused_and_counted),
         TEST(without_a_pair_handshakes_fail),
         TEST(new_pair_is_used_by_the_next_connection),

@@ -300,7 +300,7 @@ static size_t put_sample(uint8_t *out, bool locations, const uint8_t *list, size
     n += 2;
     out[n++] = 2 << 3 | 2;
     out[n++] = (uint8_t)(2 + len + (locations ? 3 : 0));
-    out[n++] = (locations ? 1 : 2) << 3 | 2;
+    out[n++] = locations ? 1 << 3 | 2 : 2 << 3 | 2;
     out[n++] = (uint8_t)len;
     memcpy(out + n, list, len);
     n += len;

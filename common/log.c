@@ -111,6 +111,8 @@ static void put_time(struct buf *out, int64_t now_ms)
 /* Room kept for the closing " cut=true" or ",\"cut\":\"true\"}" and the newline. */
 enum { LINE_TAIL = 24 };
 
+enum { LINE_USUAL = 400 }; /* bytes of most lines: they need not grow */
+
 static void put_fields(struct buf *out, const struct log_field *fields)
 {
     CLEANUP(buf_done) struct buf one;
@@ -132,7 +134,9 @@ int log_format_line(struct buf *out, int64_t now_ms, enum log_level level, const
     bool json = logger.format == LOG_FORMAT_JSON;
     buf_puts(out, json ? "{\"ts\":\"" : "ts=");
     put_time(out, now_ms);
-    buf_printf(out, json ? "\",\"level\":\"%s\",\"msg\":" : " level=%s msg=", level_names[level]);
+    buf_puts(out, json ? "\",\"level\":\"" : " level=");
+    buf_puts(out, level_names[level]);
+    buf_puts(out, json ? "\",\"msg\":" : " msg=");
     struct span msg_span = {msg, strlen(msg)};
     if (json)
         put_json_text(out, msg_span);
@@ -151,6 +155,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     clock_gettime(CLOCK_REALTIME, &now);
     struct buf line;
     buf_init(&line, LOG_LINE_MAX);
+    (void)buf_reserve(&line, LINE_USUAL);
     int rc = log_format_line(&line, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, level, msg, fields);
     ssize_t written = -1;
     if (rc == 0) {

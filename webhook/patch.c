@@ -10,6 +10,7 @@ void patch_init(struct patch *patch)
 {
     *patch = (struct patch){.count = 0};
     buf_init(&patch->text, PATCH_MAX);
+    (void)buf_reserve(&patch->text, PATCH_USUAL); /* without memory for it the patch fails as a whole */
 }
 
 void patch_done(struct patch *patch)

@@ -12,6 +12,7 @@
 enum {
     /* Most bytes of a patch: a dozen env values of SETTINGS_VALUE_MAX, each escaped to six times its size at worst. */
     PATCH_MAX = 512 * 1024,
+    PATCH_USUAL = 2 * 1024, /* bytes: most injections, without growing */
 };
 
 struct patch {

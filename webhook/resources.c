@@ -251,7 +251,9 @@ static bool write_member(struct buf *out, bool before, const char *name, struct 
 {
     if (value.ptr == NULL)
         return before;
-    buf_printf(out, "%s\"%s\":", before ? "," : "", name);
+    buf_puts(out, before ? ",\"" : "\"");
+    buf_puts(out, name);
+    buf_puts(out, "\":");
     json_write_span(out, value);
     return true;
 }

@@ -6,6 +6,7 @@
 #define V1BETA1 "admission.k8s.io/v1beta1"
 #define OFFLINE_UID "00000000-0000-0000-0000-000000000000" /* of a pod that came without a review */
 
+enum { AROUND_PATCH = 512 }; /* bytes of a reply beside its patch, mostly */
 enum { HTTP_FORBIDDEN = 403 }; /* metav1.Status of a refusal, as Pod Security and quotas give it */
 
 static bool text_is(const cJSON *object, const char *key, const char *word)
@@ -171,6 +172,7 @@ static void write_refusal(struct buf *out, const struct warnings *warnings)
 
 int review_write(struct buf *out, const struct review *review, const struct review_response *response)
 {
+    buf_reserve(out, AROUND_PATCH + response->patch.len / 3 * 4); /* so that it need not grow */
     buf_puts(out, "{\"kind\":\"AdmissionReview\",\"apiVersion\":");
     json_write_text(out, review->api_version);
     buf_puts(out, ",\"response\":{\"uid\":");

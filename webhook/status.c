@@ -4,7 +4,8 @@
 
 int status_write_injected(struct buf *out, const struct warnings *warnings)
 {
-    buf_printf(out, "injected %s", version_text());
+    buf_puts(out, "injected ");
+    buf_puts(out, version_text());
     if (warnings->count > 0)
         buf_printf(out, "; %s", warnings_text(warnings, 0));
     if (warnings->count > 1)

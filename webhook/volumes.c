@@ -154,8 +154,9 @@ void volumes_write_mounts(struct buf *out, const struct volumes *volumes)
     for (unsigned i = 0; i < volumes->count; i++) {
         buf_puts(out, i > 0 ? ",{\"name\":" : "{\"name\":");
         json_write_text(out, volumes->items[i].name);
-        buf_printf(out, ",\"mountPath\":\"%s\"%s}", kinds[volumes->items[i].kind].path,
-                   kinds[volumes->items[i].kind].read_only ? ",\"readOnly\":true" : "");
+        buf_puts(out, ",\"mountPath\":\"");
+        buf_puts(out, kinds[volumes->items[i].kind].path);
+        buf_puts(out, kinds[volumes->items[i].kind].read_only ? "\",\"readOnly\":true}" : "\"}");
     }
     buf_putc(out, ']');
 }

@@ -25,7 +25,7 @@ enum {
 };
 
 enum {
-    HEAP_KEPT_MAX = 1024 * 1024, /* bytes free at the top of the heap: the tree of a review of 64 KB */
+    HEAP_KEPT_MAX = 512 * 1024,  /* bytes free at the top of the heap: what a review of 17 KB takes, three times */
     HEAP_BLOCK_MAX = 256 * 1024, /* bytes of a block; larger ones are mapped by themselves, JSON's first chunk is not */
 };
 

@@ -14,7 +14,7 @@ enum {
     SERVICE_CONNECTIONS_SPARE = 64,       /* more, which are told 503 at once; over these the kernel's backlog waits */
     SERVICE_IDLE_S = 120,                 /* longer than an API server's own idle time of 90 s */
     SERVICE_REQUEST_MS = 5 * 1000,        /* timeoutSeconds is 2: nobody waits for an answer after that */
-    SERVICE_CONNECTION_MEMORY = 16 * 1024,
+    SERVICE_CONNECTION_MEMORY = 8 * 1024,
     SERVICE_ADMIN_CONNECTIONS_MAX = 16,
     SERVICE_METRICS_MAX = 64 * 1024,
     SERVICE_LEAVE_MS = 5 * 1000,          /* after draining, for requests under way */

@@ -21,6 +21,7 @@ enum {
     REPLY_TEXT_MAX = 160,   /* our own refusals are one line */
     ALLOW_MAX = 64,         /* the Allow header: a handful of methods */
     RUNS_MAX = 8,           /* of libmicrohttpd in a turn of the loop, while it asks to be called at once */
+    HANDSHAKE_WAIT_MS = 10, /* between runs in which nothing comes of a handshake; what does come wakes us at once */
     STALL_MS = 100,         /* how long libmicrohttpd may ask to be called at once without a body growing */
 };
 
@@ -76,6 +77,7 @@ struct httpd {
     bool running;      /* inside MHD_run */
     bool due;          /* libmicrohttpd has something to do in this turn */
     int64_t due_ms;    /* when it wants to be called even if nothing comes; INT64_MAX = not at all */
+    bool moved;        /* the last run of libmicrohttpd did something */
     bool draining;
     bool quiesced;
     uint16_t port;
@@ -163,6 +165,7 @@ static struct connection *new_connection(struct httpd *httpd, int fd, bool exces
     conn->httpd = httpd;
     conn->fd = fd;
     conn->excess = excess;
+    conn->tls.moved = &httpd->moved;
     conn->since_ms = loop_now_ms(httpd->loop);
     buf_init(&conn->body, httpd->options.body_max);
     conn->next = httpd->connections;
@@ -325,6 +328,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct httpd *httpd = cls;
+    httpd->moved = true;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         count_unused(*context);
         free_connection(*context);
@@ -478,6 +482,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     struct connection *conn = connection_of(mhd);
     (void)cls;
     (void)uri;
+    conn->httpd->moved = true;
     begin_flight(conn);
     conn->used = true;
     int64_t deadline_ms = loop_now_ms(conn->httpd->loop) + conn->httpd->options.request_timeout_ms;
@@ -607,6 +612,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     (void)cls;
     (void)version;
     (void)request;
+    conn->httpd->moved = true;
     if (conn->stage == STAGE_HEADERS)
         return begin_request(conn, mhd, path, method);
     if (*upload_len > 0) {
@@ -622,6 +628,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **request, 
     struct httpd *httpd = cls;
     struct connection *conn = connection_of(mhd);
     (void)request;
+    httpd->moved = true;
     if (conn->stage != STAGE_REPLY && conn->refused == 0 && code != MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN)
         httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
     drop_body(conn);
@@ -663,12 +670,24 @@ static void watch_for_stall(struct httpd *httpd, bool busy)
     }
 }
 
-/* -1 = as long as you like. */
+static bool in_handshake(const struct httpd *httpd)
+{
+    for (const struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
+        if (!conn->tls.handshake_done)
+            return httpd->options.tls != NULL;
+    }
+    return false;
+}
+
+/* -1 = as long as you like. From the first byte of a handshake to its end libmicrohttpd 0.9.75 asks to be called at once,
+ * though it can only wait for the client: it does not see that GnuTLS found no more. */
 static int64_t daemon_wait_ms(struct httpd *httpd)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     if (MHD_get_timeout(httpd->daemon, &wait_ms) != MHD_YES)
         return -1;
+    if (wait_ms == 0 && !httpd->moved && in_handshake(httpd))
+        return HANDSHAKE_WAIT_MS;
     return wait_ms < LOOP_WAIT_MAX_MS ? (int64_t)wait_ms : LOOP_WAIT_MAX_MS;
 }
 
@@ -690,8 +709,10 @@ static void hook_run(void *ctx)
         return;
     httpd->due = false;
     httpd->running = true;
-    for (int runs = 0; runs == 0 || (runs < RUNS_MAX && daemon_wait_ms(httpd) == 0); runs++)
+    for (int runs = 0; runs == 0 || (runs < RUNS_MAX && daemon_wait_ms(httpd) == 0); runs++) {
+        httpd->moved = false;
         MHD_run(httpd->daemon);
+    }
     httpd->running = false;
 }
 

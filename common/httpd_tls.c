@@ -244,9 +244,8 @@ static ssize_t take_ahead(struct httpd_tls_session *own, void *to, size_t len)
 
 /* GnuTLS asks for the five bytes before each record, then for the record: a system call for each, and clients in Go begin
  * with records of a kilobyte. libmicrohttpd goes on until GnuTLS has no more, so nothing is left lying here. */
-static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t len)
+static ssize_t receive(struct httpd_tls_session *own, void *to, size_t len)
 {
-    struct httpd_tls_session *own = ptr;
     if (own->ahead_len > 0)
         return take_ahead(own, to, len);
     char *ahead = len < AHEAD_MAX ? malloc(AHEAD_MAX) : NULL;
@@ -263,6 +262,19 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t len)
     own->ahead_at = 0;
     own->ahead_len = (size_t)got;
     return take_ahead(own, to, len);
+}
+
+static ssize_t note_move(struct httpd_tls_session *own, ssize_t len)
+{
+    if (len >= 0 || errno != EAGAIN)
+        *own->moved = true;
+    return len;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t len)
+{
+    struct httpd_tls_session *own = ptr;
+    return note_move(own, receive(own, to, len));
 }
 
 static ssize_t hold_head(struct httpd_tls_session *own, const giovec_t *pieces, int count, size_t len)
@@ -302,9 +314,9 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const giovec_t *pieces, int coun
         len += pieces[i].iov_len;
     }
     if (is_head && len <= sizeof(own->head) - own->head_len)
-        return hold_head(own, pieces, count, len);
+        return note_move(own, hold_head(own, pieces, count, len));
     struct msghdr message = {.msg_iov = held ? all : all + 1, .msg_iovlen = (size_t)count + (held ? 1 : 0)};
-    return drop_head(own, sendmsg(own->fd, &message, MSG_NOSIGNAL));
+    return note_move(own, drop_head(own, sendmsg(own->fd, &message, MSG_NOSIGNAL)));
 }
 
 static int on_handshake_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,

@@ -30,6 +30,7 @@ struct httpd_tls_session {
     struct httpd_tls_keys keys;
     int fd; /* borrowed */
     bool handshake_done;
+    bool *moved; /* set by httpd; true from the moment that bytes came or went, or the connection broke */
     /* Set by httpd when the next thing to send is a reply's header and its body will follow. libmicrohttpd sends them as
      * two records: the first one waits here, so that both leave in one packet and by one system call. */
     bool head_next;

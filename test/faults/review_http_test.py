@@ -15,6 +15,7 @@ import time
 import pods
 from blackbox import INSTRUMENTS, WEBHOOK, Case
 from children import Failure, wait_until
+from processes import cpu_ns
 from webhook import TIMEOUT_SECONDS, Webhook
 
 JSON = {"Content-Type": "application/json"}
@@ -24,6 +25,9 @@ SETTLE_SECONDS = 10
 STOP_SECONDS = 5
 # What a client never finishes is cut by the server, 5 s after it began; SIGTERM waits for what is under way no longer.
 CUT_SECONDS = 10
+# As long as clients hang in their handshakes, and of that the CPU time that may go into waiting for them.
+HANG_SECONDS = 1
+HANG_CPU_SECONDS = 0.2
 # Ten requests of 10 MB went in by then; held whole they would not fit.
 MEMORY_MAX = 48 << 20
 
@@ -333,6 +337,34 @@ class ReviewHttp(Case):
         started = time.monotonic()
         self.still_well()
         self.assertLess(time.monotonic() - started, CUT_SECONDS / 3, "before the silent ones were cut")
+
+    def hang_in_handshakes(self):
+        """One after a part of its first record, one after the whole of it: the server has answered and waits."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with self.assertRaises(ssl.SSLWantReadError):
+            self.webhook.tls().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+        hello = outgoing.read()
+        self.plain().sendall(hello[:6])
+        whole = self.plain()
+        whole.sendall(hello)
+        self.assertTrue(whole.recv(1))
+
+    def test_hanging_handshakes_take_no_cpu(self):
+        self.hang_in_handshakes()
+        before = cpu_ns(self.webhook.child.pid)
+        time.sleep(HANG_SECONDS)
+        self.assertLess((cpu_ns(self.webhook.child.pid) - before) / 1e9, HANG_CPU_SECONDS)
+
+    def test_hanging_handshakes_cut_no_chunked_body(self):
+        """Its pause is no stall, though libmicrohttpd asks to be called at once all the time."""
+        body = encoded(good_review())
+        head = post_head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        connection = self.connect()
+        connection.sendall(head + b"64\r\n" + body[:100] + b"\r\n")
+        self.hang_in_handshakes()
+        time.sleep(HANG_SECONDS)
+        rest = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body) - 100, body[100:])
+        self.assertEqual(200, exchange(connection, rest).status)
 
     def test_no_tls_is_no_answer(self):
         body = encoded(good_review())

@@ -313,7 +313,7 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const giovec_t *pieces, int coun
         all[i + 1] = (struct iovec){.iov_base = pieces[i].iov_base, .iov_len = pieces[i].iov_len};
         len += pieces[i].iov_len;
     }
-    if (is_head && len <= sizeof(own->head) - own->head_len)
+    if (is_head && len >= HTTPD_TLS_HEAD_MIN && len <= sizeof(own->head) - own->head_len)
         return note_move(own, hold_head(own, pieces, count, len));
     struct msghdr message = {.msg_iov = held ? all : all + 1, .msg_iovlen = (size_t)count + (held ? 1 : 0)};
     return note_move(own, drop_head(own, sendmsg(own->fd, &message, MSG_NOSIGNAL)));

@@ -22,7 +22,8 @@ struct httpd_tls_keys {
 };
 
 enum {
-    HTTPD_TLS_HEAD_MAX = 256, /* a reply's header as a TLS record: ours has some 130 bytes */
+    HTTPD_TLS_HEAD_MIN = 96,  /* a reply's header as a TLS record; an alert has 85 bytes at most */
+    HTTPD_TLS_HEAD_MAX = 256, /* ours has some 130 bytes */
 };
 
 /* One connection's part. It keeps what it began with, whatever the server's keys become. Must not move. */
@@ -32,7 +33,8 @@ struct httpd_tls_session {
     bool handshake_done;
     bool *moved; /* set by httpd; true from the moment that bytes came or went, or the connection broke */
     /* Set by httpd when the next thing to send is a reply's header and its body will follow. libmicrohttpd sends them as
-     * two records: the first one waits here, so that both leave in one packet and by one system call. */
+     * two records: the first one waits here, so that both leave in one packet and by one system call. Where it cannot make
+     * the header, it closes the connection: the alert of that does not wait, since nothing follows. */
     bool head_next;
     size_t head_len;
     char head[HTTPD_TLS_HEAD_MAX];

@@ -263,6 +263,18 @@ class ReviewHttp(Case):
                 self.assertNotEqual(200, status)
                 self.still_well()
 
+    def test_headers_that_leave_no_memory_for_those_of_the_reply(self):
+        """Then libmicrohttpd closes the connection: with TLS's own end, since without it could be an attack."""
+        body = encoded(good_review())
+        closed = 0
+        for size in range(15000, 16384, 48):
+            with self.webhook.tls().wrap_socket(self.plain(), server_hostname="127.0.0.1",
+                                                suppress_ragged_eofs=False) as connection:
+                bare = len(post_head(len(body), "X: \r\n"))
+                connection.sendall(post_head(len(body), f"X: {'x' * (size - bare)}\r\n") + body)
+                closed += connection.recv(1 << 16) == b""
+        self.assertGreater(closed, 0)
+
     def test_wrong_methods(self):
         for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"):
             with self.subTest(method=method):

@@ -1349,6 +1349,22 @@ static void tls_requests_may_be_pipelined(void **state)
     run_until_idle();
 }
 
+static void tls_server_freed_with_open_connections_closes_them(void **state)
+{
+    (void)state;
+    start_tls(PEER_PATIENCE_S * 1000);
+    assert_int_equal(set_pair(&pem_one, &pem_one, NULL), 0);
+    struct tls_client c = {.requests = {TLS_GET, "GET /hello HTTP/1.1\r\n"}};
+    struct peer peer;
+    peer_start(&peer, play_tls, &c);
+    while (httpd_get_stats(httpd)->requests < 1 || httpd_get_stats(httpd)->in_flight == 0)
+        run_for(2);
+    httpd = httpd_free(httpd);
+    assert_true(peer_run_loop(&peer, loop));
+    assert_int_equal(c.handshake, 0);
+    assert_true(c.bye <= 0);
+}
+
 static void tls_1_1_is_refused_and_counted(void **state)
 {
     (void)state;
@@ -1644,6 +1660,7 @@ int main(void)
         TEST(tls_answer_without_body_leaves_too),
         TEST(tls_answer_cut_anywhere_arrives_whole),
         TEST(tls_requests_may_be_pipelined),
+        TEST(tls_server_freed_with_open_connections_closes_them),
         TEST(tls_1_1_is_refused_and_counted),
         TEST(without_a_pair_handshakes_fail),
         TEST(new_pair_is_used_by_the_next_connection),

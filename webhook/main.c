@@ -119,8 +119,8 @@ static int check(const struct webhook_command *command, const struct settings *s
 }
 
 /* glibc gives the top of the heap back whenever 128 KiB of it are free, which a review of 17 KB takes and frees: two system
- * calls each, and a page fault for every page. Both limits are set, since one alone would end or keep their moving with
- * what is freed: so large blocks always go back at once. */
+ * calls each, and a page fault for every page. To set one of these ends that glibc moves both with the blocks it sees freed:
+ * JSON's first chunk would then be mapped anew each time, so the other is set as well. */
 static void set_up_heap(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_MAX);

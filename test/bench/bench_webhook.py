@@ -16,12 +16,13 @@ import processes
 from children import Child, Failure, free_port
 from h2load import check_installed, latencies_us, load
 from held import Held
-from measure import OURS, PEER, Report, in_turn, percentile
+from measure import FLOOR, OURS, PEER, Report, in_turn, percentile
 from webhook import Webhook
 
 COLLECTOR = "http://profefe.profefe-system.svc.cluster.local.:10100"
 AGENT = "profefe-agent"
 USUAL = bodies.name_of(3, "injected")
+BUSY = [bodies.name_of(size_kb, "injected") for size_kb in (1, 3, 17)]
 START_SECONDS = 15
 SETTLE_SECONDS = 0.05   # after a run, for what the server still has to do about its end
 CLIENTS = 2             # an API server keeps one connection or a few
@@ -76,6 +77,11 @@ def url(side):
     return f"https://127.0.0.1:{side.port}/mutate"
 
 
+def nothing(side):
+    """Where the same request over the same TLS meets a 404: what the machine and the load generator take for themselves."""
+    return f"https://127.0.0.1:{side.port}/nothing"
+
+
 # ---- equal answers first
 
 def _ask(side, path):
@@ -117,10 +123,10 @@ def check_answers(sides, paths):
 
 # ---- the rows
 
-def cpu_us(side, path, reviews, new_connections=False):
+def cpu_us(side, path, reviews, new_connections=False, clients=CLIENTS):
     """CPU time of the server for one review, in microseconds."""
     before = processes.cpu_ns(side.child.pid)
-    load(url(side), path, CLIENTS, requests=reviews, new_connections=new_connections).must_be(2)
+    load(url(side), path, clients, requests=reviews, new_connections=new_connections).must_be(2)
     time.sleep(SETTLE_SECONDS)
     return (processes.cpu_ns(side.child.pid) - before) / 1000 / reviews
 
@@ -134,6 +140,18 @@ def cpu_rows(report, sides, paths, effort):
             report.add(cpu_row(name, new_connections), "µs CPU", values)
 
 
+def busy_rows(report, sides, paths, effort):
+    """The same with more clients than the server has time for: it does not go to sleep between two reviews."""
+    for name in BUSY:
+        reviews = effort.reviews(2 * KEPT_REVIEWS[int(name.split("k-", maxsplit=1)[0])])
+        values = in_turn(effort.rounds, sides, lambda side: cpu_us(side, paths[name], reviews, clients=SATURATING_CLIENTS))
+        report.add(busy_row(name), "µs CPU", values)
+
+
+def busy_row(name):
+    return f"{cpu_row(name, False)}, saturated"
+
+
 def cpu_row(name, new_connections):
     size, decision = name.split("-")
     return f"review {size.removesuffix('k')} KB, {decision}, {'new connection' if new_connections else 'TLS kept'}"
@@ -142,16 +160,17 @@ def cpu_row(name, new_connections):
 def rate_rows(report, sides, path, effort, folder):
     log = os.path.join(folder, "h2load.log")
 
-    def latencies(side, a_second):
+    def latencies(address, a_second, status_class=2):
         if os.path.exists(log):
             os.unlink(log)
-        result = load(url(side), path, RATE_CLIENTS[a_second], a_second=a_second, seconds=effort.rate_seconds, log=log)
-        result.must_be(2)
+        result = load(address, path, RATE_CLIENTS[a_second], a_second=a_second, seconds=effort.rate_seconds, log=log)
+        result.must_be(status_class)
         times = latencies_us(log)
         return percentile(times, 50), percentile(times, 99), result.rate
 
     for a_second in RATES:
-        values = in_turn(effort.rate_rounds, sides, lambda side: latencies(side, a_second))
+        values = in_turn(effort.rate_rounds, sides, lambda side: latencies(url(side), a_second))
+        values[FLOOR] = [latencies(nothing(sides[0]), a_second, 4) for _ in range(effort.rate_rounds)]
         reached = min(rate for rounds in values.values() for _, _, rate in rounds)
         note = "" if reached > 0.95 * a_second else f"only {reached:.0f} a second reached"
         for index, share in ((0, 50), (1, 99)):
@@ -182,7 +201,7 @@ def memory_row(name):
     return f"{name}, {IDLE_CONNECTIONS} idle connections"
 
 
-GROWTH = "RSS, growth over the last nine tenths of them"
+GROWTH = "RSS, growth in the last 90 %"
 
 
 def memory_rows(report, sides, path, effort):
@@ -207,7 +226,7 @@ def memory_rows(report, sides, path, effort):
 def expected_rows():
     names = [bodies.name_of(size_kb, decision) for size_kb in bodies.SIZES_KB for decision in bodies.DECISIONS]
     return [cpu_row(name, new_connections) for new_connections in (False, True) for name in names] + \
-        [rate_row(share, a_second) for a_second in RATES for share in (50, 99)] + \
+        [busy_row(name) for name in BUSY] + [rate_row(share, a_second) for a_second in RATES for share in (50, 99)] + \
         [SATURATION] + [memory_row(name) for name in (*MEMORY, GROWTH)]
 
 
@@ -223,6 +242,7 @@ def run_part(build, tools, folder, quick):
         check_answers(sides, paths)
         report = Report("webhook", "profefe-webhook", "the same in Go with k8s.io/api and net/http")
         cpu_rows(report, sides, paths, effort)
+        busy_rows(report, sides, paths, effort)
         rate_rows(report, sides, paths[USUAL], effort, folder)
         saturation_row(report, sides, paths[USUAL], effort)
         memory_rows(report, sides, paths[USUAL], effort)

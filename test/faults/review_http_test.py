@@ -29,6 +29,7 @@ CUT_SECONDS = 10
 HANG_SECONDS = 1
 HANG_CPU_SECONDS = 0.2
 # Ten requests of 10 MB went in by then; held whole they would not fit.
+CONNECTION_MEMORY = 8 * 1024  # SERVICE_CONNECTION_MEMORY of webhook/service.h: of a request's headers and the reply's
 MEMORY_MAX = 48 << 20
 
 
@@ -267,7 +268,7 @@ class ReviewHttp(Case):
         """Then libmicrohttpd closes the connection: with TLS's own end, since without it could be an attack."""
         body = encoded(good_review())
         closed = 0
-        for size in range(15000, 16384, 48):
+        for size in range(CONNECTION_MEMORY - 1400, CONNECTION_MEMORY, 16):
             with self.webhook.tls().wrap_socket(self.plain(), server_hostname="127.0.0.1",
                                                 suppress_ragged_eofs=False) as connection:
                 bare = len(post_head(len(body), "X: \r\n"))

@@ -672,9 +672,11 @@ static void watch_for_stall(struct httpd *httpd, bool busy)
 
 static bool in_handshake(const struct httpd *httpd)
 {
+    if (httpd->options.tls == NULL)
+        return false;
     for (const struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
         if (!conn->tls.handshake_done)
-            return httpd->options.tls != NULL;
+            return true;
     }
     return false;
 }

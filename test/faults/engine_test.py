@@ -269,18 +269,19 @@ class Telling(EngineCase):
             else:
                 collector.accept(exchange, post)
 
-        self.collector.answer_post = flapping
+        def balanced(seen):
+            self.assertEqual(seen.sum("taken_profiles_total"),
+                             seen.sum("pushes_total", result="stored") + seen.sum("pushes_total", result="found") +
+                             seen.sum("dropped_profiles_total") +
+                             seen.sum("spool_profiles"), seen.text)
+            return seen
+
+        self.collector.answer_post = status(503)
         agent = self.start_slow(PROFEFE_AGENT_TYPES="heap:1s,goroutine:1s,threadcreate:1s,allocs:1s",
                                 PROFEFE_AGENT_SPOOL_BYTES=str(SPOOL_MIN), PROFEFE_AGENT_INTERVAL="1s")
-        until = time.monotonic() + 6
-        while time.monotonic() < until:
-            page = Metrics(self.get("/metrics")[1])
-            self.assertEqual(page.sum("taken_profiles_total"),
-                             page.sum("pushes_total", result="stored") + page.sum("pushes_total", result="found") +
-                             page.sum("dropped_profiles_total") +
-                             page.sum("spool_profiles"), page.text)
-            time.sleep(0.02)
-        self.assertGreater(page.sum("dropped_profiles_total", reason="spool-full"), 0, page.text)
-        self.assertGreater(page.sum("pushes_total", result="stored"), 0, page.text)
+        self.wait_for_metrics(agent, lambda seen: balanced(seen).sum("dropped_profiles_total", reason="spool-full") >= 4,
+                              "an overflow")
+        self.collector.answer_post = flapping
+        self.wait_for_metrics(agent, lambda seen: balanced(seen).sum("pushes_total", result="stored") >= 8, "stored")
         self.stops(agent)
         self.account(agent)

@@ -1,7 +1,6 @@
 """SIGTERM: what is spooled is sent, no longer than the deadline; a second one leaves at once; a plain container also takes a
 last heap and goroutine."""
 
-import re
 import time
 
 import fault_collector
@@ -47,11 +46,6 @@ class Stop(AgentCase):
         started = time.monotonic()
         self.assertEqual(0, agent.stop(LEAVES_SECONDS), agent.log_tail())
         return time.monotonic() - started
-
-    def account(self, agent):
-        """The numbers of the last line: taken = stored + dropped + what waits."""
-        line = agent.log().rstrip().splitlines()[-1]
-        return {name: int(value) for name, value in re.findall(r" ([a-z_-]+)=(\d+)\b", line)}
 
     def test_what_is_spooled_is_sent_without_waiting_for_the_backoff(self):
         self.collector.answer_post = words(500, "down")

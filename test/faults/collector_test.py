@@ -62,17 +62,7 @@ class Run:
             self.collector.answer_post = self.collector.answer_list = self.collector.before_body = None
 
     def drain(self):
-        """Closes the app, and waits until nothing waits and nothing is under way. Returns the metrics after that."""
-        self.app.open = False
-        taken = [0]
-
-        def quiet():
-            seen = self.metrics()
-            before, taken[0] = taken[0], seen.sum("taken_profiles_total")
-            return seen if before == taken[0] and seen.sum("spool_profiles") == 0 else None
-
-        return wait_until(quiet, ARRIVE_SECONDS,
-                          lambda: f"profiles still wait:\n{self.metrics().text}\n{self.agent.log_tail()}")
+        return self.case.drain(self.agent, self.app)
 
     def check_sum(self, seen):
         taken, dropped = seen.sum("taken_profiles_total"), seen.sum("dropped_profiles_total")
@@ -344,9 +334,11 @@ class RetryAfter(CollectorCase):
                 said = run.agent.wait_for_log(r"retry_ms=(\d+)", ARRIVE_SECONDS)
                 self.assertEqual(CLAMPED_MS, int(said[1]))
                 self.wait_for_metrics(run.agent, lambda seen: seen.sum("spool_profiles") >= FAILURES, "waiting")
-                given = len(run.app.given)
                 self.stops(run.agent)
-                self.assertGreaterEqual(len(run.collector.unique()), given)
+                ended = self.account(run.agent)
+                self.assertEqual(ended["taken"], len(run.collector.unique()))
+                # On its way to the agent when the signal came.
+                self.assertLessEqual(len(run.app.given) - ended["taken"], ended["cut"])
 
 
 class Names(CollectorCase):
@@ -368,8 +360,7 @@ class Names(CollectorCase):
         with open(hosts, "a", encoding="ascii") as file:
             file.write("127.0.0.1 profefe.test\n")
         wait_until(lambda: len(collector.serials()) >= FAILURES, ARRIVE_SECONDS, lambda: agent.log_tail())
-        app.open = False
-        seen = self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
+        seen = self.drain(agent, app)
         self.assertEqual(seen.sum("taken_profiles_total"), len(collector.unique()))
         self.assertEqual(0, seen.sum("dropped_profiles_total"))
         self.stops(agent)
@@ -386,9 +377,8 @@ class RealProfefe(CollectorCase):
         return {(p["type"], p["labels"].get("pod"), p["created_at"]) for p in found}
 
     def check_all_arrived(self, agent, app, profefe, maker):
-        app.open = False
-        seen = self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 0, "all sent")
-        taken = self.metrics(agent).sum("taken_profiles_total")
+        seen = self.drain(agent, app)
+        taken = seen.sum("taken_profiles_total")
         self.assertEqual(taken, len(app.given))
         self.assertEqual(taken, len(self.listed(profefe, maker)), seen.text)
         self.assertEqual(0, seen.sum("dropped_profiles_total"), seen.text)

@@ -18,7 +18,6 @@ from small_pprof import Maker
 # Nothing but the start-up pair within a test: what comes later came from the end.
 SLOW = {"PROFEFE_AGENT_INTERVAL": "1h", "PROFEFE_AGENT_FIRST_WITHIN": "1s", "PROFEFE_AGENT_TYPES": "heap,goroutine",
         "PROFEFE_AGENT_STOP_DEADLINE": "4s"}
-STOPPED = re.compile(r'(?m)^.*msg=("stopped before everything was sent"|stopped) (.*)$')
 SPOOL_MIN = 256 * 1024
 TRACE = b"go 1.26 trace\0\0\0" + b"\1generation" * 50
 
@@ -52,12 +51,6 @@ class EngineCase(AgentCase):
         """Of one second there is never more than one profile of a type and target."""
         second = int(time.time())
         wait_until(lambda: int(time.time()) > second, ARRIVE_SECONDS, lambda: "the clock stands still")
-
-    def account(self, agent):
-        """The numbers of the last line."""
-        found = STOPPED.findall(agent.log())
-        self.assertEqual(1, len(found), agent.log_tail())
-        return {key: int(value) for key, value in re.findall(r"([\w-]+)=(\d+)(?= |$)", found[0][1])}
 
     def expect_account(self, agent, **expected):
         account = self.account(agent)
@@ -116,7 +109,7 @@ class Stopping(EngineCase):
     def test_everything_together_ends_at_the_deadline(self):
         self.collector.answer_post = lambda collector, exchange, post: exchange.wait_for_peer(60)
         agent = self.start_slow(PROFEFE_AGENT_STOP_PROFILES="true", PROFEFE_AGENT_STOP_DEADLINE="2s")
-        wait_until(lambda: self.app.seen["heap"] and self.app.seen["goroutine"], ARRIVE_SECONDS, agent.log_tail)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 2, "taken")
         self.wait_for_another_second()
         self.app.answers["heap"] = self.app.answers["goroutine"] = lambda exchange: exchange.wait_for_peer(60)
         started = time.monotonic()
@@ -136,7 +129,7 @@ class Stopping(EngineCase):
     def test_second_sigterm_leaves_at_once(self):
         self.collector.answer_post = lambda collector, exchange, post: exchange.wait_for_peer(60)
         agent = self.start_slow(PROFEFE_AGENT_STOP_DEADLINE="60s")
-        wait_until(lambda: self.app.seen["heap"] and self.app.seen["goroutine"], ARRIVE_SECONDS, agent.log_tail)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 2, "taken")
         os.kill(agent.pid, signal.SIGTERM)
         agent.wait_for_log("msg=stopping", ARRIVE_SECONDS)
         agent.must_live()
@@ -148,7 +141,7 @@ class Stopping(EngineCase):
         self.collector.answer_post = status(503)
         spool = self.path("spool")
         agent = self.start_slow(PROFEFE_AGENT_SPOOL_DIR=spool, PROFEFE_AGENT_STOP_DEADLINE="500ms")
-        wait_until(lambda: self.app.seen["heap"] and self.app.seen["goroutine"], ARRIVE_SECONDS, agent.log_tail)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("spool_profiles") == 2, "taken")
         self.stops(agent)
         self.expect_account(agent, taken=2, stored=0, waiting=2, lost=0)
 

@@ -20,6 +20,7 @@ QUICK = {"PROFEFE_AGENT_INTERVAL": "1s", "PROFEFE_AGENT_TYPES": "cpu:3s=1s,heap:
 IDENTITY = {"POD_NAME": "web-7d4b9c6f58-x2x7k", "POD_NAMESPACE": "shop", "POD_UID": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11",
             "NODE_NAME": "node1", "POD_IP": "127.0.0.1"}
 
+STOPPED = re.compile(r'(?m)^.*msg=("stopped before everything was sent"|stopped) (.*)$')
 SAMPLE = re.compile(r"(?m)^(\w+)(?:\{(.*?)\})? (\d+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -121,6 +122,21 @@ class AgentCase(Case):
 
         return wait_until(look, seconds, lambda: f"after {seconds} s not {what}:\n{self.seen.text}\nthe end of the agent's "
                                                  f"output:\n{agent.log_tail()}")
+
+    def account(self, agent):
+        """The numbers of the last line: taken = stored + dropped + waiting; and `cut`, of fetches that the signal ended."""
+        found = STOPPED.findall(agent.log())
+        self.assertTrue(found, agent.log_tail())
+        return {key: int(value) for key, value in re.findall(r"([\w-]+)=(\d+)(?= |$)", found[-1][1])}
+
+    def drain(self, agent, app, seconds=ARRIVE_SECONDS):
+        """Closes an app that gave only good answers so far, and waits until all it gave is sent; the metrics after that. Once
+        a fetch is answered 503 no other is under way, since an agent has one at a time."""
+        app.open = False
+        seen = self.wait_for_metrics(agent, lambda seen: seen.sum("scrapes_total", result="status") > 0 and
+                                     seen.sum("spool_profiles") == 0, "all sent", seconds)
+        wait_until(lambda: app.under_way == 0, seconds, lambda: "the app still answers")
+        return seen
 
     def wait_for_profiles(self, profefe, wanted):
         """Until profefe holds a profile of each type; returns all it holds by then."""

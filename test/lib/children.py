@@ -186,15 +186,19 @@ def ignore_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-_given_ports = set()
+def reserve(port=0):
+    """A bound socket that does not listen: connections to it are refused, and the kernel gives its port to nobody else. Servers
+    set SO_REUSEADDR, which lets them listen on it all the same. port 0: any that is free."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", port))
+    return reserved
+
+
+_reserved = []
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that is free now, and that was not given before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
+    """A TCP port of 127.0.0.1 that is free now, and until this program ends for those who are told of it."""
+    _reserved.append(reserve())
+    return _reserved[-1].getsockname()[1]

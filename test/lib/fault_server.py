@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.parse
 
+from children import reserve
+
 HEAD_MAX = 64 * 1024
 SOCKET_SECONDS = 60  # no connection outlives a test by much
 
@@ -158,12 +160,9 @@ class FaultServer:
         self._tcp.server_close()
 
     def stop_listening(self):
-        """Refuses connections from now on; those that are open stay. The port stays reserved: a bound socket that does not
-        listen keeps the kernel from giving it to anybody else."""
+        """Refuses connections from now on; those that are open stay."""
         self._close_listener()
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", self.port))
+        self._reserved = reserve(self.port)
 
     def listen_again(self):
         self._listen(self.port)
@@ -212,6 +211,7 @@ class FaultApp(FaultServer):
         self.seen = collections.Counter()    # requests, by name
         self.requests = []                   # (name, query), in order
         self.given = []                      # (serial, name) of profiles that were written to the end
+        self.under_way = 0                   # answers that are being given
         self.open = True                     # False: 503 to everything
         self.size = lambda count: 0          # bytes of the count-th profile, 0 = as small as it gets
         super().__init__(port)
@@ -220,6 +220,15 @@ class FaultApp(FaultServer):
         return f"{self.address}{'/' + prefix if prefix else ''}{self.BASE}"
 
     def answer(self, exchange):
+        with self.lock:
+            self.under_way += 1
+        try:
+            self._answer(exchange)
+        finally:
+            with self.lock:
+                self.under_way -= 1
+
+    def _answer(self, exchange):
         prefix, _, name = exchange.request.path.partition(self.BASE + "/")
         name = f"{prefix.strip('/')}/{name}" if prefix else name
         with self.lock:

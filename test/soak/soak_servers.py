@@ -35,19 +35,9 @@ class SoakApp(FaultApp):
     def __init__(self, maker, chance):
         self.fault = None
         self.kept_waiting = collections.Counter()  # by agent: answers that are too late on purpose
-        self.under_way = 0
         super().__init__(maker)
         weights, sizes = zip(*SIZES)
         self.size = lambda _count: chance.choices(sizes, weights)[0]
-
-    def answer(self, exchange):
-        with self.lock:
-            self.under_way += 1
-        try:
-            super().answer(exchange)
-        finally:
-            with self.lock:
-                self.under_way -= 1
 
     def give_profile(self, exchange, name):
         agent, _, kind = name.partition("/")

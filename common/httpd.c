@@ -22,7 +22,8 @@ enum {
     ALLOW_MAX = 64,         /* the Allow header: a handful of methods */
     RUNS_MAX = 8,           /* of libmicrohttpd in a turn of the loop, while it asks to be called at once */
     HANDSHAKE_WAIT_MS = 10, /* between runs in which nothing comes of a handshake; what does come wakes us at once */
-    STALL_MS = 100,         /* how long libmicrohttpd may ask to be called at once without a body growing */
+    STALL_TURNS = 100,      /* of the loop in a row for which libmicrohttpd may ask to be called at once and do nothing then */
+    STALL_MS = 100,         /* a body that has grown within so many is not what it turns for */
 };
 
 const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT] = {
@@ -78,10 +79,10 @@ struct httpd {
     bool due;          /* libmicrohttpd has something to do in this turn */
     int64_t due_ms;    /* when it wants to be called even if nothing comes; INT64_MAX = not at all */
     bool moved;        /* the last run of libmicrohttpd did something */
+    unsigned idle_turns; /* see STALL_TURNS */
     bool draining;
     bool quiesced;
     uint16_t port;
-    int64_t busy_since_ms; /* since then libmicrohttpd asks to be called at once; -1 = it does not */
     struct loop_timer sweep;
     struct connection *connections;
     struct connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
@@ -648,26 +649,23 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **request, 
 
 /* libmicrohttpd 0.9.75 polls without end when a chunk's size line or extension fills its buffer: it can neither
  * read on nor does it give up. Such a connection shows as a chunked body that has not grown while
- * libmicrohttpd kept asking to be called at once. */
-static void cut_stalled(struct httpd *httpd, int64_t now_ms)
+ * libmicrohttpd kept asking to be called at once for nothing. */
+static void cut_stalled(struct httpd *httpd)
 {
+    int64_t now_ms = loop_now_ms(httpd->loop);
     for (struct connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
         if (conn->stage == STAGE_BODY && conn->chunked && !conn->cut && now_ms - conn->active_ms >= STALL_MS)
             cut_connection(conn);
     }
 }
 
+/* In turns and not in time, which also passes while the process gets no CPU. */
 static void watch_for_stall(struct httpd *httpd, bool busy)
 {
-    int64_t now_ms = loop_now_ms(httpd->loop);
-    if (!busy) {
-        httpd->busy_since_ms = -1;
-    } else if (httpd->busy_since_ms < 0) {
-        httpd->busy_since_ms = now_ms;
-    } else if (now_ms - httpd->busy_since_ms >= STALL_MS) {
-        cut_stalled(httpd, now_ms);
-        httpd->busy_since_ms = now_ms;
-    }
+    if (!busy)
+        httpd->idle_turns = 0;
+    else if (!httpd->moved && ++httpd->idle_turns % STALL_TURNS == 0)
+        cut_stalled(httpd);
 }
 
 static bool in_handshake(const struct httpd *httpd)
@@ -796,7 +794,6 @@ int httpd_new(struct loop *loop, const struct httpd_options *options, struct htt
         return err_errno(err, ENOMEM, "HTTP server");
     httpd->loop = loop;
     httpd->options = *options;
-    httpd->busy_since_ms = -1;
     loop_timer_init(&httpd->sweep, loop, sweep_connections, httpd);
     int rc = check_options(&httpd->options, err);
     if (rc == 0)

@@ -195,10 +195,9 @@ def reserve(port=0):
     return reserved
 
 
-_reserved = []
-
-
 def free_port():
     """A TCP port of 127.0.0.1 that is free now, and until this program ends for those who are told of it."""
-    _reserved.append(reserve())
-    return _reserved[-1].getsockname()[1]
+    reserved = reserve()
+    port = reserved.getsockname()[1]
+    reserved.detach()  # its descriptor stays open to the end
+    return port

@@ -74,6 +74,7 @@ struct bench {
     struct push_options options;
     char url[64];
     uint16_t port;
+    int port_fd; /* bound to it all along, so that nobody else gets it while the collector is down: connections are refused */
     struct listener *listener;
     uint64_t pauses;
     struct connection connections[CONNECTIONS_MAX];
@@ -222,6 +223,21 @@ static bool is_never_full(void *ctx)
     return false;
 }
 
+static void take_port(struct bench *bench)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET};
+    socklen_t len = sizeof(addr);
+    int on = 1;
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    bench->port_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(bench->port_fd >= 0);
+    assert_int_equal(0, setsockopt(bench->port_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on))); /* as the listener has it */
+    assert_int_equal(0, bind(bench->port_fd, (const struct sockaddr *)&addr, sizeof(addr)));
+    assert_int_equal(0, getsockname(bench->port_fd, (struct sockaddr *)&addr, &len));
+    bench->port = ntohs(addr.sin_port);
+    snprintf(bench->url, sizeof(bench->url), "http://127.0.0.1:%u", bench->port);
+}
+
 static void collector_up(struct bench *bench)
 {
     char address[32];
@@ -229,8 +245,6 @@ static void collector_up(struct bench *bench)
     snprintf(address, sizeof(address), "127.0.0.1:%u", bench->port);
     if (listener_new(bench->loop, address, on_connection, is_never_full, bench, &bench->pauses, &bench->listener, &err) < 0)
         fail_msg("%s", err.text);
-    bench->port = listener_port(bench->listener);
-    snprintf(bench->url, sizeof(bench->url), "http://127.0.0.1:%u", bench->port);
 }
 
 static void collector_down(struct bench *bench)
@@ -273,6 +287,7 @@ static struct bench *bench_new(uint64_t budget)
         fail_msg("%s", err.text);
     assert_int_equal(0, labels_add_list(&bench->labels, span_of("team=shop"), NULL, NULL));
     assert_int_equal(0, targets_parse(span_of("api=http://127.0.0.1:6060/debug/pprof"), &bench->targets, NULL));
+    take_port(bench);
     collector_up(bench);
     bench->otherwise = (struct answer){ANSWER, STORED};
     bench->options = (struct push_options){
@@ -299,6 +314,7 @@ static void bench_free(struct bench *bench)
         free(bench->connections[i].bytes);
     }
     listener_free(bench->listener);
+    close(bench->port_fd);
     loop_free(bench->loop);
     free(bench->requests);
     free(bench);

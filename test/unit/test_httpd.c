@@ -674,14 +674,21 @@ static void slow_requests_are_cut_wherever_they_are(void **state)
     options.request_timeout_ms = CUT_MS;
     start_with(&options);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct trickle trickle = cases[i];
-        int64_t begin_ms = peer_now_ms();
-        assert_true(peer_play(loop, play_trickle, &trickle));
-        assert_true(peer_now_ms() - begin_ms < PEER_PATIENCE_S * 1000);
-        run_until_idle();
+        struct trickle trickle;
+        uint64_t counted;
+        int tries = 0;
+        do { /* again where this machine was so slow that a dripping one was cut before it had begun */
+            trickle = cases[i];
+            /* The last is counted as 404, unless it was cut before. */
+            uint64_t before = refused(HTTPD_REFUSED_INCOMPLETE) + refused(HTTPD_REFUSED_PATH);
+            int64_t begin_ms = peer_now_ms();
+            assert_true(peer_play(loop, play_trickle, &trickle));
+            assert_true(peer_now_ms() - begin_ms < PEER_PATIENCE_S * 1000);
+            run_until_idle();
+            counted = refused(HTTPD_REFUSED_INCOMPLETE) + refused(HTTPD_REFUSED_PATH) - before;
+        } while (trickle.drip && counted == 0 && trickle.sent < 3 && ++tries < 3);
+        assert_int_equal(counted, trickle.drip ? 1 : 0); /* the silent one is no failure */
     }
-    /* Not the silent one. The last is counted as 404, unless this machine is so slow that it was cut before. */
-    assert_int_equal(refused(HTTPD_REFUSED_INCOMPLETE) + refused(HTTPD_REFUSED_PATH), 6);
     assert_int_equal(seen.calls, 0);
 }
 
@@ -809,7 +816,8 @@ static void play_jam(void *ctx)
         fds[i] = peer_connect(httpd_port(httpd));
         peer_send(fds[i], "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
     }
-    for (int i = 0; i < 1000 && __atomic_load_n(&httpd_get_stats(httpd)->in_flight, __ATOMIC_RELAXED) < jam->in_flight; i++)
+    int64_t end_ms = peer_now_ms() + PEER_PATIENCE_S * 1000;
+    while (peer_now_ms() < end_ms && __atomic_load_n(&httpd_get_stats(httpd)->in_flight, __ATOMIC_RELAXED) < jam->in_flight)
         usleep(1000);
     if (jam->wait_until_slow)
         usleep((HTTPD_SLOW_MS + 100) * 1000);
@@ -821,14 +829,25 @@ static void play_jam(void *ctx)
         close(fds[i]);
 }
 
+/* A jam in which nothing makes room. Where this machine was so slow that a request counted as slow, that is tried again. */
+static void jam_fresh(const struct httpd_options *options, struct jam *jam)
+{
+    for (int tries = 0; tries < 3; tries++) {
+        httpd = httpd_free(httpd);
+        start_with(options);
+        assert_true(peer_play(loop, play_jam, jam));
+        if (cut(HTTPD_CUT_SLOW) + cut(HTTPD_CUT_DEADLINE) == 0)
+            break;
+    }
+}
+
 static void connection_over_the_limit_is_closed_at_once_without_spare(void **state)
 {
     (void)state;
     struct httpd_options options = default_options();
     options.connections_max = 2;
-    start_with(&options);
     struct jam jam = {.held = 2, .in_flight = 2};
-    assert_true(peer_play(loop, play_jam, &jam));
+    jam_fresh(&options, &jam);
     assert_string_equal(jam.reply, "");
     assert_int_equal(refused(HTTPD_REFUSED_LIMIT), 1);
     run_until_idle();
@@ -841,9 +860,8 @@ static void connection_over_the_limit_is_told_503(void **state)
     struct httpd_options options = default_options();
     options.connections_max = 2;
     options.connections_spare = 1;
-    start_with(&options);
     struct jam jam = {.held = 2, .in_flight = 2};
-    assert_true(peer_play(loop, play_jam, &jam));
+    jam_fresh(&options, &jam);
     assert_starts(jam.reply, "HTTP/1.1 503 ");
     assert_contains(jam.reply, "Connection: close\r\n");
     assert_contains(jam.reply, "too many connections now\n");

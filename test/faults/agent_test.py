@@ -3,7 +3,6 @@ both of them failing."""
 
 import datetime
 import gzip
-import http.client
 import http.server
 import os
 import signal
@@ -11,7 +10,7 @@ import socket
 import threading
 import time
 
-from agent_case import ARRIVE_SECONDS, IDENTITY, REQUEST_SECONDS, START_SECONDS, AgentCase, now
+from agent_case import ARRIVE_SECONDS, IDENTITY, START_SECONDS, AgentCase, now
 from blackbox import AGENT, APP
 from children import free_port, wait_until
 
@@ -230,18 +229,7 @@ class Sidecar(AgentCase):
         agent = self.start_agent(self.settings(url, profefe.url, PROFEFE_AGENT_TYPES="cpu:61s=60s",
                                                PROFEFE_AGENT_FIRST_WITHIN="1s"))
         self.wait_for_port(agent)
-        # While it runs, the app has a goroutine in the handler of /debug/pprof/profile.
-        host, port = url.split("/")[2].split(":")
-
-        def profiling():
-            connection = http.client.HTTPConnection(host, int(port), timeout=REQUEST_SECONDS)
-            try:
-                connection.request("GET", "/debug/pprof/goroutine?debug=1")
-                return b"net/http/pprof.Profile+" in connection.getresponse().read()
-            finally:
-                connection.close()
-
-        wait_until(profiling, ARRIVE_SECONDS, lambda: f"the agent takes no CPU profile:\n{agent.log_tail()}")
+        wait_until(lambda: self.is_profiling(url), ARRIVE_SECONDS, lambda: f"the agent takes no CPU profile:\n{agent.log_tail()}")
         self.stops(agent, QUICK_STOP_SECONDS)
 
     def test_sigterm_with_the_collector_gone_ends_at_the_deadline(self):
@@ -338,11 +326,7 @@ class RealThings(AgentCase):
     def test_once_names_a_cpu_profiler_that_is_taken(self):
         _, url = self.start_app()
         profefe = self.start_profefe()
-        host, port = url.split("/")[2].split(":")
-        holder = http.client.HTTPConnection(host, int(port), timeout=REQUEST_SECONDS)
-        self.addCleanup(holder.close)
-        holder.request("GET", "/debug/pprof/profile?seconds=30")
-        time.sleep(0.3)
+        self.hold_profiler(url)
         done = self.once(url, profefe.url, "--types", "cpu", "--timeout", "4s")
         self.assertEqual(1, done.code, done)
         self.assertRegex(done.out + done.err, "(?i)busy|in use", done)

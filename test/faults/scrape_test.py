@@ -393,8 +393,8 @@ class BadTargets(ScrapeCase):
         self.ends_well(agent, self.collector)
 
     def test_real_go_servers_with_limits(self):
-        """net/http of the Go that is here: a wrapped ResponseWriter past WriteTimeout, TimeoutHandler, a plain server with
-        the same WriteTimeout (which lifts it), and a profiler that is taken."""
+        """net/http of the Go that is here: a wrapped ResponseWriter past WriteTimeout, TimeoutHandler, and a plain
+        server with the same WriteTimeout (which lifts it)."""
         app = self.start("faultapp", FAULT_APP, "-write-timeout", "1500ms", "-limit", "1500ms")
         urls = app.wait_for_log(r"wrapped=(?P<wrapped>\S+) limited=(?P<limited>\S+) plain=(?P<plain>\S+)", APP_SECONDS)
         profefe = self.start_profefe()
@@ -415,11 +415,12 @@ class BadTargets(ScrapeCase):
         self.stops(agent)
 
     def test_real_busy_profiler(self):
-        app = self.start("faultapp", FAULT_APP, "-hold", "3s")
-        plain = app.wait_for_log(r"plain=(\S+)", APP_SECONDS)[1]
+        _, url = self.start_app()
+        holder = self.hold_profiler(url)
         profefe = self.start_profefe()
-        agent = self.start_faulty(plain, profefe.url, "cpu:10m=1s,heap:1s")
+        agent = self.start_faulty(url, profefe.url, "cpu:10m=1s,heap:1s")
         self.wait_for_scrapes(agent, 1, ["cpu"], result="busy")
+        holder.close()
         self.wait_for_profiles(profefe, {"cpu", "heap"})
-        self.assertEqual([("cpu", plain, "busy")], self.lines(agent), agent.log_tail())
+        self.assertEqual([("cpu", url, "busy")], self.lines(agent), agent.log_tail())
         self.stops(agent)

@@ -3,6 +3,7 @@
 import datetime
 import http.client
 import re
+import urllib.parse
 
 from blackbox import AGENT, Case
 from children import free_port, wait_until
@@ -147,6 +148,32 @@ class AgentCase(Case):
         return wait_until(look, ARRIVE_SECONDS,
                           lambda: f"after {ARRIVE_SECONDS} s profefe has {profefe.profiles('web', self.since)}, expected "
                                   f"at least {wanted}")
+
+    def is_profiling(self, app_url):
+        """Whether the Go app takes a CPU profile for anybody: then a goroutine of it sleeps in the handler."""
+        status, text = self.get_from(app_url, "/goroutine?debug=1")
+        self.assertEqual(200, status, text)
+        return any("net/http/pprof.sleep+" in stack and "net/http/pprof.Profile+" in stack for stack in text.split("\n\n"))
+
+    @staticmethod
+    def get_from(app_url, path):
+        url = urllib.parse.urlsplit(app_url)
+        connection = http.client.HTTPConnection(url.netloc, timeout=REQUEST_SECONDS)
+        try:
+            connection.request("GET", url.path + path)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()
+
+    def hold_profiler(self, app_url):
+        """Takes the Go app's CPU profiler, as somebody else would, until the connection is closed that this returns."""
+        url = urllib.parse.urlsplit(app_url)
+        holder = http.client.HTTPConnection(url.netloc, timeout=REQUEST_SECONDS)
+        self.addCleanup(holder.close)
+        holder.request("GET", url.path + "/profile?seconds=60")
+        wait_until(lambda: self.is_profiling(app_url), REQUEST_SECONDS, lambda: f"{app_url} does not begin a CPU profile")
+        return holder
 
     def stops(self, agent, seconds=STOP_SECONDS):
         self.assertEqual(0, agent.stop(seconds), agent.log_tail())

@@ -6,13 +6,11 @@ package main
 import (
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
 	"os/signal"
-	runtimepprof "runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -20,23 +18,16 @@ import (
 func main() {
 	writeTimeout := flag.Duration("write-timeout", 2*time.Second, "WriteTimeout of the servers `wrapped` and `plain`")
 	limit := flag.Duration("limit", 2*time.Second, "of http.TimeoutHandler on the server `limited`")
-	hold := flag.Duration("hold", 0, "take the CPU profiler for this `DURATION` first, as somebody else would")
 	flag.Parse()
-	if err := run(*writeTimeout, *limit, *hold); err != nil {
+	if err := run(*writeTimeout, *limit); err != nil {
 		fmt.Fprintln(os.Stderr, "faultapp:", err)
 		os.Exit(1)
 	}
 }
 
-func run(writeTimeout, limit, hold time.Duration) error {
+func run(writeTimeout, limit time.Duration) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
-	if hold > 0 {
-		if err := runtimepprof.StartCPUProfile(io.Discard); err != nil {
-			return err
-		}
-		time.AfterFunc(hold, runtimepprof.StopCPUProfile)
-	}
 	go work()
 
 	failed := make(chan error, 3)

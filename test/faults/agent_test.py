@@ -229,7 +229,8 @@ class Sidecar(AgentCase):
         agent = self.start_agent(self.settings(url, profefe.url, PROFEFE_AGENT_TYPES="cpu:61s=60s",
                                                PROFEFE_AGENT_FIRST_WITHIN="1s"))
         self.wait_for_port(agent)
-        wait_until(lambda: self.is_profiling(url), ARRIVE_SECONDS, lambda: f"the agent takes no CPU profile:\n{agent.log_tail()}")
+        wait_until(lambda: self.is_profiling(url), ARRIVE_SECONDS,
+                   lambda: f"the agent takes no CPU profile:\n{agent.log_tail()}")
         self.stops(agent, QUICK_STOP_SECONDS)
 
     def test_sigterm_with_the_collector_gone_ends_at_the_deadline(self):

@@ -90,6 +90,8 @@ class Sidecar(AgentCase):
             env = {name.encode(): value for name in ALL_ENV}
             env[b"PROFEFE_AGENT_SIDECAR"] = b"1"
             agents.append((what, self.start(f"agent-{len(agents)}", AGENT, env=env)))
+        for _, agent in agents:
+            agent.wait_until_it_takes(signal.SIGTERM, START_SECONDS)
         time.sleep(STAYS_SECONDS)
         for what, agent in agents:
             with self.subTest(what=what):

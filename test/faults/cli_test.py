@@ -20,6 +20,7 @@ WEBHOOK_SETTINGS = """listen admin-listen cert key image image-prefixes image-pu
 WEBHOOK_OPTIONS = "config review all namespace check version help".split()
 
 MESSAGE_LINES = 2  # the message, and perhaps where to find help
+START_SECONDS = 15
 STAYS_SECONDS = 1.5
 STOP_SECONDS = 15
 
@@ -235,14 +236,14 @@ class Agent(Cli):
         agent = self.start("agent", AGENT, "--target", f"http://127.0.0.1:{free_port()}/debug/pprof", "--collector",
                            f"http://127.0.0.1:{free_port()}", "--service", "web", "--listen", "none", "--first-within", "1s",
                            "--interval", "1s")
+        agent.wait_until_it_takes(signal.SIGTERM, START_SECONDS)
         time.sleep(STAYS_SECONDS)
         agent.must_live()
         self.assertEqual(0, agent.stop(STOP_SECONDS), agent.log())
 
     def test_interrupt_ends_the_daemon_like_sigterm(self):
         agent = self.start("agent", AGENT, *self.good(), "--listen", "none")
-        time.sleep(0.5)
-        agent.must_live()
+        agent.wait_until_it_takes(signal.SIGINT, START_SECONDS)
         agent.process.send_signal(signal.SIGINT)
         self.assertEqual(0, agent.wait(STOP_SECONDS), agent.log())
 

@@ -110,6 +110,19 @@ class Child:
         wait_until(connects, seconds, lambda: f"{self.name} does not listen on 127.0.0.1:{port} after {seconds:g} s; the "
                                               f"end of its output:\n{self.log_tail()}")
 
+    def wait_until_it_takes(self, number, seconds):
+        """Until it has blocked that signal to take it from a signalfd: before, the signal would end it as any other program.
+        While a thread is started all signals are blocked for a moment, SIGCHLD too. An emulator's mask is its program's."""
+
+        def takes():
+            self.must_live()
+            with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as file:
+                blocked = int(re.search(r"(?m)^SigBlk:\s+(\w+)$", file.read())[1], 16)
+            return blocked >> number - 1 & 1 and not blocked >> signal.SIGCHLD - 1 & 1
+
+        wait_until(takes, seconds, lambda: f"{self.name} does not block {signal.Signals(number).name} after {seconds:g} s; "
+                                           f"the end of its output:\n{self.log_tail()}")
+
     def terminate(self):
         if self.alive():
             self.process.send_signal(signal.SIGTERM)

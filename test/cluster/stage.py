@@ -170,8 +170,9 @@ def make_workloads():
     before = reviews()
     for thing in workloads.shop() + workloads.others() + workloads.troubled():
         world.create(thing)
-    eventually(lambda: len(world.pods_of("web", ENABLED)) == 2 and world.pods_of("report", ENABLED), ROLLOUT_SECONDS,
-               lambda: "the Deployment web and the Job report have not made their pods")
+    made_by_others = {"web": 2, "types": 1, "report": 1}  # two Deployments and a Job
+    eventually(lambda: all(len(world.pods_of(key, ENABLED)) == count for key, count in made_by_others.items()),
+               ROLLOUT_SECONDS, lambda: f"not all of {made_by_others} have made their pods")
     world.reviews_by_creation = reviews() - before
     for name in workloads.NAMESPACES:
         world.created += api.pods(name)

@@ -33,6 +33,9 @@ ROLLOUT_SECONDS = 120
 PODS_SECONDS = 180
 REGISTRATION_SECONDS = 30  # from a change of the registration until the API server follows it
 SERVICE_SECONDS = 30  # from a ready pod until its Service leads there
+LOG_SECONDS = 30  # from a line of a container until its log is read with that line
+
+NOT_LOGGED = ("not-annotated", "mirror-pod")  # reasons of reviews that the webhook's log tells on level debug only
 
 
 class World:
@@ -234,14 +237,37 @@ def webhook_pods(namespace=SYSTEM):
 
 def reviews(namespace=SYSTEM):
     """How often each (result, reason) was given, over all replicas."""
+    return sum(map(reviews_by, webhook_pods(namespace)), collections.Counter())
+
+
+def reviews_by(pod):
+    """The same of one replica."""
     counts = collections.Counter()
-    for pod in webhook_pods(namespace):
-        samples = cluster.metrics(pod["status"]["podIP"], cluster.WEBHOOK_ADMIN_PORT)
-        for (family, labels), value in samples.items():
-            if family == "profefe_webhook_reviews_total" and value:
-                pairs = dict(labels)
-                counts[pairs.get("result"), pairs.get("reason", "")] += int(value)
+    for (family, labels), value in cluster.metrics(pod["status"]["podIP"], cluster.WEBHOOK_ADMIN_PORT).items():
+        if family == "profefe_webhook_reviews_total" and value:
+            pairs = dict(labels)
+            counts[pairs.get("result"), pairs.get("reason", "")] += int(value)
     return counts
+
+
+def reviews_of(pod_namespace, pod):
+    """How often the pods of this name were reviewed. Pods that are of no interest are not logged: see reviews."""
+    return log_of_all_reviews().count(f" msg=review namespace={pod_namespace} pod={pod} ")
+
+
+def log_of_all_reviews():
+    """The webhook's log once it has a line for each review that is counted by now: the kubelet gets it a moment later."""
+    logs = {}
+    for pod in webhook_pods():
+        name, counts = pod["metadata"]["name"], reviews_by(pod)
+        counted = sum(value for (_, reason), value in counts.items() if reason not in NOT_LOGGED)
+
+        def look():
+            logs[name] = api.log(SYSTEM, name, WEBHOOK)
+            return logs[name].count(" msg=review ") >= counted
+
+        eventually(look, LOG_SECONDS, lambda: f"the log of {name} has not the {counted} reviews of {dict(counts)}", every=0.1)
+    return "\n".join(logs.values())
 
 
 def webhook_log(namespace=SYSTEM, lines=None):

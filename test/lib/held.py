@@ -113,9 +113,13 @@ class Held:
                     raise
                 self._open_again(key)
 
-    def close(self):
+    def stop(self):
+        """Lets them be: from now on nothing is sent, opened again or counted."""
         self._ending.set()
         self._thread.join()
+
+    def close(self):
+        self.stop()
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
             key.fileobj.close()

@@ -102,6 +102,11 @@ def kubectl(*argv, **options):
     return command(os.path.join(TOOLS, "kubectl"), *argv, env=env, **options)
 
 
+def pprof(*argv, folder, **options):
+    """What `go tool pprof` runs. What it writes by itself goes to the folder."""
+    return command(os.path.join(TOOLS, "pprof"), *argv, env={"PPROF_TMPDIR": folder}, **options)
+
+
 def eventually(look, seconds, message, every=POLL_SECONDS):
     """The first true result of look(); Failure with message() when there is none in time. A Failure of look() itself,
     such as a refused connection, counts as not yet."""

@@ -5,7 +5,7 @@ import os
 
 import workloads
 from case import Case, setUpModule  # noqa: F401 (unittest calls the latter)
-from cluster import AGENT, api, command, containers, eventually, kubectl
+from cluster import AGENT, api, containers, eventually, kubectl, pprof
 from stage import WORK, world
 from workloads import ENABLED, TROUBLE
 
@@ -36,7 +36,7 @@ class Delivery(Case):
                     path = os.path.join(WORK, f"{kind}-{name}.pb.gz")
                     with open(path, "wb") as file:
                         file.write(body)
-                    done = command("go", "tool", "pprof", "-raw", path, env={"PPROF_TMPDIR": WORK})
+                    done = pprof("-raw", path, folder=WORK)
                     self.assertIn("Samples:", done.stdout)
 
     def test_spool_on_a_volume(self):

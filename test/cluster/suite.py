@@ -33,7 +33,7 @@ from delivery import Delivery  # noqa: E402
 from fixtures import Fixtures  # noqa: E402
 from memory import MemoryLimits  # noqa: E402
 from cluster import (AGENT, TOKEN_PATH, agent_get, annotation, api, command, containers, eventually,  # noqa: E402
-                     is_injected, is_native, is_ready, kubectl, restarts, say, summary)
+                     is_injected, is_native, is_ready, kubectl, pprof, restarts, say, summary)
 from stage import (CERTIFICATES_MOVED, MOVED, PROFEFE, REGISTRATION, SYSTEM, WEBHOOK, WORK, reviews,  # noqa: E402
                    reviews_of, webhook_log, webhook_pods, world)
 from workloads import ALL, ENABLED, LOOSE, MODES, TROUBLE, fast  # noqa: E402
@@ -504,7 +504,7 @@ def why_unreadable(profile):
     path = os.path.join(WORK, re.sub(r"\W", "_", profile["id"]) + ".pb.gz")
     with open(path, "wb") as file:
         file.write(world.profefe.fetch(profile["id"]))
-    done = command("go", "tool", "pprof", "-top", "-nodecount=30", path, check=False, env={"PPROF_TMPDIR": WORK})
+    done = pprof("-top", "-nodecount=30", path, folder=WORK, check=False)
     if done.returncode != 0:
         return f"go tool pprof: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     if f"Type: {PPROF_TYPE[profile['type']]}\n" not in done.stdout:

@@ -424,6 +424,10 @@ def metrics(host, port):
     return samples_of(text)
 
 
+def agent_metrics(pod):
+    return metrics(pod["status"]["podIP"], AGENT_PORT)
+
+
 def samples_of(text):
     samples = collections.Counter()
     for line in text.splitlines():

@@ -10,6 +10,7 @@ and what happens when one of the parts is away. Each test that fails shows the p
 
 import collections
 import concurrent.futures
+import dataclasses
 import datetime
 import json
 import os
@@ -50,6 +51,8 @@ GONE_SECONDS = 60
 OUTAGE_SECONDS = 60
 # The agent's waits have doubled up to a ceiling of 64 s by then, and it may have just begun one.
 ARRIVAL_SECONDS = 180
+# What an agent takes in that time at least; without the collector it goes on as before.
+TAKEN_MEANWHILE = {"cpu": OUTAGE_SECONDS // workloads.INTERVAL_SECONDS - 2, "heap": 2, "goroutine": 2}
 UNWELL_INTERVALS = 3  # after so many a failing target or collector turns /healthz to 500
 # What a create costs beside its admission: the rest of the API server's work, on a busy machine.
 CREATE_OVERHEAD_SECONDS = 1.0
@@ -525,6 +528,7 @@ class Outages(Case):
         cls.gone = datetime.datetime.now(datetime.timezone.utc)
         cls.watched = [pod for key, namespace in (("web", ENABLED), ("named", ENABLED), ("linked-native", TROUBLE))
                        for pod in world.pods_of(key, namespace)]
+        cls.before = {pod["metadata"]["name"]: cluster.agent_metrics(pod) for pod in cls.watched}
         say("profefe is away")
 
     def test_pods_start_without_the_webhook(self):
@@ -593,44 +597,65 @@ class Outages(Case):
         """The last of its class: it ends the outage."""
         left = OUTAGE_SECONDS - (datetime.datetime.now(datetime.timezone.utc) - self.gone).total_seconds()
         time.sleep(max(0, left))
+        taken = {}
+
+        def taken_enough():
+            taken.update({pod["metadata"]["name"]: taken_since(pod, self.before[pod["metadata"]["name"]])
+                          for pod in self.watched})
+            return all(spans[kind].count >= TAKEN_MEANWHILE[kind] for spans in taken.values() for kind in TAKEN_MEANWHILE)
+
+        eventually(taken_enough, OUTAGE_SECONDS, lambda: f"agents took {taken}, expected {TAKEN_MEANWHILE}")
         ended = datetime.datetime.now(datetime.timezone.utc)
         dropped = {pod["metadata"]["name"]: dropped_by(pod) for pod in self.watched}
         self.assertEqual(set(dropped.values()), {0}, f"profiles dropped by agents: {dropped}")
         stage.bring_back_profefe()
         say(f"profefe is back after {(ended - self.gone).total_seconds():.0f} s")
         self.about(*self.watched)
-
-        # A CPU profile is dated by its start. The first and last moments are left out: what was under way when profefe went
-        # may have been lost by profefe itself, and the end is not yet taken.
-        margin = datetime.timedelta(seconds=workloads.INTERVAL_SECONDS)
-        begin, end = self.gone + margin, ended - margin
-        seconds = (end - begin).total_seconds()
-        wanted = {"cpu": int(seconds / workloads.INTERVAL_SECONDS) - 1,
-                  "heap": max(1, int(seconds / (5 * workloads.INTERVAL_SECONDS)) - 1)}
         state = {}
 
         def look():
             state.clear()
             for pod in self.watched:
                 name = pod["metadata"]["name"]
-                times = collections.Counter(profile["type"] for profile in profiles_of(pod)
-                                            if begin <= taken_at(profile) <= end)
-                short = {kind: f"{times[kind]} of {count}" for kind, count in wanted.items() if times[kind] < count}
-                if short:
-                    state[name] = short
+                held = profiles_of(pod)
+                for kind, span in taken[name].items():
+                    found = sum(1 for profile in held if profile["type"] == kind
+                                and span.after < taken_at(profile).timestamp() <= span.until)
+                    if found < span.count:
+                        state[name, kind] = f"{found} of {span.count}"
             return not state
 
-        eventually(look, ARRIVAL_SECONDS, lambda: f"of what was taken from {begin:%H:%M:%S} to {end:%H:%M:%S} UTC profefe "
-                                                  f"has too little: {state}", every=1)
-        say("the profiles of that minute have arrived")
+        eventually(look, ARRIVAL_SECONDS, lambda: f"of what was taken meanwhile profefe has too little: {state}", every=1)
+        say(f"{sum(span.count for spans in taken.values() for span in spans.values())} profiles of that time have arrived")
         for pod in self.watched:
             self.agent_says(pod, "/healthz", UNWELL_INTERVALS * 4 * workloads.INTERVAL_SECONDS, status=200)
             again = api.pod(pod["metadata"]["namespace"], pod["metadata"]["name"])
             self.assertEqual(restarts(again), {}, summary(again))
 
 
+@dataclasses.dataclass
+class Span:
+    """How many profiles of a type an agent took between two looks, and when it had the one before them and the last of them.
+    Each is dated between its begin and its end, and none begins in the second in which another of its type ended."""
+    count: int
+    after: int
+    until: int
+
+
+def taken_since(pod, before):
+    """By type, since its metrics were these."""
+    now = cluster.agent_metrics(pod)
+    spans = {}
+    for kind in workloads.USUAL:
+        count, was = (cluster.total(page, "profefe_agent_scrapes_total", type=kind, result="ok") for page in (now, before))
+        until, after = (cluster.total(page, "profefe_agent_last_scrape_timestamp_seconds", type=kind)
+                        for page in (now, before))
+        spans[kind] = Span(int(count - was), int(after), int(until))
+    return spans
+
+
 def dropped_by(pod):
-    return cluster.total(cluster.metrics(pod["status"]["podIP"], cluster.AGENT_PORT), "profefe_agent_dropped_profiles_total")
+    return cluster.total(cluster.agent_metrics(pod), "profefe_agent_dropped_profiles_total")
 
 
 def profiles_of(pod):

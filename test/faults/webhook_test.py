@@ -153,11 +153,10 @@ def der(path):
 class Load:
     """Threads that send good reviews until told to stop, over kept connections and over new ones, and look at each answer.
 
-    `context` gives the TLS context of a new connection. A connection that says it closes is left, as HTTP has it; with
-    `may_end` there are no new connections once the webhook says that it is not ready."""
+    `context` gives the TLS context of a new connection. A connection that says it closes is left, as HTTP has it."""
 
-    def __init__(self, server, context, check=None, may_end=False):
-        self.server, self.context, self.check, self.may_end = server, context, check, may_end
+    def __init__(self, server, context, check=None):
+        self.server, self.context, self.check = server, context, check
         self.answered = 0
         self.failures = []
         self._lock = threading.Lock()
@@ -165,10 +164,6 @@ class Load:
         self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(LOAD_THREADS)]
         for thread in self._threads:
             thread.start()
-
-    def leave(self):
-        """No new connections from now on."""
-        self._ending.set()
 
     def stop(self):
         self._ending.set()
@@ -666,6 +661,7 @@ class Overload(Base):
         try:
             with Load(self.server, lambda: self.context) as load:
                 self.server.wait(lambda: self.cut("deadline") >= 20, "to cut the slow ones")
+                wait_until(lambda: load.answered >= 50 or load.failures, LOOK_SECONDS, lambda: "it hardly answers meanwhile")
         finally:
             ending.set()
             thread.join()
@@ -723,38 +719,45 @@ class Overload(Base):
 
 
 class Drain(Base):
-    def test_sigterm_under_load_fails_no_request(self):
-        """As behind a Service: new connections stop when it is no longer ready, kept ones end when a reply says so."""
+    """Where something is to be seen while it drains, it drains so long that a second signal ends it."""
+
+    def serve(self, drain):
         ca = self.authority()
-        context = trust(ca.crt)
         server = Server(self, ca.issue())
-        server.server = server.server.replace("drain = 0s", "drain = 2s")
+        server.server = server.server.replace("drain = 0s", f"drain = {drain}")
         server.use_config()
-        server.start()
-        load = Load(server, lambda: context)
-        try:
+        return server.start(), trust(ca.crt)
+
+    def begin_to_drain(self, server):
+        server.child.process.send_signal(signal.SIGTERM)
+        server.wait(lambda: server.readyz() == (503, "draining\n"), "to be draining")
+
+    def test_sigterm_under_load_fails_no_request(self):
+        """As behind a Service, which forgets it after a while: new connections are served, kept ones end by their reply."""
+        server, context = self.serve("5m")
+        with Load(server, lambda: context) as load:
             wait_until(lambda: load.answered > 100, START_SECONDS, lambda: f"too little load: {load.failures[:3]}")
-            server.child.process.send_signal(signal.SIGTERM)
-            server.wait(lambda: server.readyz() == (503, "draining\n"), "to be draining")
+            self.begin_to_drain(server)
             before = load.answered
             wait_until(lambda: load.answered > before + 10, START_SECONDS, lambda: "it does not answer while draining")
-            load.leave()
-            self.assertEqual(0, server.child.wait(START_SECONDS), server.child.log_tail())
-        finally:
-            load.stop()
         self.no_failure(load, 110)
+        self.assertEqual(0, server.child.stop(START_SECONDS), server.child.log_tail())
+        self.assertIn('msg="leaving at once"', server.child.log())
+
+    def test_it_ends_when_it_has_drained(self):
+        server, context = self.serve("1s")
+        self.assertEqual(200, server.ask(context)[0])
+        started = time.monotonic()
+        server.child.process.send_signal(signal.SIGTERM)
+        self.assertEqual(0, server.child.wait(START_SECONDS), server.child.log_tail())
+        self.assertGreater(time.monotonic() - started, 0.9)
 
     def test_kept_connections_are_told_to_close_while_draining(self):
-        ca = self.authority()
-        server = Server(self, ca.issue())
-        server.server = server.server.replace("drain = 0s", "drain = 3s")
-        server.use_config()
-        server.start()
-        connection = server.connect(trust(ca.crt))
+        server, context = self.serve("5m")
+        connection = server.connect(context)
         self.assertEqual(200, exchange(connection, review())[0])
         self.assertIsNotNone(connection.sock)
-        server.child.process.send_signal(signal.SIGTERM)
-        server.wait(lambda: server.readyz()[0] == 503, "to be draining")
+        self.begin_to_drain(server)
         self.assertEqual(200, exchange(connection, review())[0])
         self.assertIsNone(connection.sock, "the reply said Connection: close")
 

@@ -335,14 +335,20 @@ class Rollout(Case):
         reply = api.create(workloads.pod("probe", ENABLED, fast()), dry_run=True)
         return [] if is_injected(reply.body) else [reply.warnings]
 
-    COUNT, NAMESPACE = 200, "rollout"
+    COUNT, DURING, NAMESPACE = 200, 50, "rollout"
+
+    def roll_out(self):
+        old = {pod["metadata"]["name"] for pod in stage.webhook_pods()}
+        kubectl("-n", SYSTEM, "rollout", "restart", f"deployment/{WEBHOOK}")
+        eventually(lambda: api.deployment_ready(SYSTEM, WEBHOOK, 2), stage.ROLLOUT_SECONDS,
+                   lambda: "the rollout does not end")
+        eventually(lambda: not old & {pod["metadata"]["name"] for pod in api.pods(SYSTEM)}, 60,
+                   lambda: "the old pods are still there")
 
     def test_every_pod_created_meanwhile_is_injected(self):
         stage.make_namespace(self.NAMESPACE, {"profefe.com/inject": "enabled"})
-        old = {pod["metadata"]["name"] for pod in stage.webhook_pods()}
         done = threading.Event()
         replies = []
-        kubectl("-n", SYSTEM, "rollout", "restart", f"deployment/{WEBHOOK}")
 
         def create():
             """Evenly over the rollout, and on until both are done."""
@@ -355,17 +361,18 @@ class Rollout(Case):
 
         creator = threading.Thread(target=create)
         creator.start()
+        rollouts = 0
         try:
-            eventually(lambda: api.deployment_ready(SYSTEM, WEBHOOK, 2), stage.ROLLOUT_SECONDS,
-                       lambda: "the rollout does not end")
-            eventually(lambda: not old & {pod["metadata"]["name"] for pod in api.pods(SYSTEM)}, 60,
-                       lambda: "the old pods are still there")
+            # A machine that is slow to create pods sees more of them in several rollouts.
+            while creator.is_alive() and len(replies) < self.DURING or rollouts == 0:
+                self.roll_out()
+                rollouts += 1
         finally:
             during = len(replies)
             done.set()
             creator.join()
-        say(f"{during} pods created during the webhook's rollout, {len(replies)} in all")
-        self.assertGreaterEqual(during, 50, "pods created while the rollout was under way")
+        say(f"{during} pods created during {rollouts} rollouts of the webhook, {len(replies)} in all")
+        self.assertGreaterEqual(during, self.DURING, "pods created while a rollout was under way")
         self.assertEqual([reply.body.get("message") for reply in replies if reply.status != 201], [])
         missed = [reply.body["metadata"]["name"] for reply in replies if not is_injected(reply.body)]
         self.assertEqual(missed, [], f"pods without an agent, of {len(replies)}")

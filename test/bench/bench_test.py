@@ -111,9 +111,10 @@ class IdleTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             children = [Child(name, argv, os.path.join(folder, name)) for name, argv in
                         (("waits", ["sleep", "60"]),
-                         ("ticks", [sys.executable, "-c", "import time\nwhile True: time.sleep(0.01)"]))]
+                         ("ticks", [sys.executable, "-c",
+                                    "import time\nprint('ticking', flush=True)\nwhile True: time.sleep(0.01)"]))]
             try:
-                children[1].wait_for_log("", 5)
+                children[1].wait_for_log("ticking", 30)
                 _, woken = idle.measure("/proc/PID/io", [child.pid for child in children], 1, folder)
                 self.assertLess(woken[children[0].pid], woken[children[1].pid])
             finally:

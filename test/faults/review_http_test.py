@@ -4,6 +4,7 @@ the process lives on."""
 import copy
 import json
 import os
+import re
 import select
 import shutil
 import socket
@@ -25,6 +26,7 @@ SETTLE_SECONDS = 10
 STOP_SECONDS = 5
 # What a client never finishes is cut by the server, 5 s after it began; SIGTERM waits for what is under way no longer.
 CUT_SECONDS = 10
+TRIES = 3
 # As long as clients hang in their handshakes, and of that the CPU time that may go into waiting for them.
 HANG_SECONDS = 1
 HANG_CPU_SECONDS = 0.2
@@ -219,6 +221,19 @@ class ReviewHttp(Case):
         self.addCleanup(connection.close)
         return connection
 
+    def exchange(self, data):
+        """Over a connection of its own; once more where the server cut it because the machine was too slow for its limit."""
+        for _ in range(TRIES):
+            cut = self.cut_at_deadline()
+            reply = exchange(self.connect(), data, CUT_SECONDS if len(data) > BIG else TIMEOUT_SECONDS)
+            if reply.status is not None or self.cut_at_deadline() == cut:
+                break
+        return reply
+
+    def cut_at_deadline(self):
+        text = self.webhook.admin("GET", "/metrics")[1].decode()
+        return int(re.search(r'^profefe_webhook_connections_cut_total\{reason="deadline"\} (\d+)$', text, re.MULTILINE)[1])
+
     def refused_or_answered(self, reply):
         """A 4xx, or 200 with what the API server takes for an answer."""
         self.assertIsNotNone(reply.status, "the connection was closed without an answer")
@@ -233,14 +248,14 @@ class ReviewHttp(Case):
                 with self.subTest(path=path, what=what):
                     body = encoded(body)
                     head = post_head(len(body)).replace(b"/mutate ", f"{path} ".encode())
-                    self.refused_or_answered(exchange(self.connect(), head + body))
+                    self.refused_or_answered(self.exchange(head + body))
                     self.still_well()
 
     def test_what_is_no_review_is_a_4xx(self):
         for what in ("empty", "not JSON", "half of it", "an array", "no request", "wrong kind", "10 MB in the pod"):
             with self.subTest(what=what):
                 body = encoded(BODIES[what])
-                reply = exchange(self.connect(), post_head(len(body)) + body)
+                reply = self.exchange(post_head(len(body)) + body)
                 self.assertTrue(reply.status and 400 <= reply.status < 500, f"{reply.status} {reply.body[:200]!r}")
 
     def test_wrong_content_type(self):
@@ -308,7 +323,7 @@ class ReviewHttp(Case):
         """With its end it is refused in words; without, it is at least cut."""
         head = post_head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
         chunks = (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * (BIG // 0x10000)
-        status = exchange(self.connect(), head + chunks + b"0\r\n\r\n").status
+        status = self.exchange(head + chunks + b"0\r\n\r\n").status
         self.assertTrue(status and 400 <= status < 500, status)
         status = exchange(self.connect(), head + chunks, CUT_SECONDS).status
         self.assertTrue(status is None or 400 <= status < 500, status)
@@ -339,7 +354,7 @@ class ReviewHttp(Case):
                 connection.close()
                 self.still_well()
 
-    def test_silent_clients_hold_nobody_up(self):
+    def answer_beside_silent_clients(self):
         """Some stop before the handshake, some in the middle of it, some in the headers, some in the body."""
         body = encoded(good_review())
         for _ in range(5):
@@ -349,7 +364,15 @@ class ReviewHttp(Case):
             self.connect().sendall(post_head(len(body)) + body[:100])
         started = time.monotonic()
         self.still_well()
-        self.assertLess(time.monotonic() - started, CUT_SECONDS / 3, "before the silent ones were cut")
+        return time.monotonic() - started
+
+    def test_silent_clients_hold_nobody_up(self):
+        """A server that waits for them does so each time; a machine may have other things to do once."""
+        for _ in range(TRIES):
+            took = self.answer_beside_silent_clients()
+            if took < CUT_SECONDS / 3:
+                break
+        self.assertLess(took, CUT_SECONDS / 3, "before the silent ones were cut")
 
     def hang_in_handshakes(self):
         """One after a part of its first record, one after the whole of it: the server has answered and waits."""

@@ -371,7 +371,7 @@ class Rollout(Case):
             during = len(replies)
             done.set()
             creator.join()
-        say(f"{during} pods created during {rollouts} rollouts of the webhook, {len(replies)} in all")
+        say(f"rollouts of the webhook: {rollouts}; pods created meanwhile: {during}, in all: {len(replies)}")
         self.assertGreaterEqual(during, self.DURING, "pods created while a rollout was under way")
         self.assertEqual([reply.body.get("message") for reply in replies if reply.status != 201], [])
         missed = [reply.body["metadata"]["name"] for reply in replies if not is_injected(reply.body)]

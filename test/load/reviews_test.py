@@ -136,9 +136,9 @@ class ReviewsTest(Case):
         self.assertEqual(sum(share for share, status in MIX.values() if status == 4), 10)
         self.assertEqual(REVIEWS % WAVE, 0, f"PROFEFE_TEST_REVIEWS: expected a multiple of {WAVE}, got {REVIEWS}")
         self.assertGreater(REVIEWS, WAVE)
-        started = time.monotonic()
         held = Held(self.webhook.port, IDLE, SLOW)
         self.addCleanup(held.close)
+        started = time.monotonic()  # to open them has taken seconds
         sampler = Sampler(self.webhook.child.pid)
         total = self.send_wave(WAVE)
         sampler.start()

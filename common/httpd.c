@@ -82,6 +82,8 @@ struct httpd {
     unsigned idle_turns; /* see STALL_TURNS */
     bool draining;
     bool quiesced;
+    httpd_quiesced *on_quiesced; /* NULL = nobody waits for it */
+    void *quiesced_ctx;
     uint16_t port;
     struct loop_timer sweep;
     struct connection *connections;
@@ -714,6 +716,11 @@ static void hook_run(void *ctx)
         MHD_run(httpd->daemon);
     }
     httpd->running = false;
+    if (httpd->on_quiesced != NULL && httpd_idle(httpd)) {
+        httpd_quiesced *done = httpd->on_quiesced;
+        httpd->on_quiesced = NULL;
+        done(httpd->quiesced_ctx);
+    }
 }
 
 /* hook_run() comes in the same turn. */
@@ -831,10 +838,12 @@ static bool is_idle(const struct connection *conn)
     return conn->used && conn->stage == STAGE_WAITING && !conn->cut && !has_unread(conn);
 }
 
-void httpd_quiesce(struct httpd *httpd)
+void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx)
 {
     httpd_drain(httpd);
     httpd->quiesced = true;
+    httpd->on_quiesced = done;
+    httpd->quiesced_ctx = ctx;
     if (!httpd->running) /* libmicrohttpd takes none while it calls a handler */
         listener_take_rest(httpd->listener);
     httpd->listener = listener_free(httpd->listener);

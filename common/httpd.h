@@ -136,8 +136,10 @@ int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err
 void httpd_drain(struct httpd *httpd);
 
 /* Takes what still waits for a connection, then stops accepting and closes the port; idle connections are closed, the
- * others finish their request. httpd_idle() is true when none is left. */
-void httpd_quiesce(struct httpd *httpd);
+ * others finish their request. httpd_idle() is true when none is left: that may be at once, and else `done` (NULL allowed)
+ * is called then, from the loop. */
+typedef void httpd_quiesced(void *ctx);
+void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx);
 bool httpd_idle(const struct httpd *httpd);
 struct httpd *httpd_free(struct httpd *httpd); /* NULL allowed; closes everything; returns NULL */
 

@@ -269,7 +269,7 @@ static void leave(void *ctx)
 static void on_drained(void *ctx)
 {
     struct service *service = ctx;
-    httpd_quiesce(service->mutate);
+    httpd_quiesce(service->mutate, leave, service);
     if (httpd_idle(service->mutate)) {
         leave(service);
         return;

@@ -96,7 +96,7 @@ static void handle_hello(void *ctx, const struct httpd_request *request, struct 
     look(request);
     buf_printf(&response->body, "hello from %s\n", (const char *)ctx);
     if (seen.quiesce)
-        httpd_quiesce(httpd);
+        httpd_quiesce(httpd, NULL, NULL);
 }
 
 static void handle_post(void *ctx, const struct httpd_request *request, struct httpd_response *response)
@@ -1097,6 +1097,11 @@ static void play_reading(void *ctx)
     *fd = -1;
 }
 
+static void count_call(void *ctx)
+{
+    ++*(unsigned *)ctx;
+}
+
 static void quiesced_server_closes_after_the_reply_on_its_way(void **state)
 {
     (void)state;
@@ -1107,14 +1112,17 @@ static void quiesced_server_closes_after_the_reply_on_its_way(void **state)
     assert_true(peer_play(loop, play_asking_only, &fd));
     while (seen.calls == 0)
         run_for(2);
+    unsigned told = 0;
     assert_false(httpd_idle(httpd));
-    httpd_quiesce(httpd);
+    httpd_quiesce(httpd, count_call, &told);
     run_for(20);
     assert_false(httpd_idle(httpd));
+    assert_int_equal(told, 0);
     int64_t begin_ms = peer_now_ms();
     assert_true(peer_play(loop, play_reading, &fd)); /* ends with the connection, long before idle_timeout_s */
     run_until_idle();
     assert_true(peer_now_ms() - begin_ms < PEER_PATIENCE_S * 1000 / 2);
+    assert_int_equal(told, 1);
 }
 
 static void server_freed_with_open_connections_closes_them(void **state)

@@ -79,10 +79,10 @@ struct httpd {
     bool due;          /* libmicrohttpd has something to do in this turn */
     int64_t due_ms;    /* when it wants to be called even if nothing comes; INT64_MAX = not at all */
     bool moved;        /* the last run of libmicrohttpd did something */
-    unsigned idle_turns; /* see STALL_TURNS */
+    unsigned idle_turns;         /* see STALL_TURNS */
     bool draining;
     bool quiesced;
-    httpd_quiesced *on_quiesced; /* NULL = nobody waits for it */
+    httpd_quiesced *on_quiesced; /* NULL = nobody waits for it, or was told */
     void *quiesced_ctx;
     uint16_t port;
     struct loop_timer sweep;
@@ -702,6 +702,15 @@ static int64_t hook_wait_ms(void *ctx)
     return wait_ms;
 }
 
+static void tell_when_quiesced(struct httpd *httpd)
+{
+    if (httpd->on_quiesced == NULL || !httpd_idle(httpd))
+        return;
+    httpd_quiesced *done = httpd->on_quiesced;
+    httpd->on_quiesced = NULL;
+    done(httpd->quiesced_ctx);
+}
+
 /* Each run is a system call at least, so none is made for a server where nothing happened; and where libmicrohttpd asks
  * for another one at once (more of a body to take, the end of a request), the loop need not turn for it. */
 static void hook_run(void *ctx)
@@ -716,11 +725,7 @@ static void hook_run(void *ctx)
         MHD_run(httpd->daemon);
     }
     httpd->running = false;
-    if (httpd->on_quiesced != NULL && httpd_idle(httpd)) {
-        httpd_quiesced *done = httpd->on_quiesced;
-        httpd->on_quiesced = NULL;
-        done(httpd->quiesced_ctx);
-    }
+    tell_when_quiesced(httpd);
 }
 
 /* hook_run() comes in the same turn. */
@@ -851,6 +856,7 @@ void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx)
         if (is_idle(conn))
             cut_connection(conn);
     }
+    tell_when_quiesced(httpd);
 }
 
 bool httpd_idle(const struct httpd *httpd)

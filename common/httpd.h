@@ -136,8 +136,8 @@ int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err
 void httpd_drain(struct httpd *httpd);
 
 /* Takes what still waits for a connection, then stops accepting and closes the port; idle connections are closed, the
- * others finish their request. httpd_idle() is true when none is left: that may be at once, and else `done` (NULL allowed)
- * is called then, from the loop. */
+ * others finish their request. `done` (NULL allowed) is called once none is left: from inside this call where there is
+ * none, else from the loop. httpd_idle() is true from then on. */
 typedef void httpd_quiesced(void *ctx);
 void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx);
 bool httpd_idle(const struct httpd *httpd);

@@ -269,13 +269,9 @@ static void leave(void *ctx)
 static void on_drained(void *ctx)
 {
     struct service *service = ctx;
-    httpd_quiesce(service->mutate, leave, service);
-    if (httpd_idle(service->mutate)) {
-        leave(service);
-        return;
-    }
     loop_timer_init(&service->leave, service->loop, leave, service);
     loop_timer_arm(&service->leave, SERVICE_LEAVE_MS);
+    httpd_quiesce(service->mutate, leave, service);
 }
 
 static void on_signal(void *ctx, int signo)

@@ -50,10 +50,6 @@ class Run:
         self.collector.answer_list = self.scenario.answer_list
         self.collector.before_body = self.scenario.before_body
 
-    def metrics(self):
-        self.agent.must_live()
-        return self.case.metrics(self.agent)
-
     def heal(self):
         if self.collector is None:
             self.scenario.answer = None

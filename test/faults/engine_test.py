@@ -8,7 +8,7 @@ import re
 import signal
 import time
 
-from agent_case import ARRIVE_SECONDS, IDENTITY, REQUEST_SECONDS, AgentCase, Metrics
+from agent_case import ARRIVE_SECONDS, IDENTITY, REQUEST_SECONDS, STOPPED, AgentCase
 from blackbox import AGENT
 from children import wait_until
 from fault_collector import FaultCollector, status
@@ -51,6 +51,10 @@ class EngineCase(AgentCase):
         """Of one second there is never more than one profile of a type and target."""
         second = int(time.time())
         wait_until(lambda: int(time.time()) > second, ARRIVE_SECONDS, lambda: "the clock stands still")
+
+    def account(self, agent):
+        self.assertEqual(1, len(STOPPED.findall(agent.log())), agent.log_tail())
+        return super().account(agent)
 
     def expect_account(self, agent, **expected):
         account = self.account(agent)

@@ -30,8 +30,8 @@ TRIES = 3
 # As long as clients hang in their handshakes, and of that the CPU time that may go into waiting for them.
 HANG_SECONDS = 1
 HANG_CPU_SECONDS = 0.2
-# Ten requests of 10 MB went in by then; held whole they would not fit.
 CONNECTION_MEMORY = 8 * 1024  # SERVICE_CONNECTION_MEMORY of webhook/service.h: of a request's headers and the reply's
+# Ten requests of 10 MB went in by then; held whole they would not fit.
 MEMORY_MAX = 48 << 20
 
 

@@ -74,7 +74,6 @@ class SpoolCase(AgentCase):
         wait_until(lambda: len(self.collector.serials()) >= before + count, ARRIVE_SECONDS,
                    lambda: f"nothing arrives:\n{agent.log_tail()}")
 
-
     def check_sum(self, seen):
         """Nothing is lost uncounted. One that was evicted while the collector stored it counts on both sides."""
         sums = {"taken": seen.sum("taken_profiles_total"), "dropped": seen.sum("dropped_profiles_total"),

@@ -50,6 +50,18 @@ def memory_kib(pid, name):
         return int(re.search(rf"(?m)^{name}:\s+(\d+) kB$", file.read())[1])
 
 
+def get_from(base_url, path):
+    """Status and text of what is below that URL."""
+    url = urllib.parse.urlsplit(base_url)
+    connection = http.client.HTTPConnection(url.netloc, timeout=REQUEST_SECONDS)
+    try:
+        connection.request("GET", url.path + path)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+    finally:
+        connection.close()
+
+
 class Metrics:
     """One page of /metrics."""
 
@@ -89,14 +101,7 @@ class AgentCase(Case):
 
     def get(self, path, agent=None):
         """Status and text of the agent's own port; without an agent, of the one started last."""
-        port = agent.port if agent else self.port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
-        try:
-            connection.request("GET", path)
-            reply = connection.getresponse()
-            return reply.status, reply.read().decode()
-        finally:
-            connection.close()
+        return get_from(f"http://127.0.0.1:{agent.port if agent else self.port}", path)
 
     def metrics(self, agent=None):
         return Metrics(self.get("/metrics", agent)[1])
@@ -126,9 +131,9 @@ class AgentCase(Case):
 
     def account(self, agent):
         """The numbers of the last line: taken = stored + dropped + waiting; and `cut`, of fetches that the signal ended."""
-        found = STOPPED.findall(agent.log())
-        self.assertTrue(found, agent.log_tail())
-        return {key: int(value) for key, value in re.findall(r"([\w-]+)=(\d+)(?= |$)", found[-1][1])}
+        last = STOPPED.search(agent.log().rstrip().splitlines()[-1])
+        self.assertTrue(last, agent.log_tail())
+        return {key: int(value) for key, value in re.findall(r"([\w-]+)=(\d+)(?= |$)", last[2])}
 
     def drain(self, agent, app, seconds=ARRIVE_SECONDS):
         """Closes an app that gave only good answers so far, and waits until all it gave is sent; the metrics after that. Once
@@ -151,20 +156,9 @@ class AgentCase(Case):
 
     def is_profiling(self, app_url):
         """Whether the Go app takes a CPU profile for anybody: then a goroutine of it sleeps in the handler."""
-        status, text = self.get_from(app_url, "/goroutine?debug=1")
+        status, text = get_from(app_url, "/goroutine?debug=1")
         self.assertEqual(200, status, text)
         return any("net/http/pprof.sleep+" in stack and "net/http/pprof.Profile+" in stack for stack in text.split("\n\n"))
-
-    @staticmethod
-    def get_from(app_url, path):
-        url = urllib.parse.urlsplit(app_url)
-        connection = http.client.HTTPConnection(url.netloc, timeout=REQUEST_SECONDS)
-        try:
-            connection.request("GET", url.path + path)
-            reply = connection.getresponse()
-            return reply.status, reply.read().decode()
-        finally:
-            connection.close()
 
     def hold_profiler(self, app_url):
         """Takes the Go app's CPU profiler, as somebody else would, until the connection is closed that this returns."""

@@ -7,7 +7,7 @@ import re
 
 from fault_collector import FaultCollector
 from fault_server import FaultApp
-from small_pprof import NANOS, Broken, Maker, noise
+from small_pprof import Broken, Maker, noise
 
 PAST_SECONDS = 20 * 3600  # less than a day, or the agent takes its own time for the profile's
 TRACE_HEAD = b"go 1.22 trace\0\0\0"

@@ -54,8 +54,9 @@ static inline int peer_connect(uint16_t port)
     return fd;
 }
 
-/* A listening socket on 127.0.0.1; *port 0 takes a free one and tells which. */
-static inline int peer_listen(uint16_t *port)
+/* A socket bound to 127.0.0.1; *port 0 takes a free one and tells which. As long as nobody listens there, connections are
+ * refused, and nobody gets the port by chance; who sets SO_REUSEADDR may listen on it all the same. */
+static inline int peer_bind(uint16_t *port)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(*port)};
     socklen_t len = sizeof(addr);
@@ -66,12 +67,22 @@ static inline int peer_listen(uint16_t *port)
         return -1;
     peer_set_patience(fd);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 16) < 0 ||
-        getsockname(fd, (struct sockaddr *)&addr, &len) < 0) {
+    if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || getsockname(fd, (struct sockaddr *)&addr, &len) < 0) {
         close(fd);
         return -1;
     }
     *port = ntohs(addr.sin_port);
+    return fd;
+}
+
+/* A listening socket on 127.0.0.1; port as for peer_bind(). */
+static inline int peer_listen(uint16_t *port)
+{
+    int fd = peer_bind(port);
+    if (fd >= 0 && listen(fd, 16) < 0) {
+        close(fd);
+        return -1;
+    }
     return fd;
 }
 

@@ -1125,6 +1125,18 @@ static void quiesced_server_closes_after_the_reply_on_its_way(void **state)
     assert_int_equal(told, 1);
 }
 
+static void server_without_connections_is_quiesced_at_once(void **state)
+{
+    (void)state;
+    unsigned told = 0;
+    start();
+    httpd_quiesce(httpd, count_call, &told);
+    assert_int_equal(told, 1);
+    assert_true(httpd_idle(httpd));
+    run_for(20);
+    assert_int_equal(told, 1);
+}
+
 static void server_freed_with_open_connections_closes_them(void **state)
 {
     (void)state;
@@ -1680,6 +1692,7 @@ int main(void)
         TEST(taken_port_is_said),
         TEST(quiesced_server_ends_what_it_began_and_no_more),
         TEST(quiesced_server_closes_after_the_reply_on_its_way),
+        TEST(server_without_connections_is_quiesced_at_once),
         TEST(server_freed_with_open_connections_closes_them),
         TEST(tls_connection_serves_several_requests),
         TEST(tls_answer_leaves_at_once),

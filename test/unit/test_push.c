@@ -9,8 +9,8 @@
 #include "common/log.h"
 #include "common/push.h"
 #include "common/push_post.h"
+#include "peer.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <ftw.h>
 #include <sys/epoll.h>
@@ -225,16 +225,9 @@ static bool is_never_full(void *ctx)
 
 static void take_port(struct bench *bench)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET};
-    socklen_t len = sizeof(addr);
-    int on = 1;
-    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    bench->port_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bench->port = 0;
+    bench->port_fd = peer_bind(&bench->port);
     assert_true(bench->port_fd >= 0);
-    assert_int_equal(0, setsockopt(bench->port_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on))); /* as the listener has it */
-    assert_int_equal(0, bind(bench->port_fd, (const struct sockaddr *)&addr, sizeof(addr)));
-    assert_int_equal(0, getsockname(bench->port_fd, (struct sockaddr *)&addr, &len));
-    bench->port = ntohs(addr.sin_port);
     snprintf(bench->url, sizeof(bench->url), "http://127.0.0.1:%u", bench->port);
 }
 

@@ -471,6 +471,29 @@ class Profiles(Case):
                     self.assertIsNone(error)
         say(f"go tool pprof opened {len(chosen)} profiles")
 
+    def test_cpu_profiles_name_what_each_app_is_busy_with(self):
+        """One of each app: beside others that want the CPU, 2 s may have seen no more of it than its scheduler."""
+        for expected in workloads.PROFILED:
+            for pod in world.pods_of(expected.key, expected.namespace):
+                for target in expected.targets:
+                    with self.subTest(pod=pod["metadata"]["name"], target=target):
+                        self.about(pod)
+                        self.wait_for_busy_function(expected, pod, target)
+
+    def wait_for_busy_function(self, expected, pod, target):
+        opened = {}
+
+        def look():
+            for profile in held_by(expected)[pod["metadata"]["name"], target, "cpu"]:
+                if profile["id"] not in opened:
+                    opened[profile["id"]] = top = top_of(profile)
+                    if re.search(rf"\s{re.escape(BUSY_FUNCTION)}$", top.stdout, re.MULTILINE):
+                        return True
+            return False
+
+        eventually(look, PROFILES_SECONDS, lambda: f"no CPU profile names {BUSY_FUNCTION}: " +
+                   "\n".join(top.stdout + top.stderr for top in opened.values()), every=1)
+
     def test_jobs_complete_beside_their_sidecars(self):
         for pod in world.pods_of("report", ENABLED) + world.pods_of("nightly", ENABLED):
             job = pod["metadata"]["labels"]["batch.kubernetes.io/job-name"]
@@ -502,18 +525,21 @@ def started_at(pod):
     return moment(start) if start else datetime.datetime.now(datetime.timezone.utc)
 
 
-def why_unreadable(profile):
-    """What is wrong with a profile fetched back from profefe, or None."""
+def top_of(profile):
+    """What `go tool pprof -top` did with a profile fetched back from profefe."""
     path = os.path.join(WORK, re.sub(r"\W", "_", profile["id"]) + ".pb.gz")
     with open(path, "wb") as file:
         file.write(world.profefe.fetch(profile["id"]))
-    done = pprof("-top", "-nodecount=30", path, folder=WORK, check=False)
-    if done.returncode != 0:
-        return f"go tool pprof: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-    if f"Type: {PPROF_TYPE[profile['type']]}\n" not in done.stdout:
-        return f"go tool pprof does not call it {PPROF_TYPE[profile['type']]}:\n{done.stdout}"
-    if profile["type"] == "cpu" and not re.search(rf"\s{re.escape(BUSY_FUNCTION)}$", done.stdout, re.MULTILINE):
-        return f"the CPU profile does not name {BUSY_FUNCTION}:\n{done.stdout}"
+    return pprof("-top", "-nodecount=30", path, folder=WORK, check=False)
+
+
+def why_unreadable(profile):
+    """What is wrong with a profile fetched back from profefe, or None."""
+    top = top_of(profile)
+    if top.returncode != 0:
+        return f"go tool pprof: exit code {top.returncode}\n{top.stdout}{top.stderr}"
+    if f"Type: {PPROF_TYPE[profile['type']]}\n" not in top.stdout:
+        return f"go tool pprof does not call it {PPROF_TYPE[profile['type']]}:\n{top.stdout}"
     return None
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """run_unittests.py COUNTS FILE...: runs unittest files, a line a test, and writes PASSED FAILED SKIPPED to the file COUNTS.
 
-Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends. Exit code 0
-only when at least one test ran and none failed. A subtest that fails fails its test. On a signal the clean-ups of the
+Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends, or at the
+end of all when one of its tests failed. Exit code 0 only when at least one test ran and none failed. A subtest that fails fails its test. On a signal the clean-ups of the
 tests under way still run.
 """
 
@@ -23,6 +23,7 @@ from children import ignore_signals  # noqa: E402
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 FILES_AT_ONCE = 3  # they mostly wait
 POLL_SECONDS = 0.1
+REASON_LENGTH = 300  # of an exception's text, in the line of its test: enough to know it by
 
 
 class Result(unittest.TestResult):
@@ -43,24 +44,27 @@ class Result(unittest.TestResult):
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
-        self.say("FAIL", test)
+        self.say_failed(test, err)
 
     def addError(self, test, err):
         super().addError(test, err)
-        self.say("FAIL", test)
+        self.say_failed(test, err)
 
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)
         if err is not None:
-            self.say("FAIL", subtest)
+            self.say_failed(subtest, err)
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
-        self.say("SKIP", f"{test.id()}: {reason}")
+        self.say("SKIP", test, f": {reason}")
 
-    def say(self, word, test):
-        text = test if isinstance(test, str) else test.id()
-        print(f"{word} {text} ({time.monotonic() - self.started:.1f} s)", flush=True)
+    def say_failed(self, test, err):
+        kind, reason, _ = err
+        self.say("FAIL", test, ": " + f"{kind.__name__}: {reason}".replace("\n", " ")[:REASON_LENGTH])
+
+    def say(self, word, test, detail=""):
+        print(f"{word} {test.id()} ({time.monotonic() - self.started:.1f} s){detail}", flush=True)
 
     def broken(self):
         """How many tests failed. Several failures of one test count once."""
@@ -120,21 +124,22 @@ class FileRun:
         return self.process.poll() is not None
 
     def finish(self):
-        """Prints what it printed; returns its counts: a file that broke off counts as one failed test."""
+        """(counts, what it printed): a file that broke off counts as one failed test."""
         self.process.wait()
         self.output.seek(0)
-        print(f"---- {os.path.basename(self.path)}\n{self.output.read().decode('utf-8', 'backslashreplace')}", end="", flush=True)
+        printed = f"---- {os.path.basename(self.path)}\n{self.output.read().decode('utf-8', 'backslashreplace')}"
         self.output.close()
         try:
             with open(self.counts_path, encoding="ascii") as file:
-                return [int(word) for word in file.read().split()]
+                return [int(word) for word in file.read().split()], printed
         except FileNotFoundError:
-            return [0, 1, 0]
+            name = os.path.basename(self.path)
+            return [0, 1, 0], f"{printed}FAIL {name}: it broke off with exit code {self.process.returncode}\n"
 
 
 def run_beside(paths):
     """Several files, a few at once. Returns the sums of (passed, failed, skipped)."""
-    sums, waiting, running = [0, 0, 0], list(paths), []
+    sums, waiting, running, failed = [0, 0, 0], list(paths), [], []
 
     def leave(number, _frame):
         ignore_signals()
@@ -151,7 +156,13 @@ def run_beside(paths):
             time.sleep(POLL_SECONDS)
             for run in [run for run in running if run.ended()]:
                 running.remove(run)
-                sums = [a + b for a, b in zip(sums, run.finish())]
+                counts, printed = run.finish()
+                sums = [a + b for a, b in zip(sums, counts)]
+                if counts[1] > 0:
+                    failed.append(printed)
+                else:
+                    print(printed, end="", flush=True)
+    print(*failed, sep="", end="", flush=True)
     return sums
 
 

@@ -55,7 +55,8 @@ class Delivery(Case):
         """The collector's door lets nobody through without the token of the Secret."""
         pod = self.only_pod("secretive", ENABLED)
         eventually(lambda: world.guard.answers[200], ARRIVAL_SECONDS, lambda: f"answers: {dict(world.guard.answers)}")
-        self.assertEqual(set(world.guard.answers), {200}, dict(world.guard.answers))
+        # 502: the door was open, but profefe behind it did not answer then.
+        self.assertLessEqual(set(world.guard.answers), {200, 502}, dict(world.guard.answers))
         self.assertNotIn(workloads.TOKEN, api.log(ENABLED, "secretive", AGENT))
         self.agent_says(pod, "/healthz", 30, status=200)
 

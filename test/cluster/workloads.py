@@ -24,6 +24,7 @@ NAMESPACES = {
 INTERVAL_SECONDS, CPU_SECONDS = 5, 2
 # Long enough for the first CPU profile, which begins within 20 s of the start, and for one more of each type.
 JOB_SECONDS = 40
+LOAD = 0.03  # of a core, for each of some thirty apps: all of them together leave one of two cores to the cluster
 BLOCK_RATE_NS, MUTEX_FRACTION = 1000, 1
 
 USUAL = ("cpu", "heap", "goroutine")
@@ -88,7 +89,7 @@ def every_type_fast(**more):
     return fast(types=",".join(f"{kind}:{INTERVAL_SECONDS}s" for kind in ALL_TYPES), **more)
 
 
-def app(name="app", load=0.1, rates=False, lifetime=None, port=6060, port_name=None, large=0):
+def app(name="app", load=LOAD, rates=False, lifetime=None, port=6060, port_name=None, large=0):
     """A container of the busy app under everything that Pod Security `restricted` asks for."""
     args = [f"-listen=127.0.0.1:{port}", f"-load={load}"]
     if rates:
@@ -213,7 +214,7 @@ def troubled():
     made = []
     for mode in MODES:
         def add(key, notes):
-            made.append(pod(f"{key}-{mode}", TROUBLE, notes, pod_spec(app(load=0.1 if key == "linked" else 0))))
+            made.append(pod(f"{key}-{mode}", TROUBLE, notes, pod_spec(app(load=LOAD if key == "linked" else 0))))
         add("linked", fast(mode=mode))
         add("typos", {**annotations(enable="true", mode=mode), **annotations(**TYPOS)})
         add("malformed", {**annotations(**MALFORMED), **annotations(enable="true", mode=mode)})

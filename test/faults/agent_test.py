@@ -259,7 +259,7 @@ class RealThings(AgentCase):
                                "--cpu-seconds", "1", "--listen", "none", *args, env=env, seconds=seconds)
 
     def test_once_on_a_laptop_stores_each_type_and_says_what_is_empty(self):
-        _, url = self.start_app()
+        _, url = self.start_app("-load", "1")  # so that a second shows it even where others want the CPU too
         profefe = self.start_profefe()
         done = self.once(url, profefe.url)
         self.assertEqual(0, done.code, done)
@@ -277,7 +277,7 @@ class RealThings(AgentCase):
             self.assertIn(b"main.burnCPU" if profile["type"] == "cpu" else b"main.", body)
 
     def test_once_stores_block_and_mutex_where_their_rates_are_set(self):
-        _, url = self.start_app("-block-rate", "1", "-mutex-fraction", "1")
+        _, url = self.start_app("-load", "1", "-block-rate", "1", "-mutex-fraction", "1")
         profefe = self.start_profefe()
         time.sleep(1)  # for the app to contend
         done = self.once(url, profefe.url)

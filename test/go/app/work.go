@@ -4,7 +4,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -13,7 +12,6 @@ const (
 	slice = 50 * time.Millisecond
 	// burnCPU looks at the clock once in so many rounds: often enough to end in time, seldom enough not to show in the profile.
 	roundsPerLook = 20_000
-	rusageThread  = 1 // RUSAGE_THREAD of getrusage(2), which the package syscall does not name
 
 	// The heap profile samples one allocation in 512 KiB: several MiB in small pieces are always seen.
 	heldBlocks   = 256
@@ -52,32 +50,20 @@ func startWork(conf config) {
 	go consume(items)
 }
 
-// keepBusy burns the given share of one core. It counts the CPU time it got, not the time that went by: where others want the
-// CPU too, this takes longer, and most of what a CPU profile then sees of the program is still burnCPU.
+// keepBusy burns the given share of one core.
 func keepBusy(load float64) {
-	runtime.LockOSThread() // cpuTime is the thread's
 	busy := time.Duration(load * float64(slice))
 	for state := uint64(1); ; {
-		state = burnCPU(cpuTime()+busy, state)
+		state = burnCPU(time.Now().Add(busy), state)
 		time.Sleep(slice - busy)
 	}
 }
 
-// cpuTime is how long this thread has run.
-func cpuTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(rusageThread, &usage); err != nil {
-		panic(err) // RUSAGE_THREAD is there since Linux 2.6.26
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-// burnCPU is the function a CPU profile of this program names: the work is in its own body, and it is not inlined. It works
-// until the thread has run for that long.
+// burnCPU is the function a CPU profile of this program names: the work is in its own body, and it is not inlined.
 //
 //go:noinline
-func burnCPU(until time.Duration, state uint64) uint64 {
-	for cpuTime() < until {
+func burnCPU(until time.Time, state uint64) uint64 {
+	for time.Now().Before(until) {
 		for range roundsPerLook {
 			state ^= state << 13
 			state ^= state >> 7

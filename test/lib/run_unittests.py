@@ -2,8 +2,8 @@
 """run_unittests.py COUNTS FILE...: runs unittest files, a line a test, and writes PASSED FAILED SKIPPED to the file COUNTS.
 
 Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends, or at the
-end of all when one of its tests failed. Exit code 0 only when at least one test ran and none failed. A subtest that fails fails its test. On a signal the clean-ups of the
-tests under way still run.
+end of all when one of its tests failed. Exit code 0 only when at least one test ran and none failed. A subtest that fails
+fails its test. On a signal the clean-ups of the tests under way still run.
 """
 
 import importlib.util
@@ -134,7 +134,7 @@ class FileRun:
                 return [int(word) for word in file.read().split()], printed
         except FileNotFoundError:
             name = os.path.basename(self.path)
-            return [0, 1, 0], f"{printed}FAIL {name}: it broke off with exit code {self.process.returncode}\n"
+            return [0, 1, 0], f"{printed.rstrip()}\nFAIL {name}: it broke off with exit code {self.process.returncode}\n"
 
 
 def run_beside(paths):

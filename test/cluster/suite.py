@@ -483,13 +483,13 @@ class Profiles(Case):
     def wait_for_busy_function(self, expected, pod, target):
         opened = {}
 
+        def names_it(profile):
+            opened[profile["id"]] = top = top_of(profile)
+            return re.search(rf"\s{re.escape(BUSY_FUNCTION)}$", top.stdout, re.MULTILINE)
+
         def look():
-            for profile in held_by(expected)[pod["metadata"]["name"], target, "cpu"]:
-                if profile["id"] not in opened:
-                    opened[profile["id"]] = top = top_of(profile)
-                    if re.search(rf"\s{re.escape(BUSY_FUNCTION)}$", top.stdout, re.MULTILINE):
-                        return True
-            return False
+            held = held_by(expected)[pod["metadata"]["name"], target, "cpu"]
+            return any(names_it(profile) for profile in held if profile["id"] not in opened)
 
         eventually(look, PROFILES_SECONDS, lambda: f"no CPU profile names {BUSY_FUNCTION}: " +
                    "\n".join(top.stdout + top.stderr for top in opened.values()), every=1)

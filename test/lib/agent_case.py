@@ -8,8 +8,8 @@ import urllib.parse
 from blackbox import AGENT, Case
 from children import free_port, wait_until
 
-REQUEST_SECONDS = 15
 # Deadlines, several times what an idle machine takes: the tests share theirs with a build of Kubernetes.
+REQUEST_SECONDS = 15
 START_SECONDS = 15
 STOP_SECONDS = 15  # the default stop-deadline is 5 s
 ARRIVE_SECONDS = 30

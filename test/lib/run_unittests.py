@@ -127,13 +127,13 @@ class FileRun:
         """(counts, what it printed): a file that broke off counts as one failed test."""
         self.process.wait()
         self.output.seek(0)
-        printed = f"---- {os.path.basename(self.path)}\n{self.output.read().decode('utf-8', 'backslashreplace')}"
+        name = os.path.basename(self.path)
+        printed = f"---- {name}\n{self.output.read().decode('utf-8', 'backslashreplace')}"
         self.output.close()
         try:
             with open(self.counts_path, encoding="ascii") as file:
                 return [int(word) for word in file.read().split()], printed
         except FileNotFoundError:
-            name = os.path.basename(self.path)
             return [0, 1, 0], f"{printed.rstrip()}\nFAIL {name}: it broke off with exit code {self.process.returncode}\n"
 
 

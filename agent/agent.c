@@ -1,11 +1,11 @@
 #include "agent/agent.h"
 
-#include "agent/engine.h"
+#include "common/gather/engine.h"
 #include "agent/status.h"
 #include "agent/status_json.h"
-#include "common/httpd.h"
-#include "common/log.h"
-#include "common/metrics.h"
+#include "common/http/httpd.h"
+#include "common/os/log.h"
+#include "common/os/metrics.h"
 
 #include <signal.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #define PROFEFE_AGENT_AGENT_H
 
 #include "agent/options.h"
-#include "common/err.h"
-#include "common/warnings.h"
+#include "common/base/err.h"
+#include "common/base/warnings.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 #include "agent/agent_command.h"
 
-#include "common/parse.h"
+#include "common/base/parse.h"
 
 #include <string.h>
 

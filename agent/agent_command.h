@@ -2,9 +2,9 @@
 #ifndef PROFEFE_AGENT_COMMAND_H
 #define PROFEFE_AGENT_COMMAND_H
 
-#include "common/buf.h"
-#include "common/settings.h"
-#include "common/warnings.h"
+#include "common/base/buf.h"
+#include "common/settings/settings.h"
+#include "common/base/warnings.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 #include "agent/cgroup.h"
 
-#include "common/cleanup.h"
-#include "common/file.h"
-#include "common/parse.h"
+#include "common/base/cleanup.h"
+#include "common/os/file.h"
+#include "common/base/parse.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -2,10 +2,10 @@
 #include "agent/agent.h"
 #include "agent/cgroup.h"
 #include "agent/agent_command.h"
-#include "common/cleanup.h"
-#include "common/log.h"
-#include "common/std_fds.h"
-#include "common/version.h"
+#include "common/base/cleanup.h"
+#include "common/os/log.h"
+#include "common/os/std_fds.h"
+#include "common/base/version.h"
 
 #include <curl/curl.h>
 #include <limits.h>

@@ -1,7 +1,7 @@
 #include "agent/agent.h"
 
-#include "agent/engine.h"
-#include "common/log.h"
+#include "common/gather/engine.h"
+#include "common/os/log.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 #include "agent/options.h"
 
-#include "common/parse.h"
-#include "common/spool.h"
-#include "common/text.h"
+#include "common/base/parse.h"
+#include "common/spool/spool.h"
+#include "common/base/text.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,12 +2,12 @@
 #ifndef PROFEFE_AGENT_OPTIONS_H
 #define PROFEFE_AGENT_OPTIONS_H
 
-#include "common/err.h"
-#include "common/labels.h"
-#include "common/settings.h"
-#include "common/targets.h"
-#include "common/types.h"
-#include "common/warnings.h"
+#include "common/base/err.h"
+#include "common/values/labels.h"
+#include "common/settings/settings.h"
+#include "common/values/targets.h"
+#include "common/values/types.h"
+#include "common/base/warnings.h"
 
 #include <stdint.h>
 

@@ -1,9 +1,9 @@
 #include "agent/status.h"
 
-#include "common/log.h"
-#include "common/metrics.h"
-#include "common/parse.h"
-#include "common/version.h"
+#include "common/os/log.h"
+#include "common/os/metrics.h"
+#include "common/base/parse.h"
+#include "common/base/version.h"
 
 #include <string.h>
 #include <time.h>

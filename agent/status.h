@@ -6,11 +6,11 @@
 #ifndef PROFEFE_AGENT_STATUS_H
 #define PROFEFE_AGENT_STATUS_H
 
-#include "agent/gather.h"
+#include "common/gather/gather.h"
 #include "agent/options.h"
-#include "common/buf.h"
-#include "common/push.h"
-#include "common/spool.h"
+#include "common/base/buf.h"
+#include "common/push/push.h"
+#include "common/spool/spool.h"
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 #include "agent/status_json.h"
 
-#include "agent/json_text.h"
-#include "common/version.h"
+#include "common/base/json_text.h"
+#include "common/base/version.h"
 
 /* A monotonic time of the view as Unix time; 0 stays "never". */
 static int64_t to_wall(const struct status_view *view, int64_t monotonic_ms)

@@ -285,8 +285,8 @@ class Rendered(unittest.TestCase):
         self.assertEqual(policy["failurePolicy"], "Ignore")
 
     def test_policy_has_the_words_of_the_webhook(self):
-        """In the order of common/parse.c, from which the settings take their booleans."""
-        with open(os.path.join(TOP, "common/parse.c"), encoding="utf-8") as file:
+        """In the order of common/base/parse.c, from which the settings take their booleans."""
+        with open(os.path.join(TOP, "common/base/parse.c"), encoding="utf-8") as file:
             source = file.read()
         variables = find(self.additions["policy"], "ValidatingAdmissionPolicy")["spec"]["variables"]
         eligible = next(v["expression"] for v in variables if v["name"] == "eligible")

@@ -1,6 +1,6 @@
 #include "webhook/admission.h"
 
-#include "common/cleanup.h"
+#include "common/base/cleanup.h"
 #include "webhook/verify.h"
 
 #include <assert.h>

@@ -12,8 +12,8 @@
 #ifndef PROFEFE_ADMISSION_H
 #define PROFEFE_ADMISSION_H
 
-#include "common/settings.h"
-#include "webhook/inject.h"
+#include "common/settings/settings.h"
+#include "webhook/inject/inject.h"
 #include "webhook/review.h"
 
 enum {

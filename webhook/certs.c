@@ -1,9 +1,9 @@
 #include "webhook/certs.h"
 
-#include "common/cleanup.h"
-#include "common/file.h"
-#include "common/log.h"
-#include "common/stamp.h"
+#include "common/base/cleanup.h"
+#include "common/os/file.h"
+#include "common/os/log.h"
+#include "common/os/stamp.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>

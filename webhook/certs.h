@@ -8,9 +8,9 @@
 #ifndef PROFEFE_CERTS_H
 #define PROFEFE_CERTS_H
 
-#include "common/err.h"
-#include "common/httpd.h"
-#include "common/loop.h"
+#include "common/base/err.h"
+#include "common/http/httpd.h"
+#include "common/os/loop.h"
 
 #include <stdbool.h>
 #include <stdint.h>

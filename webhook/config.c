@@ -1,11 +1,11 @@
 #include "webhook/config.h"
 
-#include "common/cleanup.h"
-#include "common/file.h"
-#include "common/log.h"
-#include "common/stamp.h"
-#include "webhook/inject.h"
-#include "webhook/limits.h"
+#include "common/base/cleanup.h"
+#include "common/os/file.h"
+#include "common/os/log.h"
+#include "common/os/stamp.h"
+#include "webhook/inject/inject.h"
+#include "common/pod/limits.h"
 
 #include <string.h>
 

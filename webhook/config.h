@@ -9,9 +9,9 @@
 #ifndef PROFEFE_CONFIG_H
 #define PROFEFE_CONFIG_H
 
-#include "common/err.h"
-#include "common/loop.h"
-#include "common/settings.h"
+#include "common/base/err.h"
+#include "common/os/loop.h"
+#include "common/settings/settings.h"
 
 #include <stdbool.h>
 #include <stdint.h>

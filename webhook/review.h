@@ -6,8 +6,8 @@
 #ifndef PROFEFE_REVIEW_H
 #define PROFEFE_REVIEW_H
 
-#include "common/warnings.h"
-#include "webhook/json.h"
+#include "common/base/warnings.h"
+#include "common/pod/json.h"
 
 enum {
     REVIEW_UID_MAX = 253, /* a UUID has 36; a longer uid is not an API server's */

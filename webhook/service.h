@@ -2,8 +2,8 @@
 #ifndef PROFEFE_SERVICE_H
 #define PROFEFE_SERVICE_H
 
-#include "common/err.h"
-#include "common/settings.h"
+#include "common/base/err.h"
+#include "common/settings/settings.h"
 
 enum {
     /* The API server refuses objects over 3 MiB (etcd's request limit with its default headroom); the review adds

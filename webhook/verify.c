@@ -1,9 +1,9 @@
 #include "webhook/verify.h"
 
-#include "common/cleanup.h"
-#include "webhook/inject.h"
+#include "common/base/cleanup.h"
+#include "webhook/inject/inject.h"
 #include "webhook/review.h"
-#include "webhook/status.h"
+#include "webhook/inject/status.h"
 
 #include <string.h>
 

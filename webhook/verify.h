@@ -5,8 +5,8 @@
 #ifndef PROFEFE_VERIFY_H
 #define PROFEFE_VERIFY_H
 
-#include "common/settings.h"
-#include "webhook/json.h"
+#include "common/settings/settings.h"
+#include "common/pod/json.h"
 
 /* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
  * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.

@@ -1,6 +1,6 @@
 #include "webhook/webhook_command.h"
 
-#include "webhook/limits.h"
+#include "common/pod/limits.h"
 
 #include <string.h>
 

@@ -2,9 +2,9 @@
 #ifndef PROFEFE_WEBHOOK_COMMAND_H
 #define PROFEFE_WEBHOOK_COMMAND_H
 
-#include "common/buf.h"
-#include "common/err.h"
-#include "common/settings.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/settings/settings.h"
 
 #include <stdbool.h>
 

@@ -4,7 +4,7 @@
  */
 #include "hot.h"
 
-#include "common/pprof.h"
+#include "common/pprof/pprof.h"
 
 enum { PIECE = 16 * 1024 };
 

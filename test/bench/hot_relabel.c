@@ -4,8 +4,8 @@
  */
 #include "hot.h"
 
-#include "common/pprof.h"
-#include "common/relabel.h"
+#include "common/pprof/pprof.h"
+#include "common/pprof/relabel.h"
 
 enum { PIECE = 16 * 1024 };
 

@@ -232,7 +232,7 @@ def agent_env_names():
     names = re.findall(r'"(PROFEFE_AGENT_[A-Z_]+)"', table)
     identity = re.findall(r'"(POD_[A-Z]+|NODE_NAME)"', table)
     if len(names) < 10 or len(identity) < 3:
-        raise AssertionError(f"common/settings.c names only {names + identity}: its form has changed")
+        raise AssertionError(f"common/settings/settings.c names only {names + identity}: its form has changed")
     return sorted(set(names)), sorted(set(identity))
 
 

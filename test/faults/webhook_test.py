@@ -28,7 +28,7 @@ LOAD_THREADS = 3
 # webhook/service.h
 CONNECTIONS_MAX = 256
 CONNECTIONS_SPARE = 64
-# common/httpd.h
+# common/http/httpd.h
 FRESH_SECONDS = 0.1
 SLOW_SECONDS = 1
 

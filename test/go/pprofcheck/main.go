@@ -1,4 +1,4 @@
-// Command pprofcheck holds common/pprof.c and common/relabel.c against google/pprof, the reader that decides in the end:
+// Command pprofcheck holds common/pprof/pprof.c and common/pprof/relabel.c against google/pprof, the reader that decides in the end:
 //
 //	pprofcheck verdicts FIXTURES         the verdict that each folder's name states is google/pprof's own
 //	pprofcheck relabel TOOL FIXTURES     what TOOL rewrites equals the original plus labels and comments

@@ -1,0 +1,320 @@
+#include "common/gather/gather.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct gather {
+    struct loop *loop;
+    struct httpc *httpc;
+    struct spool *spool;
+    const struct options *options;
+    bool once;       /* also while the last profiles are taken */
+    bool stopped;
+    int64_t last_until_ms; /* monotonic; the last profiles must be there by then; 0 = not yet that far */
+    unsigned cut;
+    struct gather_callbacks callbacks;
+    struct loop_timer timer;
+    struct scrape *scrape;     /* under way, or NULL */
+    struct plan_job *running;  /* its job */
+    int64_t started_ms;
+    struct plan plan;
+    struct gather_job *jobs;   /* plan.count of them */
+};
+
+static void run_due(void *ctx);
+
+/* ---- what a result means ---- */
+
+/* How the plan goes on, whether it is the app's owner who must hear of it, and how loud. */
+static const struct treatment {
+    enum plan_outcome outcome;
+    bool failure; /* counts for /healthz */
+    enum log_level level;
+} treatments[SCRAPE_RESULT_COUNT] = {
+    [SCRAPE_OK] = {PLAN_DONE, false, LOG_LEVEL_DEBUG},
+    [SCRAPE_EMPTY] = {PLAN_DONE, false, LOG_LEVEL_INFO},
+    [SCRAPE_REFUSED] = {PLAN_SOON, true, LOG_LEVEL_WARN},
+    [SCRAPE_TIMEOUT] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_SLOW] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    /* The app is well, and somebody profiles it, perhaps on purpose: no reason to call the pod ill. /status says since
+     * when there was no profile. */
+    [SCRAPE_BUSY] = {PLAN_BUSY, false, LOG_LEVEL_INFO},
+    [SCRAPE_TOO_LONG] = {PLAN_SHORTER, true, LOG_LEVEL_WARN},
+    [SCRAPE_MISSING] = {PLAN_SLEEP, false, LOG_LEVEL_WARN},
+    [SCRAPE_REDIRECT] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_STATUS] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_TEXT] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_MALFORMED] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_TRUNCATED] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_TOO_BIG] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_ENDLESS] = {PLAN_DONE, true, LOG_LEVEL_WARN},
+    [SCRAPE_ERROR] = {PLAN_DONE, true, LOG_LEVEL_ERROR},
+};
+
+/* An empty block profile is normal for an app that never set the rate; its owner may wonder all the same. */
+static void add_hint(enum profile_kind kind, struct scrape_report *report)
+{
+    if (report->result == SCRAPE_EMPTY && kind == PROFILE_BLOCK)
+        snprintf(report->words, sizeof(report->words), "no samples; did the app call runtime.SetBlockProfileRate?");
+    if (report->result == SCRAPE_EMPTY && kind == PROFILE_MUTEX)
+        snprintf(report->words, sizeof(report->words), "no samples; did the app call runtime.SetMutexProfileFraction?");
+}
+
+static struct gather_job *state_of(struct gather *gather, const struct plan_job *job)
+{
+    return &gather->jobs[job - gather->plan.jobs];
+}
+
+/* Empty and missing are said once, until the result changes; other failures at once and then each kind once a minute;
+ * successes not above debug. */
+static void say(struct gather *gather, const struct plan_job *job, const struct scrape_report *report)
+{
+    struct gather_job *state = state_of(gather, job);
+    const struct target *target = &gather->options->targets.items[job->target];
+    const struct log_field *fields =
+        LOG_FIELDS(LOG_STR("type", job->type->name), LOG_STR("target", target->url),
+                   LOG_STR("result", scrape_result_names[report->result]), LOG_I64("bytes", report->bytes),
+                   LOG_I64("took_ms", report->elapsed_ms), LOG_STR("reason", report->words));
+    bool once = report->result == SCRAPE_EMPTY || report->result == SCRAPE_MISSING;
+    if (report->result == SCRAPE_OK) {
+        if (state->failures > 0)
+            log_info("target answers again", LOG_STR("type", job->type->name), LOG_STR("target", target->url),
+                     LOG_I64("failures", state->failures));
+        log_write(LOG_LEVEL_DEBUG, "profile taken", fields);
+        for (unsigned r = 0; r < SCRAPE_RESULT_COUNT; r++)
+            log_throttle_reset(&state->throttles[r]);
+    } else if (once && state->ran && state->last == report->result) {
+        log_write(LOG_LEVEL_DEBUG, "no profile", fields);
+    } else if (once) {
+        log_write(treatments[report->result].level, "no profile", fields);
+    } else {
+        log_throttled(&state->throttles[report->result], loop_now_ms(gather->loop), treatments[report->result].level,
+                      "no profile", fields);
+    }
+}
+
+static void remember(struct gather *gather, const struct plan_job *job, const struct scrape_report *report)
+{
+    struct gather_job *state = state_of(gather, job);
+    state->results[report->result]++;
+    state->last = report->result;
+    state->ran = true;
+    bool served = report->result == SCRAPE_OK || report->result == SCRAPE_EMPTY;
+    if (served)
+        state->without_since_ms = 0;
+    else if (state->without_since_ms == 0)
+        state->without_since_ms = gather->started_ms;
+    int words_len = (int)text_utf8_cut(report->words, strlen(report->words), GATHER_WORDS_MAX - 1);
+    snprintf(state->words, sizeof(state->words), "%.*s", words_len, report->words);
+    if (treatments[report->result].failure) {
+        if (state->failures == 0)
+            state->failing_since_ms = gather->started_ms;
+        state->failures++;
+        return;
+    }
+    state->failures = 0;
+    state->failing_since_ms = 0;
+    if (report->result == SCRAPE_OK) {
+        state->last_ok_wall_ms = loop_wall_ms();
+        state->last_bytes = report->bytes;
+    }
+}
+
+/* ---- the run ---- */
+
+static void on_report(void *ctx, const struct scrape_report *report)
+{
+    struct gather *gather = ctx;
+    struct plan_job *job = gather->running;
+    struct scrape_report told = *report;
+    gather->scrape = NULL;
+    gather->running = NULL;
+    add_hint(job->type->kind, &told);
+    say(gather, job, &told);
+    remember(gather, job, &told);
+    enum plan_outcome outcome = gather->once ? PLAN_NEVER : treatments[told.result].outcome;
+    plan_finish(&gather->plan, job, outcome, gather->started_ms, loop_now_ms(gather->loop));
+    if (gather->callbacks.taken != NULL)
+        gather->callbacks.taken(gather->callbacks.ctx, job, &told);
+    if (!gather->stopped)
+        loop_timer_arm(&gather->timer, 0);
+}
+
+/* What the app may take beyond SECONDS. */
+static int64_t timeout_ms(const struct gather *gather)
+{
+    int64_t timeout = gather->options->scrape_timeout_ms;
+    if (gather->last_until_ms == 0)
+        return timeout;
+    int64_t left = gather->last_until_ms - loop_now_ms(gather->loop);
+    timeout = timeout < GATHER_LAST_MS ? timeout : GATHER_LAST_MS;
+    return timeout < left ? timeout : left;
+}
+
+static int start(struct gather *gather, struct plan_job *job, struct err *err)
+{
+    const struct target *target = &gather->options->targets.items[job->target];
+    const struct scrape_request request = {
+        .base_url = target->url,
+        .target_name = target->name,
+        .type = job->type,
+        .seconds_ms = job->seconds_ms,
+        .connect_timeout_ms = gather->options->connect_timeout_ms,
+        .timeout_ms = timeout_ms(gather),
+        .body_max = gather->options->profile_max,
+    };
+    gather->running = job;
+    gather->started_ms = loop_now_ms(gather->loop);
+    return scrape_start(gather->httpc, gather->spool, &request, on_report, gather, &gather->scrape, err);
+}
+
+static void finish(struct gather *gather)
+{
+    gather->stopped = true;
+    if (gather->callbacks.finished != NULL)
+        gather->callbacks.finished(gather->callbacks.ctx);
+}
+
+static bool is_too_late(const struct gather *gather)
+{
+    return gather->last_until_ms != 0 && loop_now_ms(gather->loop) >= gather->last_until_ms;
+}
+
+/* Readers take two profiles of one type, target and second for one that was sent twice. Only where EVERY is a second, or
+ * at the end, can a run follow that soon. */
+static bool has_one_of_this_second(struct gather *gather, const struct plan_job *job)
+{
+    int64_t last_ms = state_of(gather, job)->last_ok_wall_ms;
+    return last_ms > 0 && last_ms / 1000 == loop_wall_ms() / 1000;
+}
+
+static void leave_out(struct gather *gather, struct plan_job *job)
+{
+    int64_t now_ms = loop_now_ms(gather->loop);
+    plan_finish(&gather->plan, job, gather->once ? PLAN_NEVER : PLAN_DONE, now_ms, now_ms);
+    loop_timer_arm(&gather->timer, 0);
+}
+
+static void run_due(void *ctx)
+{
+    struct gather *gather = ctx;
+    struct err err;
+    int64_t wait_ms = -1;
+    if (gather->stopped || gather->scrape != NULL)
+        return;
+    struct plan_job *job = plan_next(&gather->plan, loop_now_ms(gather->loop), &wait_ms);
+    if (job == NULL && wait_ms >= 0) {
+        loop_timer_arm(&gather->timer, wait_ms);
+        return;
+    }
+    if (job == NULL || is_too_late(gather)) {
+        finish(gather);
+        return;
+    }
+    if (has_one_of_this_second(gather, job)) {
+        leave_out(gather, job);
+        return;
+    }
+    if (start(gather, job, &err) < 0) {
+        struct scrape_report report = {.result = SCRAPE_ERROR};
+        snprintf(report.words, sizeof(report.words), "%s", err.text);
+        on_report(gather, &report);
+    }
+}
+
+/* ---- from outside ---- */
+
+static void make_plan(struct gather *gather, int64_t now_ms)
+{
+    const struct options *options = gather->options;
+    const struct plan_options plan = {
+        .targets = options->targets.count,
+        .types = &options->types,
+        .seed = options->seed,
+        .first_within_ms = options->first_within_ms,
+        .missing_retry_ms = options->missing_retry_ms,
+        .interval_ms = options->interval_ms,
+        .sampling = options->sampling,
+    };
+    if (gather->once)
+        plan_init_once(&gather->plan, &plan, now_ms);
+    else
+        plan_init(&gather->plan, &plan, now_ms);
+}
+
+int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct options *options, bool once,
+               const struct gather_callbacks *callbacks, struct gather **ret, struct err *err)
+{
+    struct gather *gather = calloc(1, sizeof(*gather));
+    if (gather == NULL)
+        return err_set(err, ENOMEM, "no memory to plan profiles");
+    gather->loop = loop;
+    gather->httpc = httpc;
+    gather->spool = spool;
+    gather->options = options;
+    gather->once = once;
+    gather->callbacks = *callbacks;
+    make_plan(gather, loop_now_ms(loop));
+    gather->jobs = calloc(gather->plan.count, sizeof(*gather->jobs));
+    if (gather->jobs == NULL) {
+        free(gather);
+        return err_set(err, ENOMEM, "no memory to plan profiles");
+    }
+    loop_timer_init(&gather->timer, loop, run_due, gather);
+    loop_timer_arm(&gather->timer, 0);
+    *ret = gather;
+    return 0;
+}
+
+struct gather *gather_free(struct gather *gather)
+{
+    if (gather == NULL)
+        return NULL;
+    gather_stop(gather);
+    free(gather->jobs);
+    free(gather);
+    return NULL;
+}
+
+static void cut(struct gather *gather)
+{
+    gather->cut += gather->scrape != NULL ? 1 : 0;
+    gather->scrape = scrape_cancel(gather->scrape);
+    gather->running = NULL;
+    loop_timer_disarm(&gather->timer);
+}
+
+void gather_stop(struct gather *gather)
+{
+    gather->stopped = true;
+    cut(gather);
+}
+
+void gather_take_last(struct gather *gather, int64_t within_ms)
+{
+    int64_t now_ms = loop_now_ms(gather->loop);
+    cut(gather);
+    gather->once = true;
+    gather->last_until_ms = now_ms + within_ms;
+    plan_take_last(&gather->plan, now_ms);
+    loop_timer_arm(&gather->timer, 0);
+}
+
+unsigned gather_count_cut(const struct gather *gather)
+{
+    return gather->cut;
+}
+
+const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state)
+{
+    if (i >= gather->plan.count)
+        return NULL;
+    *ret_state = &gather->jobs[i];
+    return &gather->plan.jobs[i];
+}
+
+const struct plan_job *gather_running(const struct gather *gather)
+{
+    return gather->running;
+}

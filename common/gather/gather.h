@@ -1,0 +1,67 @@
+/* Gathering: runs the plan, one fetch at a time, into the spool. Never waits for sending. */
+#ifndef PROFEFE_AGENT_GATHER_H
+#define PROFEFE_AGENT_GATHER_H
+
+#include "agent/options.h"
+#include "common/gather/plan.h"
+#include "common/http/httpc.h"
+#include "common/os/log.h"
+#include "common/os/loop.h"
+#include "common/gather/scrape.h"
+#include "common/spool/spool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    GATHER_WORDS_MAX = 256,
+    GATHER_LAST_MS = 1000, /* one last profile after SIGTERM: heap and goroutine come in milliseconds, or not at all */
+};
+
+/* What became of one job, for /status, /metrics and /healthz. */
+struct gather_job {
+    uint64_t results[SCRAPE_RESULT_COUNT];
+    enum scrape_result last;
+    char words[GATHER_WORDS_MAX]; /* of the last run, "" when it was ok */
+    bool ran;                     /* at least once */
+    unsigned failures;            /* in a row; empty and missing are none */
+    int64_t failing_since_ms;     /* monotonic; 0 = not failing */
+    int64_t without_since_ms;     /* monotonic; of the first run in a row that was neither ok nor empty; 0 = none */
+    int64_t last_ok_wall_ms;      /* 0 = never */
+    uint64_t last_bytes;
+    struct log_throttle throttles[SCRAPE_RESULT_COUNT]; /* each kind of failure is said at once, and then seldom */
+};
+
+struct gather;
+
+/* once: each job runs once, whatever comes of it; `finished` is called when all have, or when the last profiles of
+ * gather_take_last are there. `taken` is called for each profile that reached the spool (its id) and each job that
+ * ended otherwise (id 0). */
+struct gather_callbacks {
+    void (*taken)(void *ctx, const struct plan_job *job, const struct scrape_report *report);
+    void (*finished)(void *ctx);
+    void *ctx;
+};
+
+int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct options *options, bool once,
+               const struct gather_callbacks *callbacks, struct gather **ret, struct err *err);
+struct gather *gather_free(struct gather *gather); /* NULL allowed; returns NULL */
+
+/* Cuts the fetch under way and takes no more. */
+void gather_stop(struct gather *gather);
+
+/* Cuts the fetch under way, then takes a last heap and goroutine profile of each target, where these types are set and
+ * there is none of this very second, one at a time; no longer than within_ms in all and GATHER_LAST_MS
+ * each. Ends in `finished`, later. */
+void gather_take_last(struct gather *gather, int64_t within_ms);
+
+/* How many fetches were cut by these two. */
+unsigned gather_count_cut(const struct gather *gather);
+
+/* The i-th job and what became of it; NULL beyond the last. */
+const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state);
+
+/* The job being fetched, or NULL. */
+const struct plan_job *gather_running(const struct gather *gather);
+
+#endif

@@ -1,0 +1,347 @@
+#include "common/gather/scrape.h"
+
+#include "common/base/cleanup.h"
+#include "common/pprof/gotrace.h"
+#include "common/base/text.h"
+#include "common/base/version.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const scrape_result_names[SCRAPE_RESULT_COUNT] = {
+    [SCRAPE_OK] = "ok",
+    [SCRAPE_EMPTY] = "empty",
+    [SCRAPE_REFUSED] = "refused",
+    [SCRAPE_TIMEOUT] = "timeout",
+    [SCRAPE_SLOW] = "slow",
+    [SCRAPE_BUSY] = "busy",
+    [SCRAPE_TOO_LONG] = "too-long",
+    [SCRAPE_MISSING] = "missing",
+    [SCRAPE_REDIRECT] = "redirect",
+    [SCRAPE_STATUS] = "status",
+    [SCRAPE_TEXT] = "text",
+    [SCRAPE_MALFORMED] = "malformed",
+    [SCRAPE_TRUNCATED] = "truncated",
+    [SCRAPE_TOO_BIG] = "too-big",
+    [SCRAPE_ENDLESS] = "endless",
+    [SCRAPE_ERROR] = "error",
+};
+
+/* ---- naming an answer ---- */
+
+/* What the server said, short and safe, for the end of a sentence. */
+static const char *said(struct text_quoted *out, const struct httpc_result *http)
+{
+    size_t len = strcspn(http->reply, "\r\n");
+    return text_quote_n(out, http->reply, len < http->reply_len ? len : http->reply_len);
+}
+
+static bool begins_with(const struct httpc_result *http, const char *words)
+{
+    return text_has_prefix(http->reply, words);
+}
+
+/* profile and trace only; comes at once. Go: "Could not enable CPU profiling: cpu profiling already in use". */
+static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
+{
+    return profile_kinds[kind].timed && http->status == 500 &&
+           (http->go_pprof[0] != '\0' || begins_with(http, "Could not enable"));
+}
+
+/* Three forms (facts/agent A5): the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
+ * the full time; http.TimeoutHandler and proxies say 503 or 504 before SECONDS are over. Where even the shortest profile
+ * would have been too long, fewer SECONDS cannot help: an app that is not ready yet says 503 at once. */
+static bool is_too_long(enum profile_kind kind, int64_t seconds_ms, const struct httpc_result *http)
+{
+    if (!profile_kinds[kind].timed || seconds_ms == 0)
+        return false;
+    if (http->status == 400 && strstr(http->reply, "exceeds server's WriteTimeout") != NULL)
+        return true;
+    if (http->end == HTTPC_EMPTY && http->elapsed_ms >= seconds_ms * 9 / 10)
+        return true;
+    int64_t shortest_ms = profile_kinds[kind].fractions ? TYPE_SECONDS_MIN_MS : 1000;
+    return (http->status == 503 || http->status == 504) && http->elapsed_ms >= shortest_ms &&
+           http->elapsed_ms < seconds_ms;
+}
+
+static enum scrape_result judge_status(const struct httpc_result *http, char words[static ERR_TEXT_MAX])
+{
+    struct text_quoted q;
+    if (http->status >= 300 && http->status <= 399) {
+        snprintf(words, ERR_TEXT_MAX, "answered %u, a redirect to %s; redirects are not followed", http->status,
+                 text_quote(&q, http->location));
+        return SCRAPE_REDIRECT;
+    }
+    if (http->status == 404) {
+        snprintf(words, ERR_TEXT_MAX, "answered 404 %s: the app does not serve this profile", said(&q, http));
+        return SCRAPE_MISSING;
+    }
+    snprintf(words, ERR_TEXT_MAX, "expected 200, got %u %s", http->status, said(&q, http));
+    return SCRAPE_STATUS;
+}
+
+static const struct {
+    enum scrape_result result;
+    const char *words;
+} by_end[HTTPC_END_COUNT] = {
+    [HTTPC_BAD_URL] = {SCRAPE_ERROR, "not a usable URL"},
+    [HTTPC_RESOLVE] = {SCRAPE_REFUSED, "host name not found"},
+    [HTTPC_REFUSED] = {SCRAPE_REFUSED, "connection refused: nothing listens there"},
+    [HTTPC_CONNECT_TIMEOUT] = {SCRAPE_TIMEOUT, "no connection in time"},
+    [HTTPC_TIMEOUT] = {SCRAPE_TIMEOUT, "no reply in time"},
+    [HTTPC_TLS] = {SCRAPE_MALFORMED, "TLS handshake failed; is the scheme right?"},
+    [HTTPC_EMPTY] = {SCRAPE_TRUNCATED, "connection closed without a reply"},
+    [HTTPC_TRUNCATED] = {SCRAPE_TRUNCATED, "reply ended early"},
+    [HTTPC_RESET] = {SCRAPE_TRUNCATED, "connection reset"},
+    [HTTPC_MALFORMED] = {SCRAPE_MALFORMED, "not an HTTP reply"},
+    [HTTPC_TOO_BIG] = {SCRAPE_TOO_BIG, "reply larger than the limit"},
+    [HTTPC_ABORTED] = {SCRAPE_ERROR, "given up"},
+    [HTTPC_NO_MEMORY] = {SCRAPE_ERROR, "no memory"},
+    [HTTPC_OTHER] = {SCRAPE_ERROR, "transfer failed"},
+};
+
+static enum scrape_result judge_end(const struct httpc_result *http, char words[static ERR_TEXT_MAX])
+{
+    struct text_quoted q;
+    enum scrape_result result = by_end[http->end].result;
+    if (http->end == HTTPC_TIMEOUT && http->status != 0)
+        result = SCRAPE_SLOW;
+    if (http->end == HTTPC_MALFORMED && http->header_bytes > HTTPC_HEADERS_MAX)
+        result = SCRAPE_ENDLESS;
+    if (http->end == HTTPC_ABORTED && http->abort_code == -EFBIG)
+        result = SCRAPE_TOO_BIG;
+    const char *what = result == SCRAPE_SLOW      ? "the reply did not end in time"
+                       : result == SCRAPE_ENDLESS ? "headers without end"
+                       : result == SCRAPE_TOO_BIG ? "larger than the spool can hold"
+                                                  : by_end[http->end].words;
+    snprintf(words, ERR_TEXT_MAX, "%s after %lld ms, %llu bytes %s", what, (long long)http->elapsed_ms,
+             (unsigned long long)http->received_bytes, http->text[0] != '\0' ? text_quote(&q, http->text) : "");
+    return result;
+}
+
+static enum scrape_result judge_body(const struct pprof_summary *summary, char words[static ERR_TEXT_MAX])
+{
+    static const enum scrape_result by_verdict[] = {
+        [PPROF_OK] = SCRAPE_OK,
+        [PPROF_EMPTY] = SCRAPE_EMPTY,
+        [PPROF_TEXT] = SCRAPE_TEXT,
+        [PPROF_MALFORMED] = SCRAPE_MALFORMED,
+        [PPROF_TRUNCATED] = SCRAPE_TRUNCATED,
+        [PPROF_TOO_BIG] = SCRAPE_TOO_BIG,
+        [PPROF_NO_MEMORY] = SCRAPE_ERROR,
+    };
+    snprintf(words, ERR_TEXT_MAX, "%s", summary->reason);
+    return by_verdict[summary->verdict];
+}
+
+enum scrape_result scrape_judge(enum profile_kind kind, int64_t seconds_ms, const struct httpc_result *http,
+                                const struct pprof_summary *summary, char words[static ERR_TEXT_MAX])
+{
+    struct text_quoted q;
+    words[0] = '\0';
+    if (is_busy(kind, http)) {
+        snprintf(words, ERR_TEXT_MAX, "somebody else is profiling the app: %s", said(&q, http));
+        return SCRAPE_BUSY;
+    }
+    if (is_too_long(kind, seconds_ms, http)) {
+        snprintf(words, ERR_TEXT_MAX, "%lld ms are longer than the app's WriteTimeout or handler limit (%u %s)",
+                 (long long)seconds_ms, http->status, said(&q, http));
+        return SCRAPE_TOO_LONG;
+    }
+    /* A body that the check gave up on was aborted by us: its verdict says more than the abort. */
+    bool body_is_bad = summary != NULL && summary->verdict != PPROF_OK && summary->verdict != PPROF_EMPTY;
+    if (http->end == HTTPC_ABORTED && http->abort_code == -EINVAL && body_is_bad)
+        return judge_body(summary, words);
+    if (http->end != HTTPC_OK)
+        return judge_end(http, words);
+    if (http->status != 200)
+        return judge_status(http, words);
+    if (summary == NULL) {
+        snprintf(words, ERR_TEXT_MAX, "an empty body");
+        return SCRAPE_TRUNCATED;
+    }
+    return judge_body(summary, words);
+}
+
+/* ---- the fetch ---- */
+
+struct scrape {
+    struct spool *spool;
+    struct httpc_transfer *transfer;
+    struct pprof_check *check;  /* NULL for a trace */
+    struct gotrace_check trace;
+    enum profile_kind kind;
+    int64_t seconds_ms;
+    int64_t began_wall_ms;
+    struct err spool_err;
+    bool spool_failed;
+    scrape_done *done;
+    void *ctx;
+};
+
+static struct scrape *scrape_free(struct scrape *scrape)
+{
+    if (scrape == NULL)
+        return NULL;
+    spool_abort(scrape->spool);
+    pprof_check_free(scrape->check);
+    free(scrape);
+    return NULL;
+}
+
+static void cleanup_scrape(struct scrape **scrape)
+{
+    scrape_free(*scrape);
+}
+
+/* RFC 3986 §3.3: pchar and the "/" between segments. */
+static void put_path(struct buf *out, const char *path)
+{
+    for (; *path != '\0'; path++) {
+        unsigned char c = (unsigned char)*path;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     strchr("-._~!$&'()*+,;=:@/", (char)c) != NULL;
+        if (plain)
+            buf_putc(out, (char)c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+/* Whole numbers stay so: Go reads a CPU profile's SECONDS with ParseInt. */
+static void put_seconds(struct buf *out, int64_t ms)
+{
+    char fraction[8];
+    buf_printf(out, "?seconds=%lld", (long long)(ms / 1000));
+    if (ms % 1000 == 0)
+        return;
+    snprintf(fraction, sizeof(fraction), ".%03d", (int)(ms % 1000));
+    size_t len = strlen(fraction);
+    while (fraction[len - 1] == '0')
+        len--;
+    buf_append(out, fraction, len);
+}
+
+int scrape_url(struct buf *out, const char *base_url, const struct profile_type *type, int64_t seconds_ms)
+{
+    const char *path = profile_kinds[type->kind].path;
+    buf_printf(out, "%s/", base_url);
+    put_path(out, path != NULL ? path : type->name + strlen("other/"));
+    if (seconds_ms > 0)
+        put_seconds(out, seconds_ms);
+    return buf_error(out);
+}
+
+static int feed_check(struct scrape *scrape, const char *bytes, size_t len)
+{
+    return scrape->check != NULL ? pprof_check_feed(scrape->check, bytes, len)
+                                 : gotrace_check_feed(&scrape->trace, bytes, len);
+}
+
+static void finish_check(struct scrape *scrape, struct pprof_summary *ret)
+{
+    if (scrape->check != NULL)
+        pprof_check_finish(scrape->check, ret);
+    else
+        gotrace_check_finish(&scrape->trace, ret);
+}
+
+static int take_body(void *ctx, const char *bytes, size_t len)
+{
+    struct scrape *scrape = ctx;
+    int rc = feed_check(scrape, bytes, len);
+    if (rc < 0)
+        return rc;
+    rc = spool_write(scrape->spool, bytes, len, &scrape->spool_err);
+    scrape->spool_failed = rc < 0;
+    return rc;
+}
+
+/* The profile's own time where it makes sense, else when we asked. A clock that is off by years would file the
+ * profile where nobody looks. */
+static int64_t profile_time_ms(const struct scrape *scrape, const struct pprof_summary *summary)
+{
+    enum { DAY_MS = 24 * 3600 * 1000 };
+    int64_t time_ms = summary->time_nanos / 1000000;
+    bool near = time_ms > scrape->began_wall_ms - DAY_MS && time_ms < scrape->began_wall_ms + DAY_MS;
+    return near ? time_ms : scrape->began_wall_ms;
+}
+
+static void keep_profile(struct scrape *scrape, const struct pprof_summary *summary, struct scrape_report *report)
+{
+    struct err err;
+    int rc = spool_commit(scrape->spool, profile_time_ms(scrape, summary), &report->item_id, &err);
+    if (rc == 0)
+        return;
+    report->result = SCRAPE_ERROR;
+    snprintf(report->words, sizeof(report->words), "%s", err.text);
+}
+
+static void on_reply(void *ctx, const struct httpc_result *http)
+{
+    struct scrape *scrape = ctx;
+    scrape_done *done = scrape->done;
+    void *done_ctx = scrape->ctx;
+    struct pprof_summary summary;
+    finish_check(scrape, &summary);
+    struct scrape_report report = {
+        .status = http->status, .bytes = http->received_bytes, .elapsed_ms = http->elapsed_ms};
+    report.result = scrape_judge(scrape->kind, scrape->seconds_ms, http, &summary, report.words);
+    if (scrape->spool_failed && report.result == SCRAPE_ERROR)
+        snprintf(report.words, sizeof(report.words), "%s", scrape->spool_err.text);
+    if (report.result == SCRAPE_OK)
+        keep_profile(scrape, &summary, &report);
+    scrape_free(scrape); /* before done: it may start the next scrape, which writes to the same spool */
+    done(done_ctx, &report);
+}
+
+static int begin_writing(struct scrape *scrape, const struct scrape_request *request, struct err *err)
+{
+    struct spool_meta meta = {.time_ms = scrape->began_wall_ms};
+    snprintf(meta.type, sizeof(meta.type), "%s", request->type->name);
+    snprintf(meta.target, sizeof(meta.target), "%s", request->target_name);
+    return spool_begin(scrape->spool, &meta, err);
+}
+
+int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_request *request, scrape_done *done,
+                 void *ctx, struct scrape **ret, struct err *err)
+{
+    CLEANUP(buf_done) struct buf url;
+    buf_init(&url, SCRAPE_URL_MAX);
+    if (scrape_url(&url, request->base_url, request->type, request->seconds_ms) < 0)
+        return err_set(err, ENOMEM, "no memory for the URL of a profile");
+    struct scrape *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return err_set(err, ENOMEM, "no memory for a scrape");
+    *made = (struct scrape){.spool = spool, .kind = request->type->kind, .seconds_ms = request->seconds_ms,
+                            .began_wall_ms = loop_wall_ms(), .done = done, .ctx = ctx};
+    int rc = begin_writing(made, request, err);
+    if (rc < 0) {
+        free(made); /* not scrape_free: another writer may be at work */
+        return rc;
+    }
+    CLEANUP(cleanup_scrape) struct scrape *scrape = made;
+    gotrace_check_init(&scrape->trace);
+    if (scrape->kind != PROFILE_TRACE && pprof_check_new(request->body_max * SCRAPE_RAW_FACTOR, &scrape->check) < 0)
+        return err_set(err, ENOMEM, "no memory to check a profile");
+    const struct httpc_request http = {
+        .url = buf_text(&url), .method = "GET", .user_agent = "profefe-agent/" PROFEFE_VERSION,
+        .sink = take_body, .body_ctx = scrape, .body_max = request->body_max,
+        .connect_timeout_ms = request->connect_timeout_ms,
+        .timeout_ms = request->seconds_ms + request->timeout_ms,
+        .insecure = true, .close_after = true, .done = on_reply, .done_ctx = scrape};
+    rc = httpc_start(httpc, &http, &scrape->transfer, err);
+    if (rc < 0)
+        return rc;
+    *ret = TAKE_PTR(scrape);
+    return 0;
+}
+
+struct scrape *scrape_cancel(struct scrape *scrape)
+{
+    if (scrape == NULL)
+        return NULL;
+    httpc_cancel(scrape->transfer);
+    return scrape_free(scrape);
+}

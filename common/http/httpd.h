@@ -1,0 +1,149 @@
+/* The HTTP(S) server: libmicrohttpd in external epoll mode on the loop, no threads.
+ *
+ * A request is read whole, with ceilings, and then given to its route's handler, which answers at once.
+ * What never reaches a handler is answered here: 404 unknown path, 405 wrong method (with Allow), 413 body over
+ * the limit, 415 when the route asks for another content type, 501 for a transfer coding other than chunked, 503
+ * when there is no room for the body; 400, 414 and 431 by libmicrohttpd. Each is counted in httpd_stats.
+ *
+ * Over connections_max somebody makes room for a new connection: the oldest that never asked for anything (for
+ * HTTPD_FRESH_MS at least, unless half of all are such), else the one idle for longest, else the oldest whose request takes
+ * more than HTTPD_SLOW_MS.
+ * So no crowd of idle clients can lock the others out. Where nobody can be spared, connections_spare more are told 503 for
+ * whatever they ask; over these the clients wait in the kernel's backlog. Without any spare the new connection is
+ * closed at once.
+ *
+ * A refused body of up to HTTPD_DRAIN_MAX bytes is read and thrown away before the answer goes out: a client that
+ * is still writing would otherwise meet a reset and never see why. A longer one, or one that waits for
+ * "100 Continue", is answered at once and the connection closed.
+ *
+ * Every connection has an inactivity timeout AND a whole-request deadline (the TLS handshake and the reading of
+ * the reply included), so that neither a silent nor a one-byte-a-second client holds a slot.
+ */
+#ifndef PROFEFE_HTTPD_H
+#define PROFEFE_HTTPD_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/os/loop.h"
+#include "common/base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    HTTPD_FRESH_MS = 100,       /* a client's time to begin before it counts as idle: a handshake over a slow link */
+    HTTPD_SLOW_MS = 1000,       /* a request of a few KB that takes longer may be cut for somebody else */
+    HTTPD_BUSY_DRAIN_MAX = 64 * 1024, /* body bytes read before a 503, for the same reason as below */
+    HTTPD_DRAIN_MAX = 16 * 1024 * 1024, /* refused body bytes read so that the client sees the answer */
+};
+
+struct httpd;
+struct httpd_tls;
+
+struct httpd_request {
+    const char *method;       /* "GET", "HEAD", "POST" */
+    const char *path;         /* the route's path */
+    const char *accept;       /* the Accept header, "" when absent */
+    const char *body;         /* NUL-terminated beyond body_len; "" when there is none */
+    size_t body_len;
+    int64_t received_ns;      /* CLOCK_MONOTONIC when the last body byte was there */
+};
+
+struct httpd_response {
+    unsigned status;          /* 200 unless changed; 200 to 599 */
+    const char *content_type; /* a literal; "text/plain; charset=utf-8" unless changed */
+    struct buf body;          /* the handler appends; after a buf error the answer is 500 */
+};
+
+/* Must not call httpd_free(). */
+typedef void httpd_handler(void *ctx, const struct httpd_request *request, struct httpd_response *response);
+
+struct httpd_route {
+    const char *method;       /* GET routes also answer HEAD */
+    const char *path;
+    const char *content_type; /* required media type of the body, parameters ignored; NULL = any */
+    httpd_handler *handler;
+};
+
+struct httpd_options {
+    const char *listen;               /* "[HOST]:PORT"; without host: all addresses, IPv6 and IPv4 */
+    const struct httpd_route *routes; /* ends with a NULL path; kept by reference */
+    void *ctx;                        /* handed to every handler */
+    size_t body_max;                  /* bytes of one request body */
+    size_t bodies_max;                /* bytes of all bodies being received together; 0 = 4 * body_max */
+    size_t response_max;              /* bytes */
+    unsigned connections_max;         /* at least 1 */
+    unsigned connections_spare;       /* more, which are told 503 */
+    unsigned idle_timeout_s;          /* no byte for so long: closed; at least 1 */
+    unsigned request_timeout_ms;      /* to receive a request; again as long to take the reply; at least 1 */
+    size_t connection_memory;         /* libmicrohttpd's pool a connection: headers must fit; 0 = its default, 32 KiB */
+    const struct httpd_tls *tls;      /* &httpd_tls_gnutls of httpd_tls.h; NULL = plain */
+    const char *tls_priorities;       /* with tls: a GnuTLS priority string, e.g.
+                                         "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" */
+    bool client_certificates;         /* a client must show a certificate of httpd_set_client_ca()'s */
+};
+
+enum httpd_refusal {
+    HTTPD_REFUSED_PATH,       /* 404 */
+    HTTPD_REFUSED_METHOD,     /* 405 */
+    HTTPD_REFUSED_TYPE,       /* 415 */
+    HTTPD_REFUSED_SIZE,       /* 413 */
+    HTTPD_REFUSED_INCOMPLETE, /* malformed, or the client left or was cut before the request was whole */
+    HTTPD_REFUSED_MEMORY,     /* 503: no memory for the body, or bodies_max reached */
+    HTTPD_REFUSED_BUSY,       /* 503: over connections_max */
+    HTTPD_REFUSED_LIMIT,      /* connection closed unread: connections_max reached without spare, or no memory */
+    HTTPD_REFUSED_COUNT,
+};
+extern const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT]; /* "path", "method", "type", … */
+
+/* Connections that were ended before their client did. */
+enum httpd_cut {
+    HTTPD_CUT_IDLE,     /* made room for another */
+    HTTPD_CUT_SLOW,     /* made room for another, in the middle of its request */
+    HTTPD_CUT_DEADLINE, /* took too long over a handshake, a request or the reading of its reply */
+    HTTPD_CUT_COUNT,
+};
+extern const char *const httpd_cut_names[HTTPD_CUT_COUNT]; /* "idle", "slow", "deadline" */
+
+struct httpd_stats {
+    uint64_t requests;       /* that reached a handler */
+    uint64_t refused[HTTPD_REFUSED_COUNT];
+    uint64_t cut[HTTPD_CUT_COUNT];
+    uint64_t tls_failures;   /* connections that sent something but never finished the handshake, or showed no good
+                                certificate */
+    uint64_t accept_pauses;  /* no descriptor or no room left: accepting rested for a moment */
+    unsigned connections;    /* open now */
+    unsigned in_flight;      /* requests between their first line and the end of their reply */
+};
+
+/* -EADDRINUSE when the port is taken (the agent goes on without; the webhook leaves). */
+int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err);
+
+/* The certificate chain (own certificate first) and private key, PEM, for connections from now on; one that is
+ * open keeps the pair it began with. The bytes are copied. -EINVAL with GnuTLS's words when they are no
+ * pair: then the one in use stays. Until the first success every handshake fails. Only for a server with
+ * tls. */
+int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err);
+
+/* The CA certificates, PEM, that a client's certificate must come from, for handshakes from now on: by a chain of at most
+ * HTTPD_CLIENT_CHAIN_MAX, valid now, and good for clients (extended key usage) where it says what it is good for. -EINVAL
+ * when there is none in it: then those in use stay. Until the first success every handshake fails. Only for a server
+ * with client_certificates. */
+enum { HTTPD_CLIENT_CHAIN_MAX = 8 };
+int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err);
+
+/* From now on each reply closes its connection, so that clients who keep theirs go elsewhere by themselves. */
+void httpd_drain(struct httpd *httpd);
+
+/* Takes what still waits for a connection, then stops accepting and closes the port; idle connections are closed, the
+ * others finish their request. `done` (NULL allowed) is called once none is left: from inside this call where there is
+ * none, else from the loop. httpd_idle() is true from then on. */
+typedef void httpd_quiesced(void *ctx);
+void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx);
+bool httpd_idle(const struct httpd *httpd);
+struct httpd *httpd_free(struct httpd *httpd); /* NULL allowed; closes everything; returns NULL */
+
+const struct httpd_stats *httpd_get_stats(const struct httpd *httpd);
+uint16_t httpd_port(const struct httpd *httpd); /* the bound port, for listen ":0" in tests */
+
+#endif

@@ -1,0 +1,223 @@
+#include "common/os/log.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/parse.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    enum log_level level;
+    enum log_format format;
+    char identity[LOG_IDENTITY_MAX]; /* formatted: " pod=web-1" or ",\"pod\":\"web-1\"" */
+    uint64_t lost;
+} logger = {.level = LOG_LEVEL_INFO};
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *const format_names[] = {"logfmt", "json"};
+
+void log_setup(enum log_level level, enum log_format format)
+{
+    logger.level = level;
+    logger.format = format;
+}
+
+/* logfmt wants quotes around anything that could be read as a separator. */
+static bool is_bare(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c >= 0x7F)
+            return false;
+    }
+    return s.len > 0;
+}
+
+/* JSON knows no \xNN: RFC 8259 §7 wants \u00NN, which the last byte of a control character is, C1 included. Bytes that
+ * are not UTF-8 become U+FFFD. */
+static void put_json_text(struct buf *out, struct span s)
+{
+    buf_putc(out, '"');
+    for (size_t i = 0; i < s.len;) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        size_t n = text_utf8_len(s.ptr + i, s.len - i);
+        if (n == 0)
+            buf_puts(out, "\\ufffd");
+        else if (text_is_control(s.ptr + i, s.len - i))
+            buf_printf(out, "\\u%04x", (unsigned char)s.ptr[i + n - 1]);
+        else if (c == '"' || c == '\\')
+            buf_printf(out, "\\%c", c);
+        else
+            buf_append(out, s.ptr + i, n);
+        i += n > 0 ? n : 1;
+    }
+    buf_putc(out, '"');
+}
+
+static void put_logfmt_text(struct buf *out, struct span s)
+{
+    if (is_bare(s)) {
+        buf_append(out, s.ptr, s.len);
+        return;
+    }
+    buf_putc(out, '"');
+    text_escape(out, s.ptr, s.len);
+    buf_putc(out, '"');
+}
+
+static void put_field(struct buf *out, const struct log_field *field)
+{
+    struct span text = {field->text.ptr, 0};
+    if (field->kind == LOG_KIND_SPAN)
+        text.len = text_utf8_cut(field->text.ptr, field->text.len, LOG_VALUE_MAX);
+    buf_puts(out, logger.format == LOG_FORMAT_JSON ? ",\"" : " ");
+    buf_puts(out, field->key);
+    buf_puts(out, logger.format == LOG_FORMAT_JSON ? "\":" : "=");
+    if (field->kind == LOG_KIND_I64)
+        buf_printf(out, "%lld", (long long)field->number);
+    else if (logger.format == LOG_FORMAT_JSON)
+        put_json_text(out, text);
+    else
+        put_logfmt_text(out, text);
+}
+
+int log_set_identity(const struct log_field *fields)
+{
+    struct buf identity;
+    buf_init(&identity, LOG_IDENTITY_MAX - 1);
+    for (; fields->key != NULL; fields++)
+        put_field(&identity, fields);
+    int rc = buf_error(&identity);
+    if (rc == 0)
+        memcpy(logger.identity, buf_text(&identity), identity.len + 1);
+    buf_done(&identity);
+    return rc;
+}
+
+static void put_time(struct buf *out, int64_t now_ms)
+{
+    time_t seconds = (time_t)(now_ms / 1000);
+    struct tm tm;
+    char text[32];
+    if (gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+        text[0] = '\0';
+    buf_printf(out, "%s.%03dZ", text, (int)(now_ms % 1000));
+}
+
+/* Room kept for the closing " cut=true" or ",\"cut\":\"true\"}" and the newline. */
+enum { LINE_TAIL = 24 };
+
+enum { LINE_USUAL = 400 }; /* bytes of most lines: they need not grow */
+
+static void put_fields(struct buf *out, const struct log_field *fields)
+{
+    CLEANUP(buf_done) struct buf one;
+    buf_init(&one, LOG_LINE_MAX);
+    for (; fields->key != NULL; fields++) {
+        buf_clear(&one);
+        put_field(&one, fields);
+        if (buf_error(&one) != 0 || out->len + one.len + LINE_TAIL > LOG_LINE_MAX) {
+            buf_puts(out, logger.format == LOG_FORMAT_JSON ? ",\"cut\":\"true\"" : " cut=true");
+            return;
+        }
+        buf_append(out, one.data, one.len);
+    }
+}
+
+int log_format_line(struct buf *out, int64_t now_ms, enum log_level level, const char *msg,
+                    const struct log_field *fields)
+{
+    bool json = logger.format == LOG_FORMAT_JSON;
+    buf_puts(out, json ? "{\"ts\":\"" : "ts=");
+    put_time(out, now_ms);
+    buf_puts(out, json ? "\",\"level\":\"" : " level=");
+    buf_puts(out, level_names[level]);
+    buf_puts(out, json ? "\",\"msg\":" : " msg=");
+    struct span msg_span = {msg, strlen(msg)};
+    if (json)
+        put_json_text(out, msg_span);
+    else
+        put_logfmt_text(out, msg_span);
+    buf_puts(out, logger.identity);
+    put_fields(out, fields);
+    return buf_puts(out, json ? "}\n" : "\n");
+}
+
+void log_write(enum log_level level, const char *msg, const struct log_field *fields)
+{
+    if (level < logger.level)
+        return;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct buf line;
+    buf_init(&line, LOG_LINE_MAX);
+    (void)buf_reserve(&line, LINE_USUAL);
+    int rc = log_format_line(&line, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, level, msg, fields);
+    ssize_t written = -1;
+    if (rc == 0) {
+        do
+            written = write(STDERR_FILENO, line.data, line.len);
+        while (written < 0 && errno == EINTR);
+    }
+    if (written < 0 || (size_t)written != line.len)
+        logger.lost++;
+    buf_done(&line);
+}
+
+void log_throttled(struct log_throttle *throttle, int64_t now_ms, enum log_level level, const char *msg,
+                   const struct log_field *fields)
+{
+    if (now_ms < throttle->next_ms) {
+        throttle->suppressed++;
+        return;
+    }
+    enum { FIELDS_MAX = 16 };
+    struct log_field all[FIELDS_MAX + 2];
+    unsigned n = 0;
+    for (; fields->key != NULL && n < FIELDS_MAX; fields++)
+        all[n++] = *fields;
+    if (throttle->suppressed > 0)
+        all[n++] = LOG_I64("repeated", throttle->suppressed);
+    all[n] = (struct log_field){.key = NULL};
+    log_write(level, msg, all);
+    throttle->suppressed = 0;
+    throttle->next_ms = now_ms + LOG_REPEAT_MS;
+}
+
+void log_throttle_reset(struct log_throttle *throttle)
+{
+    *throttle = (struct log_throttle){0};
+}
+
+uint64_t log_lost_lines(void)
+{
+    return logger.lost;
+}
+
+int log_level_parse(const char *text, enum log_level *ret, struct err *err)
+{
+    for (unsigned i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+        if (strcmp(text, level_names[i]) == 0) {
+            *ret = (enum log_level)i;
+            return 0;
+        }
+    }
+    struct text_quoted q;
+    return err_set(err, EINVAL, "expected debug, info, warn or error, got %s", text_quote(&q, text));
+}
+
+int log_format_parse(const char *text, enum log_format *ret, struct err *err)
+{
+    for (unsigned i = 0; i < sizeof(format_names) / sizeof(format_names[0]); i++) {
+        if (strcmp(text, format_names[i]) == 0) {
+            *ret = (enum log_format)i;
+            return 0;
+        }
+    }
+    struct text_quoted q;
+    return err_set(err, EINVAL, "expected logfmt or json, got %s", text_quote(&q, text));
+}

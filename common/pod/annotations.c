@@ -1,0 +1,206 @@
+#include "common/pod/annotations.h"
+
+#include "common/base/parse.h"
+#include "common/pod/limits.h"
+
+#include <string.h>
+
+static void warn_unknown(const char *key, const cJSON *value, struct warnings *warnings)
+{
+    struct text_quoted q = {"…"};
+    const char *name = key + strlen(SETTINGS_ANNOTATION_PREFIX);
+    bool shown = warnings->count < WARNINGS_MAX; /* a review has room for 100,000 keys, each of them slow to compare */
+    const char *near = shown ? settings_near_miss(text_span(name), SETTING_ANNOTATION) : NULL;
+    if (cJSON_IsString(value))
+        text_quote(&q, value->valuestring);
+    if (near != NULL)
+        warnings_add_kind(warnings, WARNING_UNKNOWN_KEY, "%s: unknown annotation (%s), did you mean %s%s?", key, q.text,
+                          SETTINGS_ANNOTATION_PREFIX, near);
+    else
+        warnings_add_kind(warnings, WARNING_UNKNOWN_KEY, "%s: unknown annotation (%s), ignored", key, q.text);
+}
+
+/* What a value that cannot count leads to; a strict pod is refused for it. */
+static const char *consequence(enum setting_id id, bool strict, bool all)
+{
+    if (strict)
+        return "";
+    if (id != SETTING_ENABLE)
+        return "; the default is used";
+    return all ? "; the pod is profiled as its whole namespace is" : "; the pod is not profiled";
+}
+
+static const char *after_last_slash(struct span image)
+{
+    const char *slash = memrchr(image.ptr, '/', image.len);
+    return slash != NULL ? slash + 1 : image.ptr;
+}
+
+/* All letters and digits would be open at the end: "team" also begins "team-evil". */
+static bool ends_at_boundary(struct span prefix, struct span image)
+{
+    char last = prefix.ptr[prefix.len - 1];
+    bool closed = strchr("./:@-_", last) != NULL;
+    return closed || image.len == prefix.len || strchr("/:@", image.ptr[prefix.len]) != NULL;
+}
+
+/* Runtimes take the digest and pass over the tag: with a tag permitted, a digest behind it would be any image. */
+static bool adds_digest_to_tag(struct span prefix, struct span image)
+{
+    const char *name = after_last_slash(prefix), *rest = image.ptr + prefix.len;
+    size_t rest_len = image.len - prefix.len;
+    bool tag = memchr(name, ':', prefix.len - (size_t)(name - prefix.ptr)) != NULL;
+    return tag && memchr(rest, '/', rest_len) == NULL && memchr(rest, '@', rest_len) != NULL;
+}
+
+/* "registry.example.com:5000/agent" is of another registry than "registry.example.com". */
+static bool adds_port(struct span prefix, struct span image)
+{
+    return memchr(prefix.ptr, '/', prefix.len) == NULL && prefix.len < image.len && image.ptr[prefix.len] == ':' &&
+           memchr(image.ptr + prefix.len, '/', image.len - prefix.len) != NULL;
+}
+
+static bool permits_image(struct span prefix, struct span image)
+{
+    return prefix.len > 0 && prefix.len <= image.len && memcmp(prefix.ptr, image.ptr, prefix.len) == 0 &&
+           ends_at_boundary(prefix, image) && !adds_digest_to_tag(prefix, image) && !adds_port(prefix, image);
+}
+
+bool annotations_permit_image(struct span prefixes, struct span image)
+{
+    struct span rest = prefixes, prefix;
+    while (text_next_item(&rest, &prefix)) {
+        if (permits_image(prefix, image))
+            return true;
+    }
+    return false;
+}
+
+static int check_image(const struct settings *settings, struct span image, struct err *err)
+{
+    struct text_quoted q;
+    struct span prefixes = text_span(settings_get(settings, SETTING_IMAGE_PREFIXES));
+    text_quote_n(&q, image.ptr, image.len);
+    if (prefixes.ptr == NULL)
+        return err_set(err, EINVAL, "not permitted by the webhook's configuration (no image-prefixes), got %s", q.text);
+    if (!annotations_permit_image(prefixes, image))
+        return err_set(err, EINVAL, "expected an image that begins with one of %s, got %s",
+                       settings_get(settings, SETTING_IMAGE_PREFIXES), q.text);
+    return 0;
+}
+
+static int check_text(enum setting_id id, const cJSON *value, struct span *ret, struct err *err)
+{
+    if (!cJSON_IsString(value))
+        return err_set(err, EINVAL, "expected a string, got %s", json_type_name(value));
+    *ret = text_trim(text_span(value->valuestring));
+    return settings_check(id, *ret, err);
+}
+
+static int check_permitted(const struct settings *settings, enum setting_id id, struct span text, struct err *err)
+{
+    int rc = id == SETTING_IMAGE ? check_image(settings, text, err) : 0;
+    return rc == 0 ? limits_check(settings, id, text, err) : rc;
+}
+
+/* 0 and *ret, or why the value cannot count: *ret_kind says of which kind that is. */
+static int read_value(const struct settings *settings, enum setting_id id, const cJSON *item, struct span *ret,
+                      enum warning_kind *ret_kind, struct err *err)
+{
+    *ret_kind = WARNING_BAD_VALUE;
+    int rc = check_text(id, item, ret, err);
+    if (rc < 0)
+        return rc;
+    *ret_kind = WARNING_NOT_PERMITTED;
+    return check_permitted(settings, id, *ret, err);
+}
+
+/* Read before all else. */
+static int read_strict(const struct pod *pod, const struct settings *settings, bool *ret)
+{
+    struct err err;
+    enum warning_kind kind;
+    struct span text = text_span(settings_get(settings, SETTING_STRICT)), own;
+    const cJSON *item = json_get(pod->annotations, SETTINGS_ANNOTATION_PREFIX "strict");
+    int rc = item != NULL ? read_value(settings, SETTING_STRICT, item, &own, &kind, &err) : -ENOENT;
+    if (rc == 0)
+        text = own;
+    bool strict = false;
+    parse_bool(text, &strict, NULL);
+    *ret = strict;
+    return rc == -ENOMEM ? rc : 0;
+}
+
+static int read_one(const cJSON *item, bool all, struct annotations *annotations, struct warnings *warnings)
+{
+    struct err err = {0};
+    struct span name = text_span(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
+    int id = settings_find(name, SETTING_ANNOTATION);
+    if (id >= 0 && (settings_table[id].uses & SETTING_WRITTEN) != 0)
+        return 0;
+    annotations->count++;
+    if (id < 0) {
+        warn_unknown(item->string, item, warnings);
+        return 0;
+    }
+    annotations->given[id] = (struct span){NULL, 0}; /* of a key given twice the last counts */
+    struct span text;
+    enum warning_kind kind;
+    int rc = read_value(annotations->settings, (enum setting_id)id, item, &text, &kind, &err);
+    if (rc == -ENOMEM)
+        return rc;
+    if (rc == 0)
+        annotations->given[id] = text;
+    else
+        warnings_add_kind(warnings, kind, "%s: %s%s", item->string, err.text,
+                          consequence((enum setting_id)id, annotations->strict, all));
+    return 0;
+}
+
+int annotations_read(const struct pod *pod, const struct settings *settings, bool all, struct annotations *ret,
+                     struct warnings *warnings)
+{
+    const cJSON *item;
+    *ret = (struct annotations){.settings = settings};
+    int rc = read_strict(pod, settings, &ret->strict);
+    if (rc < 0)
+        return rc;
+    cJSON_ArrayForEach(item, pod->annotations)
+    {
+        if (!text_has_prefix(item->string, SETTINGS_ANNOTATION_PREFIX))
+            continue;
+        rc = read_one(item, all, ret, warnings);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+bool annotations_is_given(const struct annotations *annotations, enum setting_id id)
+{
+    return annotations->given[id].ptr != NULL;
+}
+
+struct span annotations_get(const struct annotations *annotations, enum setting_id id)
+{
+    if (annotations_is_given(annotations, id))
+        return annotations->given[id];
+    return text_span(settings_get(annotations->settings, id));
+}
+
+struct span annotations_get_changed(const struct annotations *annotations, enum setting_id id)
+{
+    static const struct span none = {NULL, 0};
+    struct span text = annotations_get(annotations, id);
+    const char *dflt = settings_table[id].dflt;
+    return text.ptr != NULL && dflt != NULL && text_equal(text, dflt) ? none : text;
+}
+
+enum annotations_wish annotations_wish(const struct annotations *annotations)
+{
+    bool enable;
+    struct span text = annotations->given[SETTING_ENABLE];
+    if (text.ptr == NULL || parse_bool(text, &enable, NULL) < 0)
+        return ANNOTATIONS_SILENT;
+    return enable ? ANNOTATIONS_ENABLED : ANNOTATIONS_DISABLED;
+}

@@ -1,0 +1,42 @@
+/* What a pod asks for: its profefe.com/ annotations over the webhook's defaults over the built-in ones.
+ *
+ * An unknown key, a value that is no string, a bad value, one that the configuration does not permit: a warning each,
+ * with key, value and what was expected, and the default counts. The kind of the warning says which it was.
+ */
+#ifndef PROFEFE_ANNOTATIONS_H
+#define PROFEFE_ANNOTATIONS_H
+
+#include "common/settings/settings.h"
+#include "common/base/warnings.h"
+#include "common/pod/pod.h"
+
+struct annotations {
+    const struct settings *settings;   /* borrowed: the webhook's configuration */
+    struct span given[SETTING_COUNT];  /* borrowed from the pod, trimmed and checked; ptr NULL = not given */
+    unsigned count;                    /* keys with our prefix, good or bad, but for `status` */
+    bool strict;                       /* the value of `strict` that counts; the warnings tell no consequence then */
+};
+
+/* `all`: the namespace is labelled `all`, so a pod whose `enable` is bad is profiled; the warning says which. -ENOMEM
+ * only. */
+int annotations_read(const struct pod *pod, const struct settings *settings, bool all, struct annotations *ret,
+                     struct warnings *warnings);
+
+/* The pod gave a good value. */
+bool annotations_is_given(const struct annotations *annotations, enum setting_id id);
+
+/* The pod's value, else the configuration's, else the built-in default, else ptr NULL. */
+struct span annotations_get(const struct annotations *annotations, enum setting_id id);
+
+/* The same where the table's own default counts as none: what the agent would do anyway. */
+struct span annotations_get_changed(const struct annotations *annotations, enum setting_id id);
+
+enum annotations_wish { ANNOTATIONS_SILENT, ANNOTATIONS_ENABLED, ANNOTATIONS_DISABLED };
+enum annotations_wish annotations_wish(const struct annotations *annotations);
+
+/* Is `image` below one of the comma-separated prefixes? A prefix that ends in a letter or digit matches up to a
+ * boundary only: registry.example.com/team permits …/team/agent:1 and not …/team-evil/agent. One that is only a host
+ * permits no port, one with a tag no digest behind it. */
+bool annotations_permit_image(struct span prefixes, struct span image);
+
+#endif

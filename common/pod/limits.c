@@ -1,0 +1,424 @@
+#include "common/pod/limits.h"
+
+#include "common/base/parse.h"
+#include "common/values/quantity.h"
+#include "common/values/types.h"
+#include "common/pod/annotations.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OF_THE_CLUSTER "(limit of the cluster)"
+
+static const char fixed[] = "fixed";
+
+/* ---- LOW..HIGH ---- */
+
+/* Amounts of one setting in one unit: milliseconds, hundredths of a percent, nanos … */
+struct range {
+    struct span low_text, high_text; /* empty = open */
+    unsigned __int128 low, high;
+};
+
+static int read_amount(const struct setting *setting, struct span text, unsigned __int128 *ret, struct err *err)
+{
+    int64_t ms;
+    uint64_t whole;
+    unsigned percent;
+    struct quantity quantity;
+    int rc;
+    switch (setting->type) {
+    case SETTING_TYPE_DURATION:
+        rc = parse_duration_ms(text, setting->min, setting->max, &ms, err);
+        *ret = rc == 0 ? (unsigned __int128)ms : 0;
+        return rc;
+    case SETTING_TYPE_WHOLE:
+        rc = parse_u64(text, (uint64_t)setting->min, (uint64_t)setting->max, &whole, err);
+        *ret = rc == 0 ? whole : 0;
+        return rc;
+    case SETTING_TYPE_PERCENT:
+        rc = parse_percent(text, &percent, err);
+        *ret = rc == 0 ? percent : 0;
+        return rc;
+    default:
+        rc = quantity_parse(text, &quantity, err);
+        *ret = rc == 0 ? quantity.nano : 0;
+        return rc;
+    }
+}
+
+static int read_bound(const struct setting *setting, struct span text, unsigned __int128 *ret, struct err *err)
+{
+    return text.len > 0 ? read_amount(setting, text, ret, err) : 0;
+}
+
+static int read_range(const struct setting *setting, struct span text, struct range *ret, struct err *err)
+{
+    struct text_quoted q;
+    const char *dots = memmem(text.ptr, text.len, "..", 2);
+    text_quote_n(&q, text.ptr, text.len);
+    *ret = (struct range){.high = ~(unsigned __int128)0};
+    if (dots == NULL || text.len == 2)
+        return err_set(err, EINVAL, "expected LOW..HIGH, LOW.., ..HIGH or fixed, got %s", q.text);
+    ret->low_text = text_trim((struct span){text.ptr, (size_t)(dots - text.ptr)});
+    ret->high_text = text_trim((struct span){dots + 2, text.len - (size_t)(dots - text.ptr) - 2});
+    int rc = read_bound(setting, ret->low_text, &ret->low, err);
+    if (rc == 0)
+        rc = read_bound(setting, ret->high_text, &ret->high, err);
+    if (rc == 0 && ret->low > ret->high)
+        return err_set(err, EINVAL, "expected LOW..HIGH with LOW at most HIGH, got %s", q.text);
+    return rc < 0 ? -EINVAL : 0;
+}
+
+static int out_of_range(const struct range *range, struct span got, struct err *err)
+{
+    struct text_quoted q;
+    struct span low = range->low_text, high = range->high_text;
+    text_quote_n(&q, got.ptr, got.len);
+    if (low.len > 0 && high.len > 0)
+        return err_set(err, EINVAL, "expected %.*s to %.*s " OF_THE_CLUSTER ", got %s", (int)low.len, low.ptr,
+                       (int)high.len, high.ptr, q.text);
+    if (low.len > 0)
+        return err_set(err, EINVAL, "expected %.*s or more " OF_THE_CLUSTER ", got %s", (int)low.len, low.ptr, q.text);
+    return err_set(err, EINVAL, "expected at most %.*s " OF_THE_CLUSTER ", got %s", (int)high.len, high.ptr, q.text);
+}
+
+static bool in_range(const struct range *range, unsigned __int128 amount)
+{
+    return amount >= range->low && amount <= range->high;
+}
+
+/* The kubelet sets no cgroup limit for 0 (pkg/kubelet/kuberuntime/kuberuntime_container_linux.go, 1.34). */
+static bool is_no_bound(enum setting_id id, unsigned __int128 amount)
+{
+    return amount == 0 && (id == SETTING_CPU_LIMIT || id == SETTING_MEMORY_LIMIT);
+}
+
+/* Without a limit a container takes what it likes; without a request it is promised nothing, or what its limit says. */
+static bool permits_none(enum setting_id id, const struct range *range)
+{
+    bool request = id == SETTING_CPU_REQUEST || id == SETTING_MEMORY_REQUEST;
+    return range->high_text.len == 0 && (!request || range->low_text.len == 0);
+}
+
+static int check_range(enum setting_id id, struct span limit, struct span value, struct err *err)
+{
+    const struct setting *setting = &settings_table[id];
+    struct range range;
+    unsigned __int128 amount;
+    bool permitted;
+    int rc = read_range(setting, limit, &range, err);
+    if (rc < 0)
+        return rc;
+    if (setting->type == SETTING_TYPE_SPOOL && text_equal(value, "memory"))
+        return 0; /* its room is the agent's own, inside its memory limit */
+    if (setting->type == SETTING_TYPE_QUANTITY && text_equal(value, "none")) {
+        permitted = permits_none(id, &range);
+    } else {
+        rc = read_amount(setting, value, &amount, err);
+        if (rc < 0)
+            return -EINVAL;
+        permitted = in_range(&range, amount) && (!is_no_bound(id, amount) || permits_none(id, &range));
+    }
+    return permitted ? 0 : out_of_range(&range, value, err);
+}
+
+/* ---- lists ---- */
+
+static bool has_item(struct span list, struct span word)
+{
+    struct span item;
+    while (text_next_item(&list, &item)) {
+        if (item.len == word.len && memcmp(item.ptr, word.ptr, word.len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int not_in_list(struct span limit, const char *what, struct span got, struct err *err)
+{
+    struct text_quoted q;
+    return err_set(err, EINVAL, "expected %s %.*s " OF_THE_CLUSTER ", got %s", what, (int)limit.len, limit.ptr,
+                   text_quote_n(&q, got.ptr, got.len));
+}
+
+static int check_member(enum setting_id id, struct span limit, struct span value, struct err *err)
+{
+    (void)id;
+    return has_item(limit, value) ? 0 : not_in_list(limit, "one of", value, err);
+}
+
+/* "http://profefe" also begins "http://profefe.evil.example": a prefix ends at the end of a name or a port. */
+static bool permits_url(struct span prefix, struct span url)
+{
+    if (prefix.len == 0 || prefix.len > url.len || memcmp(prefix.ptr, url.ptr, prefix.len) != 0)
+        return false;
+    char last = prefix.ptr[prefix.len - 1];
+    return last == '/' || prefix.len == url.len || strchr(":/", url.ptr[prefix.len]) != NULL;
+}
+
+/* A server may take /team/../admin for /admin, also with %2e for a dot. */
+static bool climbs(struct span url)
+{
+    return memmem(url.ptr, url.len, "/..", 3) != NULL || memchr(url.ptr, '%', url.len) != NULL;
+}
+
+static int check_url(enum setting_id id, struct span limit, struct span value, struct err *err)
+{
+    (void)id;
+    struct span rest = limit, prefix;
+    while (!climbs(value) && text_next_item(&rest, &prefix)) {
+        if (permits_url(prefix, value))
+            return 0;
+    }
+    return not_in_list(limit, "a URL that begins with one of", value, err);
+}
+
+static int check_image(enum setting_id id, struct span limit, struct span value, struct err *err)
+{
+    (void)id;
+    return annotations_permit_image(limit, value) ? 0 : not_in_list(limit, "an image that begins with one of", value, err);
+}
+
+/* TYPE[:EVERY][=SECONDS] */
+struct type_item {
+    struct span name, every, seconds; /* ptr NULL = not given */
+};
+
+static struct type_item split_type(struct span text)
+{
+    struct type_item item = {.name = text};
+    const char *eq = memchr(text.ptr, '=', text.len);
+    if (eq != NULL) {
+        item.seconds = text_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
+        item.name.len = (size_t)(eq - text.ptr);
+    }
+    const char *colon = memchr(item.name.ptr, ':', item.name.len);
+    if (colon != NULL) {
+        item.every = text_trim((struct span){colon + 1, item.name.len - (size_t)(colon - item.name.ptr) - 1});
+        item.name.len = (size_t)(colon - item.name.ptr);
+    }
+    item.name = text_trim(item.name);
+    return item;
+}
+
+static bool permits_type(struct span limit, struct span name)
+{
+    static const char other[] = "other/";
+    bool is_other = name.len > sizeof(other) - 1 && memcmp(name.ptr, other, sizeof(other) - 1) == 0;
+    return has_item(limit, name) || (is_other && has_item(limit, text_span("other")));
+}
+
+static int check_types(enum setting_id id, struct span limit, struct span value, struct err *err)
+{
+    (void)id;
+    struct span rest = value, text;
+    while (text_next_item(&rest, &text)) {
+        struct type_item item = split_type(text);
+        if (!permits_type(limit, item.name))
+            return not_in_list(limit, "types among", item.name, err);
+    }
+    return 0;
+}
+
+/* ---- the limits as they are written ---- */
+
+typedef int check_fn(enum setting_id id, struct span limit, struct span value, struct err *err);
+
+static int refuse_limit(struct span limit, const char *expected, struct err *err)
+{
+    struct text_quoted q;
+    return err_set(err, EINVAL, "expected %s, got %s", expected, text_quote_n(&q, limit.ptr, limit.len));
+}
+
+static int read_range_limit(enum setting_id id, struct span limit, struct err *err)
+{
+    struct range range;
+    return read_range(&settings_table[id], limit, &range, err);
+}
+
+/* Each item alone is a good value of the setting. */
+static int read_values(enum setting_id id, struct span limit, struct err *err)
+{
+    struct span rest = limit, item;
+    while (text_next_item(&rest, &item)) {
+        int rc = settings_check(id, item, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int read_type_names(enum setting_id id, struct span limit, struct err *err)
+{
+    struct span rest = limit, item;
+    while (text_next_item(&rest, &item)) {
+        if (memchr(item.ptr, ':', item.len) != NULL || memchr(item.ptr, '=', item.len) != NULL)
+            return refuse_limit(item, "the name of a type; interval and cpu-seconds limit EVERY and SECONDS", err);
+        int rc = text_equal(item, "other") ? 0 : settings_check(id, item, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* What is only the beginning of a URL: a scheme and at least something of a host. */
+static int read_url_prefixes(enum setting_id id, struct span limit, struct err *err)
+{
+    (void)id;
+    struct span rest = limit, item;
+    while (text_next_item(&rest, &item)) {
+        bool http = item.len > 7 && memcmp(item.ptr, "http://", 7) == 0;
+        bool https = item.len > 8 && memcmp(item.ptr, "https://", 8) == 0;
+        if (!http && !https)
+            return refuse_limit(item, "a prefix such as http://profefe.profefe-system", err);
+    }
+    return 0;
+}
+
+static int read_image_prefixes(enum setting_id id, struct span limit, struct err *err)
+{
+    (void)id;
+    return settings_check(SETTING_IMAGE_PREFIXES, limit, err);
+}
+
+/* By type of setting: how a limit is read and what it means. A type without a row takes `fixed` only. */
+static const struct grammar {
+    int (*read)(enum setting_id id, struct span limit, struct err *err);
+    check_fn *check;
+    const char *help;
+} grammars[SETTING_TYPE_SPOOL + 1] = {
+    [SETTING_TYPE_DURATION] = {read_range_limit, check_range, "LOW..HIGH"},
+    [SETTING_TYPE_WHOLE] = {read_range_limit, check_range, "LOW..HIGH"},
+    [SETTING_TYPE_PERCENT] = {read_range_limit, check_range, "LOW..HIGH"},
+    [SETTING_TYPE_QUANTITY] = {read_range_limit, check_range, "LOW..HIGH"},
+    [SETTING_TYPE_SPOOL] = {read_range_limit, check_range, "LOW..HIGH"},
+    [SETTING_TYPE_CHOICE] = {read_values, check_member, "VALUE,..."},
+    [SETTING_TYPE_OBJECT] = {read_values, check_member, "NAME,..."},
+    [SETTING_TYPE_TYPES] = {read_type_names, check_types, "TYPE,..."},
+    [SETTING_TYPE_URL] = {read_url_prefixes, check_url, "PREFIX,..."},
+    [SETTING_TYPE_IMAGE] = {read_image_prefixes, check_image, "PREFIX,..."},
+};
+
+static bool has_empty_item(struct span list)
+{
+    struct span item;
+    unsigned count = 0;
+    for (; text_next_item(&list, &item); count++) {
+        if (item.len == 0)
+            return true;
+    }
+    return count == 0;
+}
+
+static int read_limit(enum setting_id id, struct span limit, struct err *err)
+{
+    const struct grammar *grammar = &grammars[settings_table[id].type];
+    if (text_equal(limit, fixed))
+        return 0;
+    if (grammar->read == NULL)
+        return refuse_limit(limit, "fixed, which is the only limit of this setting", err);
+    if (has_empty_item(limit))
+        return refuse_limit(limit, "a limit", err);
+    return grammar->read(id, limit, err);
+}
+
+/* ---- checking values ---- */
+
+/* Whose value it is. */
+enum owner { OF_A_POD, OF_THE_WEBHOOK };
+
+/* *ret_by is the limit that refuses. */
+static int check_one(const struct settings *settings, enum setting_id id, enum setting_id by, struct span value,
+                     enum owner owner, enum setting_id *ret_by, struct err *err)
+{
+    struct text_quoted q;
+    struct span limit = text_span(settings->limits[by].text);
+    *ret_by = by;
+    if (limit.ptr == NULL || value.ptr == NULL)
+        return 0;
+    if (text_equal(limit, fixed))
+        return owner == OF_THE_WEBHOOK
+                   ? 0
+                   : err_set(err, EINVAL, "expected no %s of a pod's own " OF_THE_CLUSTER ", got %s",
+                             id == by ? "value" : settings_table[by].name, text_quote_n(&q, value.ptr, value.len));
+    return grammars[settings_table[by].type].check(by, limit, value, err);
+}
+
+/* SECONDS may end in s, which cpu-seconds does not. */
+static struct span whole_seconds(struct span seconds)
+{
+    if (seconds.len > 0 && seconds.ptr[seconds.len - 1] == 's')
+        seconds.len--;
+    return seconds;
+}
+
+static int check_type_times(const struct settings *settings, struct span types, enum owner owner,
+                            enum setting_id *ret_by, struct err *err)
+{
+    struct span text;
+    while (text_next_item(&types, &text)) {
+        struct type_item item = split_type(text);
+        int rc = check_one(settings, SETTING_TYPES, SETTING_INTERVAL, item.every, owner, ret_by, err);
+        if (rc == 0 && text_equal(item.name, profile_kinds[PROFILE_CPU].name))
+            rc = check_one(settings, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by, err);
+        if (rc < 0)
+            return err_wrap(err, rc, "%.*s", (int)item.name.len, item.name.ptr);
+    }
+    return 0;
+}
+
+static int check_value(const struct settings *settings, enum setting_id id, struct span value, enum owner owner,
+                       enum setting_id *ret_by, struct err *err)
+{
+    int rc = check_one(settings, id, id, value, owner, ret_by, err);
+    return rc == 0 && id == SETTING_TYPES ? check_type_times(settings, value, owner, ret_by, err) : rc;
+}
+
+int limits_check(const struct settings *settings, enum setting_id id, struct span value, struct err *err)
+{
+    enum setting_id by;
+    return check_value(settings, id, value, OF_A_POD, &by, err);
+}
+
+static int check_written(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
+{
+    const struct settings_limit *limit = &settings->limits[id];
+    int rc = limit->text != NULL ? read_limit(id, text_span(limit->text), err) : 0;
+    return rc < 0 ? err_wrap(err, rc, "%s:%d: [limits] %s", path, limit->line, settings_table[id].name) : 0;
+}
+
+static int check_own(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
+{
+    enum setting_id by;
+    struct span own = text_span(settings_get(settings, id));
+    if (own.ptr == NULL)
+        return 0;
+    int rc = check_value(settings, id, own, OF_THE_WEBHOOK, &by, err);
+    return rc < 0 ? err_wrap(err, rc, "%s:%d: [limits] %s: the webhook's own %s does not satisfy it", path,
+                             settings->limits[by].line, settings_table[by].name, settings_table[id].name)
+                  : 0;
+}
+
+int limits_check_settings(const struct settings *settings, const char *path, struct err *err)
+{
+    int rc = 0;
+    for (int id = 0; rc == 0 && id < SETTING_COUNT; id++)
+        rc = check_written(settings, (enum setting_id)id, path, err);
+    for (int id = 0; rc == 0 && id < SETTING_COUNT; id++) {
+        if (settings_is_limitable((enum setting_id)id))
+            rc = check_own(settings, (enum setting_id)id, path, err);
+    }
+    return rc;
+}
+
+int limits_write_help(struct buf *out)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        const struct setting *setting = &settings_table[id];
+        const char *help = grammars[setting->type].help;
+        if (settings_is_limitable((enum setting_id)id))
+            buf_printf(out, "  %s = %s%sfixed\n", setting->name, help != NULL ? help : "", help != NULL ? " | " : "");
+    }
+    return buf_error(out);
+}

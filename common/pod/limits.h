@@ -1,0 +1,35 @@
+/* What a cluster lets its pods ask for: section [limits] of the webhook's INI file.
+ *
+ *     [limits]
+ *     memory-limit = ..64Mi           from LOW to HIGH, either of which may be empty: durations, whole numbers, quantities,
+ *     interval = 30s..10m             shares and the size of a spool
+ *     mode = native                   the values that are permitted: settings with choices
+ *     types = cpu,heap,goroutine      the types that are permitted; "other" stands for every other/NAME
+ *     collector = http://profefe.     what it may begin with: collector and image (which image-prefixes limits as well)
+ *     collector-secret = profefe      the names that are permitted
+ *     labels = fixed                  pods may not set it at all: every setting
+ *
+ * A prefix that ends in a letter or digit matches up to a boundary only, so that http://profefe does not permit
+ * http://profefe.evil.example. `interval` also limits EVERY and `cpu-seconds` the SECONDS of cpu where `types` gives them.
+ * `none` means no bound: it is not permitted where there is an upper one, nor as a request where there is a lower one.
+ *
+ * Limits are for pods. The webhook's own values, which count where a pod says nothing, must satisfy them too, but for
+ * `fixed`. Pure.
+ */
+#ifndef PROFEFE_LIMITS_H
+#define PROFEFE_LIMITS_H
+
+#include "common/base/err.h"
+#include "common/settings/settings.h"
+
+/* May a pod set it to that? `value` has passed settings_check. -EINVAL: "expected … (limit of the cluster), got …". */
+int limits_check(const struct settings *settings, enum setting_id id, struct span value, struct err *err);
+
+/* Are the limits well-formed, and do the webhook's own values satisfy them? -EINVAL: "FILE:LINE: [limits] KEY: …", path
+ * being FILE. */
+int limits_check_settings(const struct settings *settings, const char *path, struct err *err);
+
+/* The --help lines of [limits]. */
+int limits_write_help(struct buf *out);
+
+#endif

@@ -1,0 +1,41 @@
+/* Which ports of a pod are scraped, and which one the agent itself may take.
+ *
+ * The value is `port` of Contract 1: a number or a container-port name, several as NAME=PORT. Names are resolved here,
+ * among the TCP ports of what runs beside the app (containers and native sidecars): in a running pod nobody can.
+ */
+#ifndef PROFEFE_PORTS_H
+#define PROFEFE_PORTS_H
+
+#include "common/values/targets.h"
+#include "common/base/warnings.h"
+#include "common/pod/pod.h"
+
+#define PORTS_DEFAULT_NAME "pprof" /* a container port of this name is profiled without further ado */
+
+enum {
+    PORTS_DEFAULT = 6060,   /* where Go programs serve net/http/pprof by custom */
+    PORTS_AGENT = 10101,    /* the agent's own, or the next one that nobody declares */
+    PORTS_AGENT_WINDOW = 1024, /* of which so many are tried: bounded, whatever a pod declares */
+};
+
+struct port_target {
+    char name[TARGET_NAME_MAX + 1]; /* "" = the only one, without a name */
+    uint16_t port;
+    const char *container;          /* borrowed from the pod; NULL = not known */
+};
+
+struct ports {
+    unsigned count; /* 1 to TARGETS_MAX */
+    struct port_target items[TARGETS_MAX];
+};
+
+/* `wanted` was checked by settings_check; a NULL ptr means the default: each container port named pprof, else
+ * 6060. -ENOENT: a port name that no container has, told in err. Warnings: more than TARGETS_MAX. */
+int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
+                  struct err *err);
+
+/* PORTS_AGENT or the next port that neither a container declares (containerPort, hostPort) nor a target has;
+ * PORTS_AGENT when the whole window is taken (the agent then goes on without its own port and says so). */
+uint16_t ports_choose_agent(const struct pod *pod, const struct ports *ports);
+
+#endif

@@ -1,0 +1,71 @@
+#include "common/pprof/gotrace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void gotrace_check_init(struct gotrace_check *check)
+{
+    *check = (struct gotrace_check){0};
+}
+
+/* "go 1.NN trace", filled up with NULs, at least one of which is there whatever the version's length. */
+static bool is_header(const char *head)
+{
+    static const char start[] = "go 1.", end[] = " trace";
+    size_t at = sizeof(start) - 1;
+    if (memcmp(head, start, at) != 0)
+        return false;
+    size_t digits = at;
+    while (at < GOTRACE_HEADER_BYTES && head[at] >= '0' && head[at] <= '9')
+        at++;
+    if (at == digits || at + sizeof(end) > GOTRACE_HEADER_BYTES || memcmp(head + at, end, sizeof(end) - 1) != 0)
+        return false;
+    for (at += sizeof(end) - 1; at < GOTRACE_HEADER_BYTES; at++) {
+        if (head[at] != '\0')
+            return false;
+    }
+    return true;
+}
+
+static bool is_trace(const struct gotrace_check *check)
+{
+    return check->head_len >= GOTRACE_HEADER_BYTES && is_header(check->head);
+}
+
+int gotrace_check_feed(struct gotrace_check *check, const void *bytes, size_t len)
+{
+    size_t room = sizeof(check->head) - check->head_len;
+    size_t taken = len < room ? len : room;
+    memcpy(check->head + check->head_len, bytes, taken);
+    check->head_len += taken;
+    check->bytes += len;
+    /* What is no trace is read on to the end of the head, so that text can be told from a broken trace. */
+    return check->head_len == sizeof(check->head) && !is_trace(check) ? -EINVAL : 0;
+}
+
+static enum pprof_verdict judge(const struct gotrace_check *check, char reason[static PPROF_REASON_MAX])
+{
+    const char *words = "";
+    enum pprof_verdict verdict = PPROF_OK;
+    if (check->bytes == 0) {
+        verdict = PPROF_TRUNCATED;
+        words = "the body is empty";
+    } else if (is_trace(check) && check->bytes == GOTRACE_HEADER_BYTES) {
+        verdict = PPROF_TRUNCATED;
+        words = "ended after the header of the trace";
+    } else if (!is_trace(check)) {
+        if (pprof_head_is_text(check->head, check->head_len, reason))
+            return PPROF_TEXT;
+        verdict = PPROF_MALFORMED;
+        words = "expected a Go execution trace, which begins with \"go 1.NN trace\"";
+    }
+    snprintf(reason, PPROF_REASON_MAX, "%s", words);
+    return verdict;
+}
+
+void gotrace_check_finish(const struct gotrace_check *check, struct pprof_summary *ret)
+{
+    *ret = (struct pprof_summary){.raw_bytes = check->bytes};
+    ret->verdict = judge(check, ret->reason);
+}

@@ -1,0 +1,140 @@
+/* The spool: profiles that were taken and wait to be sent, within one budget of bytes.
+ *
+ * One writer (the scrape under way: begin, write, commit or abort) and readers by id (the push under way). The
+ * budget covers what waits, what is being written and what is being sent. A writer that needs room evicts the
+ * oldest finished profile, also one that is being sent: its reader then gets -ESTALE. A single profile over
+ * the ceiling is refused (-EFBIG) and nothing more is evicted for it. Order is that of commit; the true time
+ * travels in the meta data. Not for use by two threads at once.
+ *
+ * Accounts: each profile begun ends in exactly one way: waiting, removed, aborted, or counted in dropped[]. Only the
+ * one on hold (spool_hold) may be in between: no longer here, and not counted before it is known whether it arrived.
+ *
+ * In memory: a ring in one memfd. Its pages count against the container, not against RSS, and past the limit
+ * comes SIGKILL, not ENOMEM (seen): so the budget is charged in whole pages, and pages without a live byte are
+ * given back at once (fallocate PUNCH_HOLE; all of them when the spool is empty). The file is never longer than
+ * the budget, so that the bound holds by construction. One profile: at most the budget less one page. (Where
+ * the node forces huge pages on shared memory, which no kernel does by default, 2 MiB are charged at a time.)
+ *
+ *     0          oldest                     tail        budget
+ *     ├── free ───┼── p1 ──┼─ p2 ─┼─ writing ┼── free ─────┤       a profile may wrap around the end
+ *
+ * On disk: one file a profile in a directory of our own, SEQ-TIME-TYPE-TARGET-SIZE (decimal; TIME in ms of
+ * Unix time; TYPE and TARGET with every byte but letters, digits, '.', '_' and '~' as %XX). It is written as
+ * "writing.tmp" and renamed when it is whole, so that death at any instruction leaves no half profile under a
+ * name. The next start reads them in the order of SEQ; what is not as long as its name says (the machine
+ * crashed) is deleted and counted. Files with other names are left alone. Blocks are charged
+ * (st_blocks * 512), not sizes: 1000 profiles of 0.6 KB take 4 MB (seen); the directory itself (about 100 KB)
+ * is not. "lock" is held by flock as long as the spool is open and never deleted: one agent a directory. One
+ * profile: at most half the budget and SPOOL_PROFILE_MAX. No fsync: a killed agent needs none, a crashed
+ * machine is found at start. A full disk (short write, ENOSPC, EDQUOT) evicts the oldest like a full budget
+ * does; a directory that vanishes is made again at the next begin; a profile that cannot be deleted
+ * (read-only) stays charged and is deleted when that works again, or is sent once more after a restart.
+ */
+#ifndef PROFEFE_SPOOL_H
+#define PROFEFE_SPOOL_H
+
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SPOOL_ITEMS_MAX = 1024, /* index entries: a day of heap profiles every 5 minutes is 288 */
+    SPOOL_TYPE_MAX = 63,
+    SPOOL_TARGET_MAX = 63,
+    SPOOL_BUDGET_MIN = 256 * 1024,
+    SPOOL_BUDGET_DEFAULT = 8 * 1024 * 1024,
+    SPOOL_BUDGET_MAX = 1024 * 1024 * 1024,
+    SPOOL_PROFILE_MAX = 64 * 1024 * 1024, /* one profile on disk; the largest seen in the field are 8 MB */
+};
+
+struct spool_meta {
+    char type[SPOOL_TYPE_MAX + 1];     /* "cpu", "other/wall"; never "" */
+    char target[SPOOL_TARGET_MAX + 1]; /* name of the target, "" without one */
+    int64_t time_ms;                   /* Unix time at which the profile began, >= 0 */
+};
+
+struct spool_item {
+    uint64_t id; /* > 0, ascending in the order of commit; never reused while the spool is open */
+    struct spool_meta meta;
+    uint64_t size_bytes;
+};
+
+/* Why profiles were lost here; the counters' label `reason`. */
+enum spool_drop {
+    SPOOL_DROP_EVICTED, /* the oldest had to make room */
+    SPOOL_DROP_TOO_BIG, /* one profile over the ceiling */
+    SPOOL_DROP_ERROR,   /* the memory or the disk failed, or the file vanished */
+    SPOOL_DROP_OLD,     /* spool_expire */
+    SPOOL_DROP_COUNT,
+};
+extern const char *const spool_drop_names[SPOOL_DROP_COUNT]; /* "spool-full", "too-big", "spool-error", "too-old" */
+
+struct spool_stats {
+    uint64_t items;
+    uint64_t bytes;        /* charged now, whole pages or blocks, the one being written included */
+    uint64_t budget_bytes; /* memory: rounded down to whole pages */
+    uint64_t taken; /* that came here: committed, found at the start, or lost while written. Each of them is in items or
+                       held_lost, or was removed, or is counted in dropped[] */
+    uint64_t dropped[SPOOL_DROP_COUNT];
+    uint64_t held_lost; /* 1: the profile on hold is lost here, and its account is open */
+    uint64_t recreated; /* times the directory was gone or replaced and was opened anew; the decider says so */
+};
+
+struct spool;
+
+/* -ERANGE outside SPOOL_BUDGET_MIN..MAX, -ENOMEM, or why there is no memfd. */
+int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struct err *err);
+
+/* Makes the directory when missing (0700, its parents too) and takes in what an earlier agent left; stats tell
+ * how much that is and what was lost. -EAGAIN: another agent holds it. -EROFS, -EACCES, …: not writable. */
+int spool_new_disk(const char *dir, uint64_t budget_bytes, struct spool **ret, struct err *err);
+
+/* NULL allowed; returns NULL. What waits on disk stays there; what is being written is aborted. */
+struct spool *spool_free(struct spool *spool);
+
+/* One at a time: -EBUSY while another is being written; -EINVAL for meta data out of range. Any other failure
+ * is counted already. */
+int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *err);
+
+/* -EFBIG (over the ceiling) or -EIO/-ENOSPC/-ENOMEM/…: the writing is then aborted and counted already.
+ * -EINVAL when nothing is being written. */
+int spool_write(struct spool *spool, const void *bytes, size_t len, struct err *err);
+
+/* Makes it visible to readers; ret_id may be NULL. time_ms replaces meta.time_ms when > 0 (the profile's own
+ * time). Failures as with spool_write. An empty profile is stored like any other. */
+int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct err *err);
+
+/* Forgets what is being written, uncounted: the scrape itself names the reason. No-op when nothing is. */
+void spool_abort(struct spool *spool);
+
+/* The oldest item with id > after (0 = the oldest of all): 0, or -ENOENT. */
+int spool_next(const struct spool *spool, uint64_t after, struct spool_item *ret);
+
+/* Up to len bytes at offset; 0 at the end; -ESTALE when the item is gone. Finding that its file vanished or
+ * cannot be read (EIO) removes and counts it. Any other -Exxx (no descriptor left): nothing changed, try again
+ * later. */
+int64_t spool_read(struct spool *spool, uint64_t id, uint64_t offset, void *bytes, size_t len);
+
+/* Gives the room back. -ENOENT when it is gone already. */
+int spool_remove(struct spool *spool, uint64_t id);
+
+/* Drops and counts all that began before time_ms; returns how many. */
+unsigned spool_expire(struct spool *spool, int64_t time_ms);
+
+/* Puts the profile that is being sent on hold, in place of an earlier one: it is evicted and expires like all, but that
+ * is counted when the hold ends, since it may have arrived. */
+void spool_hold(struct spool *spool, uint64_t id);
+
+/* Ends the hold. False: the profile is no longer here; if that was a loss, it is counted now, unless it arrived. */
+bool spool_end_hold(struct spool *spool, bool arrived);
+
+/* Calls `lost` for each profile that is dropped while it waits (not for the one on hold), once it is counted. It may
+ * read the spool, not change it. NULL = nobody. */
+typedef void spool_lost(void *ctx, uint64_t id, enum spool_drop reason);
+void spool_on_lost(struct spool *spool, spool_lost *lost, void *ctx);
+
+const struct spool_stats *spool_get_stats(const struct spool *spool);
+
+#endif

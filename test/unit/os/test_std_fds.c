@@ -1,0 +1,56 @@
+#include "common/os/std_fds.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool is_useless(int fd)
+{
+    char byte = 'x';
+    return fcntl(fd, F_GETFD) >= 0 && write(fd, &byte, 1) < 0 && errno == EBADF && read(fd, &byte, 1) < 0 && errno == EBADF;
+}
+
+/* In a process of its own: 0 when the closed ones are filled and the others are as they were. */
+static int try_without(unsigned closed)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0) {
+        int status = 0;
+        assert_int_equal(pid, waitpid(pid, &status, 0));
+        return status;
+    }
+    int ends[2], bad = pipe(ends) == 0 ? 0 : 16; /* an end of a pipe does one of the two: never useless */
+    for (int fd = 0; fd < 3; fd++) {
+        if ((closed >> fd & 1) != 0)
+            close(fd);
+        else
+            dup2(ends[1], fd);
+    }
+    std_fds_fill();
+    for (int fd = 0; fd < 3; fd++)
+        bad |= is_useless(fd) != ((closed >> fd & 1) != 0) ? 1 << fd : 0;
+    bad |= dup(ends[0]) <= STDERR_FILENO ? 8 : 0;
+    _exit(bad);
+}
+
+static void whatever_is_closed_is_filled_and_the_rest_left_alone(void **state)
+{
+    (void)state;
+    for (unsigned closed = 0; closed < 8; closed++)
+        assert_int_equal(0, try_without(closed));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whatever_is_closed_is_filled_and_the_rest_left_alone)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,65 @@
+/* The decision about one pod and the patch that carries it out: Contracts 1 and 2.
+ *
+ * Pure: the pod's JSON and the configuration in, decision, warnings and patch out. Whatever the pod's annotations say,
+ * the pod is admitted, unless it is strict (annotation `strict`, or the webhook's default for it): then an unknown key, a
+ * bad value (a label that is left out included), one that the configuration does not permit, or a port name that
+ * the pod lacks refuses it. So also where `enable` itself is the mistake, or the pod would not have been profiled anyway;
+ * but not a pod that says `enable: "false"`, and never one that was injected before. What is merely adapted to the pod
+ * (SECONDS capped, a limit moved) refuses nothing.
+ */
+#ifndef PROFEFE_INJECT_H
+#define PROFEFE_INJECT_H
+
+#include "common/settings/settings.h"
+#include "common/base/warnings.h"
+#include "common/pod/identity.h"
+#include "webhook/inject/patch.h"
+
+enum inject_decision {
+    INJECT_INJECTED,
+    INJECT_SKIPPED,
+    INJECT_UNCHANGED, /* injected before: the second call of reinvocationPolicy IfNeeded, or a copied pod */
+    INJECT_DENIED,    /* strict; the warnings say why */
+    INJECT_DECISION_COUNT,
+};
+extern const char *const inject_decision_names[INJECT_DECISION_COUNT]; /* "injected", "skipped", … */
+
+/* Why not: the enumerated list of Contract 1. */
+enum inject_reason {
+    INJECT_NO_REASON, /* injected; its name is "" */
+    INJECT_NOT_ANNOTATED,
+    INJECT_DISABLED,
+    INJECT_ALREADY_INJECTED,
+    INJECT_HOST_NETWORK,
+    INJECT_MIRROR_POD,
+    INJECT_WINDOWS,
+    INJECT_NO_SUCH_PORT,
+    INJECT_UNSUPPORTED_OBJECT,
+    INJECT_REASON_COUNT,
+};
+extern const char *const inject_reason_names[INJECT_REASON_COUNT]; /* "not-annotated", … */
+
+/* A comma-separated list of volumes that do not keep the cluster autoscaler from removing a node: our spool goes in. */
+#define INJECT_EVICTABLE_KEY "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+/* Which container kubectl logs and exec take when none is named. */
+#define INJECT_DEFAULT_CONTAINER_KEY "kubectl.kubernetes.io/default-container"
+
+struct injection {
+    enum inject_decision decision;
+    enum inject_reason reason;
+    struct identity identity; /* borrowed from the pod; empty where it was not read */
+    struct warnings warnings;
+};
+
+/* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object) and adds the operations to `patch`,
+ * which is empty before and not finished after. `all`: the namespace is labelled `all`, so every pod is wanted but those
+ * that say no. -ENOMEM and -ENOBUFS only; then `ret` and `patch` hold nothing of use. */
+int inject_decide(const struct settings *settings, const cJSON *object, bool all, struct injection *ret,
+                  struct patch *patch, struct err *err);
+
+/* Checks what only shows in several settings together, and once at start: an image is set, no request above its limit.
+ * -EINVAL names section and key. Worth telling but no error (limits under what starts well) goes to warnings. */
+int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err);
+
+#endif

@@ -1,0 +1,70 @@
+#include "webhook/inject/notes.h"
+
+#include <assert.h>
+#include <string.h>
+
+static size_t size_of(const char *key, const char *text)
+{
+    return strlen(key) + (text != NULL ? strlen(text) : 0);
+}
+
+void notes_init(struct notes *notes, const struct pod *pod)
+{
+    const cJSON *item;
+    *notes = (struct notes){.pod = pod};
+    cJSON_ArrayForEach(item, pod->annotations)
+        notes->total += size_of(item->string, item->valuestring);
+}
+
+void notes_add(struct notes *notes, const char *key, struct span text, struct warnings *warnings)
+{
+    const cJSON *item = json_get(notes->pod->annotations, key);
+    const char *before = cJSON_IsString(item) ? item->valuestring : NULL;
+    if (before != NULL && text_equal(text, before))
+        return;
+    size_t total = notes->total - (item != NULL ? size_of(key, before) : 0) + strlen(key) + text.len;
+    if (total > NOTES_TOTAL_MAX) {
+        warnings_add(warnings, "%s: left out: expected annotations of at most %d bytes in all, got %zu", key,
+                     NOTES_TOTAL_MAX, total);
+        return;
+    }
+    assert(notes->count < NOTES_MAX);
+    notes->items[notes->count++] = (struct note){key, text};
+    notes->total = total;
+}
+
+static void write_one_by_one(const struct notes *notes, struct patch *patch)
+{
+    for (unsigned i = 0; i < notes->count; i++) {
+        const char *const keys[] = {"metadata", "annotations", notes->items[i].key, NULL};
+        json_write_span(patch_begin_add(patch, keys), notes->items[i].text);
+        patch_end_add(patch);
+    }
+}
+
+/* The pod has no annotations, maybe not even metadata. */
+static void write_parents(const struct notes *notes, struct patch *patch)
+{
+    bool metadata = notes->pod->metadata != NULL;
+    const char *const keys[] = {"metadata", metadata ? "annotations" : NULL, NULL};
+    struct buf *out = patch_begin_add(patch, keys);
+    buf_puts(out, metadata ? "{" : "{\"annotations\":{");
+    for (unsigned i = 0; i < notes->count; i++) {
+        buf_puts(out, i > 0 ? "," : "");
+        json_write_text(out, notes->items[i].key);
+        buf_putc(out, ':');
+        json_write_span(out, notes->items[i].text);
+    }
+    buf_puts(out, metadata ? "}" : "}}");
+    patch_end_add(patch);
+}
+
+void notes_write(const struct notes *notes, struct patch *patch)
+{
+    if (notes->count == 0)
+        return;
+    if (notes->pod->annotations != NULL)
+        write_one_by_one(notes, patch);
+    else
+        write_parents(notes, patch);
+}

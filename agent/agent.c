@@ -175,7 +175,7 @@ static void say_end(const struct agent *agent)
     struct status_drops drops;
     const struct spool_stats *spool = spool_get_stats(agent->engine.spool);
     uint64_t waiting = spool->items + spool->held_lost;
-    uint64_t lost = agent->options->spool_dir == NULL ? waiting : 0;
+    uint64_t lost = agent->options->gather.spool_dir == NULL ? waiting : 0;
     status_count_drops(&drops, spool, push_get_stats(agent->engine.push));
     struct log_field fields[STATUS_DROPS_MAX + 8] = {
         LOG_I64("taken", spool->taken),
@@ -202,7 +202,7 @@ static void watch_spool(struct agent *agent)
 {
     const struct spool_stats *stats = spool_get_stats(agent->engine.spool);
     if (stats->recreated != agent->spool_recreated)
-        log_warn("spool directory was gone, made anew", LOG_STR("directory", agent->setup->options->spool_dir),
+        log_warn("spool directory was gone, made anew", LOG_STR("directory", agent->setup->options->gather.spool_dir),
                  LOG_I64("lost", stats->dropped[SPOOL_DROP_ERROR]));
     agent->spool_recreated = stats->recreated;
 }
@@ -236,7 +236,7 @@ static int start_work(struct agent *agent, struct err *err)
                                                 .gather = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
     if (agent->options == NULL)
         return 0;
-    int rc = engine_start(&agent->engine, agent->options, /* once= */ false, &callbacks, err);
+    int rc = engine_start(&agent->engine, &agent->options->gather, /* once= */ false, &callbacks, err);
     if (rc == 0 || !agent->setup->sidecar)
         return rc;
     engine_stop(&agent->engine);
@@ -263,11 +263,11 @@ static void say_start(const struct agent_setup *setup)
     for (unsigned i = 0; i < warnings_shown(setup->warnings); i++)
         log_warn("setting", LOG_STR("warning", warnings_text(setup->warnings, i)));
     if (setup->options != NULL)
-        log_info("profiling", LOG_STR("service", setup->options->service),
+        log_info("profiling", LOG_STR("service", setup->options->gather.service),
                  LOG_STR("to", options_destination(setup->options)),
-                 LOG_I64("targets", setup->options->targets.count),
-                 LOG_STR("first_target", setup->options->targets.items[0].url),
-                 LOG_I64("types", setup->options->types.count), LOG_I64("spool_bytes", setup->options->spool_bytes));
+                 LOG_I64("targets", setup->options->gather.targets.count),
+                 LOG_STR("first_target", setup->options->gather.targets.items[0].url),
+                 LOG_I64("types", setup->options->gather.types.count), LOG_I64("spool_bytes", setup->options->gather.spool_bytes));
 }
 
 int agent_run(const struct agent_setup *setup, struct err *err)

@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 #include <limits.h>
+#include <microhttpd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static int print(int (*write_text)(struct buf *))
 static int write_version(struct buf *out)
 {
     version_write(out, "profefe-agent");
-    buf_printf(out, "%s\nzlib %s\n", curl_version(), zlibVersion());
+    buf_printf(out, "libmicrohttpd %s\n%s\nzlib %s\n", MHD_get_version(), curl_version(), zlibVersion());
     return buf_error(out);
 }
 

@@ -30,7 +30,7 @@ struct once {
 
 static void print_line(const struct once *once, const struct plan_job *job, const char *what, uint64_t bytes, const char *words)
 {
-    const struct target *target = &once->options->targets.items[job->target];
+    const struct target *target = &once->options->gather.targets.items[job->target];
     printf("%-9s %-12s %s", what, job->type->name, target->name[0] != '\0' ? target->name : target->url);
     if (bytes > 0)
         printf(", %llu bytes", (unsigned long long)bytes);
@@ -127,7 +127,7 @@ static int start(struct once *once, int64_t timeout_ms, struct err *err)
     if (rc == 0)
         rc = loop_signal_add(once->engine.loop, SIGINT, on_signal, once, err);
     if (rc == 0)
-        rc = engine_start(&once->engine, once->options, /* once= */ true, &callbacks, err);
+        rc = engine_start(&once->engine, &once->options->gather, /* once= */ true, &callbacks, err);
     if (rc == 0) {
         loop_timer_init(&once->timeout, once->engine.loop, on_timeout, once);
         loop_timer_arm(&once->timeout, timeout_ms);

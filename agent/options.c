@@ -1,7 +1,7 @@
 #include "agent/options.h"
 
 #include "common/base/parse.h"
-#include "common/spool/spool.h"
+#include "common/values/spool_size.h"
 #include "common/base/text.h"
 
 #include <stdio.h>
@@ -21,7 +21,7 @@ static int resolve_targets(const struct settings *settings, struct options *opti
     int rc = require(settings, SETTING_TARGETS, "--target http://HOST:PORT/debug/pprof", err);
     if (rc < 0)
         return rc;
-    return targets_parse(text_span(settings_get(settings, SETTING_TARGETS)), &options->targets, err);
+    return targets_parse(text_span(settings_get(settings, SETTING_TARGETS)), &options->gather.targets, err);
 }
 
 static int64_t grace_ms(const struct settings *settings)
@@ -37,7 +37,7 @@ static int resolve_types(const struct settings *settings, struct options *option
         .cpu_seconds_ms = (int64_t)settings_get_whole(settings, SETTING_CPU_SECONDS) * 1000,
         .grace_ms = grace_ms(settings),
     };
-    int rc = types_parse(text_span(settings_get(settings, SETTING_TYPES)), &defaults, &options->types, warnings, err);
+    int rc = types_parse(text_span(settings_get(settings, SETTING_TYPES)), &defaults, &options->gather.types, warnings, err);
     return rc < 0 ? err_wrap(err, rc, "types") : 0;
 }
 
@@ -64,10 +64,10 @@ static int add_identity(const struct settings *settings, struct labels *labels, 
 static int resolve_labels(const struct settings *settings, struct options *options, struct warnings *warnings,
                           struct err *err)
 {
-    int rc = add_identity(settings, &options->labels, err);
+    int rc = add_identity(settings, &options->gather.labels, err);
     const char *user = settings_get(settings, SETTING_LABELS);
     if (rc == 0 && user != NULL)
-        rc = labels_add_list(&options->labels, text_span(user), warnings, err);
+        rc = labels_add_list(&options->gather.labels, text_span(user), warnings, err);
     return rc < 0 ? err_wrap(err, rc, "labels") : 0;
 }
 
@@ -85,14 +85,14 @@ static int64_t stop_deadline(const struct settings *settings)
 static void resolve_spool(const struct settings *settings, uint64_t memory_limit, struct options *options)
 {
     uint64_t budget = settings_get_whole(settings, SETTING_SPOOL_BYTES);
-    options->spool_dir = settings_get(settings, SETTING_SPOOL_DIR);
-    options->spool_age_ms = settings_get_ms(settings, SETTING_SPOOL_AGE);
-    if (options->spool_dir == NULL && memory_limit > 0 && budget > memory_limit / 2)
+    options->gather.spool_dir = settings_get(settings, SETTING_SPOOL_DIR);
+    options->gather.spool_age_ms = settings_get_ms(settings, SETTING_SPOOL_AGE);
+    if (options->gather.spool_dir == NULL && memory_limit > 0 && budget > memory_limit / 2)
         budget = memory_limit / 2 > SPOOL_BUDGET_MIN ? memory_limit / 2 : SPOOL_BUDGET_MIN;
-    options->spool_bytes = budget;
-    options->profile_max = budget;
-    if (options->spool_dir != NULL)
-        options->profile_max = budget / 2 < SPOOL_PROFILE_MAX ? budget / 2 : SPOOL_PROFILE_MAX;
+    options->gather.spool_bytes = budget;
+    options->gather.profile_max = budget;
+    if (options->gather.spool_dir != NULL)
+        options->gather.profile_max = spool_profile_max(budget);
 }
 
 static void resolve_plain(const struct settings *settings, const char *host, struct options *options)
@@ -100,26 +100,26 @@ static void resolve_plain(const struct settings *settings, const char *host, str
     const char *pod = settings_get(settings, SETTING_POD_NAME);
     const char *uid = settings_get(settings, SETTING_POD_UID);
     const char *listen = settings_get(settings, SETTING_LISTEN);
-    snprintf(options->instance, sizeof(options->instance), "%s", pod != NULL ? pod : host);
-    options->collector = settings_get(settings, SETTING_COLLECTOR);
-    options->output_dir = settings_get(settings, SETTING_OUTPUT_DIR);
-    options->secret_dir = settings_get(settings, SETTING_SECRET_DIR);
+    snprintf(options->gather.instance, sizeof(options->gather.instance), "%s", pod != NULL ? pod : host);
+    options->gather.collector = settings_get(settings, SETTING_COLLECTOR);
+    options->gather.output_dir = settings_get(settings, SETTING_OUTPUT_DIR);
+    options->gather.secret_dir = settings_get(settings, SETTING_SECRET_DIR);
     options->pod_ip = settings_get(settings, SETTING_POD_IP);
-    options->service = settings_get(settings, SETTING_SERVICE);
+    options->gather.service = settings_get(settings, SETTING_SERVICE);
     options->listen = strcmp(listen, "none") != 0 ? listen : NULL;
-    options->seed = uid != NULL ? uid : pod != NULL ? pod : host;
-    options->sample_labels = settings_get_bool(settings, SETTING_SAMPLE_LABELS);
-    options->interval_ms = settings_get_ms(settings, SETTING_INTERVAL);
-    options->sampling = settings_get_percent(settings, SETTING_SAMPLING);
-    options->first_within_ms = settings_get_ms(settings, SETTING_FIRST_WITHIN);
-    options->missing_retry_ms = settings_get_ms(settings, SETTING_MISSING_RETRY);
+    options->gather.seed = uid != NULL ? uid : pod != NULL ? pod : host;
+    options->gather.sample_labels = settings_get_bool(settings, SETTING_SAMPLE_LABELS);
+    options->gather.interval_ms = settings_get_ms(settings, SETTING_INTERVAL);
+    options->gather.sampling = settings_get_percent(settings, SETTING_SAMPLING);
+    options->gather.first_within_ms = settings_get_ms(settings, SETTING_FIRST_WITHIN);
+    options->gather.missing_retry_ms = settings_get_ms(settings, SETTING_MISSING_RETRY);
     options->stop_deadline_ms = stop_deadline(settings);
     options->stop_profiles = settings_get_bool(settings, SETTING_STOP_PROFILES);
-    options->retry_min_ms = settings_get_ms(settings, SETTING_RETRY_MIN);
-    options->retry_max_ms = settings_get_ms(settings, SETTING_RETRY_MAX);
-    options->scrape_timeout_ms = settings_get_ms(settings, SETTING_SCRAPE_TIMEOUT);
-    options->connect_timeout_ms = settings_get_ms(settings, SETTING_CONNECT_TIMEOUT);
-    options->push_timeout_ms = settings_get_ms(settings, SETTING_PUSH_TIMEOUT);
+    options->gather.retry_min_ms = settings_get_ms(settings, SETTING_RETRY_MIN);
+    options->gather.retry_max_ms = settings_get_ms(settings, SETTING_RETRY_MAX);
+    options->gather.scrape_timeout_ms = settings_get_ms(settings, SETTING_SCRAPE_TIMEOUT);
+    options->gather.connect_timeout_ms = settings_get_ms(settings, SETTING_CONNECT_TIMEOUT);
+    options->gather.push_timeout_ms = settings_get_ms(settings, SETTING_PUSH_TIMEOUT);
 }
 
 static int check_destination(const struct settings *settings, struct err *err)
@@ -135,10 +135,10 @@ static int check_destination(const struct settings *settings, struct err *err)
 static int check_retry(const struct options *options, struct err *err)
 {
     struct parse_duration_text min, max;
-    if (options->retry_min_ms <= options->retry_max_ms)
+    if (options->gather.retry_min_ms <= options->gather.retry_max_ms)
         return 0;
     return err_set(err, EINVAL, "retry-min: expected at most retry-max (%s), got %s",
-                   parse_format_duration(&max, options->retry_max_ms), parse_format_duration(&min, options->retry_min_ms));
+                   parse_format_duration(&max, options->gather.retry_max_ms), parse_format_duration(&min, options->gather.retry_min_ms));
 }
 
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
@@ -163,5 +163,5 @@ int options_resolve(const struct settings *settings, const char *host, uint64_t 
 
 const char *options_destination(const struct options *options)
 {
-    return options->output_dir != NULL ? options->output_dir : options->collector;
+    return options->gather.output_dir != NULL ? options->gather.output_dir : options->gather.collector;
 }

@@ -10,12 +10,12 @@
 
 static const struct target *target_of(const struct status_view *view, const struct plan_job *job)
 {
-    return &view->options->targets.items[job->target];
+    return &view->options->gather.targets.items[job->target];
 }
 
 static const char *destination_kind(const struct status_view *view)
 {
-    return view->options->output_dir != NULL ? "output-dir" : "collector";
+    return view->options->gather.output_dir != NULL ? "output-dir" : "collector";
 }
 
 static void count_drop(struct status_drops *drops, const char *reason, uint64_t profiles)
@@ -72,7 +72,7 @@ static void put_missing_reason(struct buf *out, const struct status_view *view, 
     }
     if (jobs > 0 && missing == jobs)
         buf_printf(out, "target %s: answers 404 to every profile type; are port and path right?\n",
-                   view->options->targets.items[t].url);
+                   view->options->gather.targets.items[t].url);
 }
 
 static void put_collector_reason(struct buf *out, const struct status_view *view)
@@ -94,7 +94,7 @@ unsigned status_write_healthz(struct buf *out, const struct status_view *view)
     put_problems(out, view);
     if (view->gather != NULL) {
         put_target_reasons(out, view);
-        for (unsigned t = 0; t < view->options->targets.count; t++)
+        for (unsigned t = 0; t < view->options->gather.targets.count; t++)
             put_missing_reason(out, view, t);
         put_collector_reason(out, view);
     }
@@ -131,12 +131,12 @@ static void put_head(struct buf *out, const struct status_view *view)
 
 static void put_identity(struct buf *out, const struct options *options)
 {
-    buf_printf(out, "service %s, instance %s", options->service, options->instance);
+    buf_printf(out, "service %s, instance %s", options->gather.service, options->gather.instance);
     if (options->pod_ip != NULL)
         buf_printf(out, ", pod IP %s", options->pod_ip);
     buf_puts(out, "\nlabels ");
-    for (unsigned i = 0; i < options->labels.count; i++)
-        buf_printf(out, "%s%s=%s", i > 0 ? "," : "", options->labels.items[i].key, options->labels.items[i].value);
+    for (unsigned i = 0; i < options->gather.labels.count; i++)
+        buf_printf(out, "%s%s=%s", i > 0 ? "," : "", options->gather.labels.items[i].key, options->gather.labels.items[i].value);
     buf_putc(out, '\n');
 }
 
@@ -231,8 +231,8 @@ static void put_scrapes(struct buf *out, const struct status_view *view)
 {
     static const char name[] = "profefe_agent_scrapes_total";
     metrics_family(out, name, "counter", "Fetches from the app by profile type and result.");
-    for (unsigned t = 0; t < view->options->types.count; t++) {
-        const struct profile_type *type = &view->options->types.items[t];
+    for (unsigned t = 0; t < view->options->gather.types.count; t++) {
+        const struct profile_type *type = &view->options->gather.types.items[t];
         for (unsigned r = 0; r < SCRAPE_RESULT_COUNT; r++) {
             uint64_t n = count_scrapes(view, type, r);
             if (n > 0 || r == SCRAPE_OK)

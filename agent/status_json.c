@@ -33,17 +33,17 @@ static void put_head(struct json_text *json, const struct status_view *view)
 
 static void put_identity(struct json_text *json, const struct options *options)
 {
-    json_text_string(json, "service", options->service);
-    json_text_string(json, "instance", options->instance);
+    json_text_string(json, "service", options->gather.service);
+    json_text_string(json, "instance", options->gather.instance);
     json_text_string(json, "pod_ip", options->pod_ip);
     json_text_open(json, "labels", '{');
-    for (unsigned i = 0; i < options->labels.count; i++)
-        json_text_string(json, options->labels.items[i].key, options->labels.items[i].value);
+    for (unsigned i = 0; i < options->gather.labels.count; i++)
+        json_text_string(json, options->gather.labels.items[i].key, options->gather.labels.items[i].value);
     json_text_close(json, '}');
-    if (options->output_dir != NULL)
-        json_text_string(json, "output_dir", options->output_dir);
+    if (options->gather.output_dir != NULL)
+        json_text_string(json, "output_dir", options->gather.output_dir);
     else
-        json_text_string(json, "collector", options->collector);
+        json_text_string(json, "collector", options->gather.collector);
 }
 
 static void put_counts(struct json_text *json, const char *key, const uint64_t *counts, const char *const *names,
@@ -82,8 +82,8 @@ static void put_target(struct json_text *json, const struct status_view *view, u
     const struct gather_job *state;
     const struct plan_job *job;
     json_text_open(json, NULL, '{');
-    json_text_string(json, "name", view->options->targets.items[t].name);
-    json_text_string(json, "url", view->options->targets.items[t].url);
+    json_text_string(json, "name", view->options->gather.targets.items[t].name);
+    json_text_string(json, "url", view->options->gather.targets.items[t].url);
     json_text_open(json, "types", '[');
     for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
         if (job->target == t)
@@ -99,7 +99,7 @@ static void put_spool(struct json_text *json, const struct status_view *view)
     struct status_drops drops;
     status_count_drops(&drops, spool, push_get_stats(view->push));
     json_text_open(json, "spool", '{');
-    json_text_string(json, "directory", view->options->spool_dir);
+    json_text_string(json, "directory", view->options->gather.spool_dir);
     json_text_number(json, "profiles", spool->items + spool->held_lost);
     json_text_number(json, "bytes", spool->bytes);
     json_text_number(json, "limit_bytes", spool->budget_bytes);
@@ -133,7 +133,7 @@ void status_json_write(struct buf *out, const struct status_view *view)
     if (view->gather != NULL) {
         put_identity(&json, view->options);
         json_text_open(&json, "targets", '[');
-        for (unsigned t = 0; t < view->options->targets.count; t++)
+        for (unsigned t = 0; t < view->options->gather.targets.count; t++)
             put_target(&json, view, t);
         json_text_close(&json, ']');
         put_spool(&json, view);

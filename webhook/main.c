@@ -14,6 +14,7 @@
 #include <cjson/cJSON.h>
 #include <gnutls/gnutls.h>
 #include <malloc.h>
+#include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +47,8 @@ static int print(int (*write_text)(struct buf *))
 static int write_version(struct buf *out)
 {
     version_write(out, "profefe-webhook");
-    buf_printf(out, "cJSON %s\nGnuTLS %s\n", cJSON_Version(), gnutls_check_version(NULL));
+    buf_printf(out, "libmicrohttpd %s\ncJSON %s\nGnuTLS %s\n", MHD_get_version(), cJSON_Version(),
+               gnutls_check_version(NULL));
     return buf_error(out);
 }
 

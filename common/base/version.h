@@ -1,4 +1,4 @@
-/* The version of this build, and of the libraries it runs with. */
+/* The version of this build. */
 #ifndef PROFEFE_VERSION_H
 #define PROFEFE_VERSION_H
 
@@ -6,7 +6,8 @@
 
 const char *version_text(void); /* "0.1.0" */
 
-/* "NAME 0.1.0\nlibmicrohttpd 0.9.75\n": the beginning of --version. Each daemon appends the libraries that it alone links. */
+/* "NAME 0.1.0\n": the first line of --version. A program appends the libraries that it links, but inih, which tells no
+ * version at run time. */
 void version_write(struct buf *out, const char *name);
 
 #endif

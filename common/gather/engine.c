@@ -8,7 +8,7 @@ int engine_init(struct engine *engine, struct err *err)
     return loop_new(&engine->loop, err);
 }
 
-static int open_spool(struct engine *engine, const struct options *options, struct err *err)
+static int open_spool(struct engine *engine, const struct gather_options *options, struct err *err)
 {
     if (options->spool_dir == NULL)
         return spool_new_memory(options->spool_bytes, &engine->spool, err);
@@ -23,7 +23,7 @@ static int open_spool(struct engine *engine, const struct options *options, stru
 
 /* Files that are missing or broken are no reason not to start: the Secret is optional and may come or be repaired, and
  * the pusher reads it again before each try. */
-static int open_credentials(struct engine *engine, const struct options *options, struct err *err)
+static int open_credentials(struct engine *engine, const struct gather_options *options, struct err *err)
 {
     struct err why;
     if (options->secret_dir == NULL)
@@ -39,7 +39,7 @@ static int open_credentials(struct engine *engine, const struct options *options
     return 0;
 }
 
-static int start_push(struct engine *engine, const struct options *options, const struct engine_callbacks *callbacks,
+static int start_push(struct engine *engine, const struct gather_options *options, const struct engine_callbacks *callbacks,
                       struct err *err)
 {
     const struct push_options push = {
@@ -62,7 +62,7 @@ static int start_push(struct engine *engine, const struct options *options, cons
     return push_new(engine->loop, engine->httpc, engine->spool, &push, &engine->push, err);
 }
 
-int engine_start(struct engine *engine, const struct options *options, bool once, const struct engine_callbacks *callbacks,
+int engine_start(struct engine *engine, const struct gather_options *options, bool once, const struct engine_callbacks *callbacks,
                  struct err *err)
 {
     int rc = httpc_new(engine->loop, &engine->httpc, err);

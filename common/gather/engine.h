@@ -3,7 +3,7 @@
 #define PROFEFE_AGENT_ENGINE_H
 
 #include "common/gather/gather.h"
-#include "agent/options.h"
+#include "common/gather/gather_options.h"
 #include "common/http/credentials.h"
 #include "common/push/push.h"
 
@@ -23,7 +23,7 @@ struct engine_callbacks {
 
 /* The loop alone; then, unless idle, the rest. On failure engine_done cleans up what there is. */
 int engine_init(struct engine *engine, struct err *err);
-int engine_start(struct engine *engine, const struct options *options, bool once, const struct engine_callbacks *callbacks,
+int engine_start(struct engine *engine, const struct gather_options *options, bool once, const struct engine_callbacks *callbacks,
                  struct err *err);
 void engine_stop(struct engine *engine); /* all but the loop */
 void engine_done(struct engine *engine);

@@ -8,7 +8,7 @@ struct gather {
     struct loop *loop;
     struct httpc *httpc;
     struct spool *spool;
-    const struct options *options;
+    const struct gather_options *options;
     bool once;       /* also while the last profiles are taken */
     bool stopped;
     int64_t last_until_ms; /* monotonic; the last profiles must be there by then; 0 = not yet that far */
@@ -227,7 +227,7 @@ static void run_due(void *ctx)
 
 static void make_plan(struct gather *gather, int64_t now_ms)
 {
-    const struct options *options = gather->options;
+    const struct gather_options *options = gather->options;
     const struct plan_options plan = {
         .targets = options->targets.count,
         .types = &options->types,
@@ -243,7 +243,7 @@ static void make_plan(struct gather *gather, int64_t now_ms)
         plan_init(&gather->plan, &plan, now_ms);
 }
 
-int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct options *options, bool once,
+int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
                const struct gather_callbacks *callbacks, struct gather **ret, struct err *err)
 {
     struct gather *gather = calloc(1, sizeof(*gather));

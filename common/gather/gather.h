@@ -2,7 +2,7 @@
 #ifndef PROFEFE_AGENT_GATHER_H
 #define PROFEFE_AGENT_GATHER_H
 
-#include "agent/options.h"
+#include "common/gather/gather_options.h"
 #include "common/gather/plan.h"
 #include "common/http/httpc.h"
 #include "common/os/log.h"
@@ -43,7 +43,7 @@ struct gather_callbacks {
     void *ctx;
 };
 
-int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct options *options, bool once,
+int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
                const struct gather_callbacks *callbacks, struct gather **ret, struct err *err);
 struct gather *gather_free(struct gather *gather); /* NULL allowed; returns NULL */
 

@@ -2,6 +2,7 @@
 
 #include "common/base/parse.h"
 #include "common/pod/limits.h"
+#include "common/values/image.h"
 
 #include <string.h>
 
@@ -30,52 +31,6 @@ static const char *consequence(enum setting_id id, bool strict, bool all)
     return all ? "; the pod is profiled as its whole namespace is" : "; the pod is not profiled";
 }
 
-static const char *after_last_slash(struct span image)
-{
-    const char *slash = memrchr(image.ptr, '/', image.len);
-    return slash != NULL ? slash + 1 : image.ptr;
-}
-
-/* All letters and digits would be open at the end: "team" also begins "team-evil". */
-static bool ends_at_boundary(struct span prefix, struct span image)
-{
-    char last = prefix.ptr[prefix.len - 1];
-    bool closed = strchr("./:@-_", last) != NULL;
-    return closed || image.len == prefix.len || strchr("/:@", image.ptr[prefix.len]) != NULL;
-}
-
-/* Runtimes take the digest and pass over the tag: with a tag permitted, a digest behind it would be any image. */
-static bool adds_digest_to_tag(struct span prefix, struct span image)
-{
-    const char *name = after_last_slash(prefix), *rest = image.ptr + prefix.len;
-    size_t rest_len = image.len - prefix.len;
-    bool tag = memchr(name, ':', prefix.len - (size_t)(name - prefix.ptr)) != NULL;
-    return tag && memchr(rest, '/', rest_len) == NULL && memchr(rest, '@', rest_len) != NULL;
-}
-
-/* "registry.example.com:5000/agent" is of another registry than "registry.example.com". */
-static bool adds_port(struct span prefix, struct span image)
-{
-    return memchr(prefix.ptr, '/', prefix.len) == NULL && prefix.len < image.len && image.ptr[prefix.len] == ':' &&
-           memchr(image.ptr + prefix.len, '/', image.len - prefix.len) != NULL;
-}
-
-static bool permits_image(struct span prefix, struct span image)
-{
-    return prefix.len > 0 && prefix.len <= image.len && memcmp(prefix.ptr, image.ptr, prefix.len) == 0 &&
-           ends_at_boundary(prefix, image) && !adds_digest_to_tag(prefix, image) && !adds_port(prefix, image);
-}
-
-bool annotations_permit_image(struct span prefixes, struct span image)
-{
-    struct span rest = prefixes, prefix;
-    while (text_next_item(&rest, &prefix)) {
-        if (permits_image(prefix, image))
-            return true;
-    }
-    return false;
-}
-
 static int check_image(const struct settings *settings, struct span image, struct err *err)
 {
     struct text_quoted q;
@@ -83,7 +38,7 @@ static int check_image(const struct settings *settings, struct span image, struc
     text_quote_n(&q, image.ptr, image.len);
     if (prefixes.ptr == NULL)
         return err_set(err, EINVAL, "not permitted by the webhook's configuration (no image-prefixes), got %s", q.text);
-    if (!annotations_permit_image(prefixes, image))
+    if (!image_is_permitted(prefixes, image))
         return err_set(err, EINVAL, "expected an image that begins with one of %s, got %s",
                        settings_get(settings, SETTING_IMAGE_PREFIXES), q.text);
     return 0;

@@ -34,9 +34,4 @@ struct span annotations_get_changed(const struct annotations *annotations, enum 
 enum annotations_wish { ANNOTATIONS_SILENT, ANNOTATIONS_ENABLED, ANNOTATIONS_DISABLED };
 enum annotations_wish annotations_wish(const struct annotations *annotations);
 
-/* Is `image` below one of the comma-separated prefixes? A prefix that ends in a letter or digit matches up to a
- * boundary only: registry.example.com/team permits …/team/agent:1 and not …/team-evil/agent. One that is only a host
- * permits no port, one with a tag no digest behind it. */
-bool annotations_permit_image(struct span prefixes, struct span image);
-
 #endif

@@ -2,8 +2,8 @@
 
 #include "common/base/parse.h"
 #include "common/values/quantity.h"
+#include "common/values/image.h"
 #include "common/values/types.h"
-#include "common/pod/annotations.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -177,7 +177,7 @@ static int check_url(enum setting_id id, struct span limit, struct span value, s
 static int check_image(enum setting_id id, struct span limit, struct span value, struct err *err)
 {
     (void)id;
-    return annotations_permit_image(limit, value) ? 0 : not_in_list(limit, "an image that begins with one of", value, err);
+    return image_is_permitted(limit, value) ? 0 : not_in_list(limit, "an image that begins with one of", value, err);
 }
 
 /* TYPE[:EVERY][=SECONDS] */

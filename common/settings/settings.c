@@ -3,10 +3,11 @@
 #include "common/values/address.h"
 #include "common/base/cleanup.h"
 #include "common/settings/conf.h"
+#include "common/values/image.h"
 #include "common/values/labels.h"
 #include "common/base/parse.h"
 #include "common/values/quantity.h"
-#include "common/spool/spool.h"
+#include "common/values/spool_size.h"
 #include "common/values/targets.h"
 #include "common/values/types.h"
 #include "common/values/url.h"
@@ -26,7 +27,6 @@ enum {
     HOUR = 60 * MINUTE,
     NAME_MAX_BYTES = 253, /* the longest Kubernetes object name */
     FILE_MAX_BYTES = 4095,
-    IMAGE_MAX_BYTES = 512, /* a name of 255, a tag of 128 and a digest of 71 fit */
 };
 
 #define LEVELS "debug|info|warn|error"
@@ -378,90 +378,13 @@ static int check_quantity(const struct setting *setting, struct span text, struc
     return text_equal(text, "none") ? 0 : quantity_parse(text, &quantity, err);
 }
 
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-}
-
-/* Characters are words and `separators`; it begins and ends with a word. */
-static bool is_image_part(struct span s, const char *separators)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_word(s.ptr[i]) && (s.ptr[i] == '\0' || strchr(separators, s.ptr[i]) == NULL))
-            return false;
-    }
-    return s.len > 0 && is_word(s.ptr[0]) && is_word(s.ptr[s.len - 1]);
-}
-
-/* Cuts what follows the last `mark` off; an empty rest is a fault. */
-static bool cut_image_tail(struct span *s, char mark, const char *separators)
-{
-    const char *at = s->len > 0 ? memrchr(s->ptr, mark, s->len) : NULL;
-    const char *end = s->ptr + s->len;
-    if (at == NULL || memchr(at, '/', (size_t)(end - at)) != NULL)
-        return true;
-    s->len = (size_t)(at - s->ptr);
-    return is_image_part((struct span){at + 1, (size_t)(end - at) - 1}, separators);
-}
-
-/* The first part is a registry when it looks like a host (distribution/reference, splitDockerDomain). */
-static bool is_registry(struct span s)
-{
-    bool host = text_equal(s, "localhost");
-    for (size_t i = 0; i < s.len; i++)
-        host |= s.ptr[i] == '.' || s.ptr[i] == ':' || (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z');
-    return host && is_image_part(s, ".-:");
-}
-
-/* What may stand between two words of a path: ".", "_", "__" or any number of "-". */
-static bool has_good_separators(struct span part)
-{
-    for (size_t i = 1; i < part.len; i++) {
-        char c = part.ptr[i], before = part.ptr[i - 1];
-        bool triple = i > 1 && c == '_' && part.ptr[i - 2] == '_';
-        if (!is_word(c) && !is_word(before) && (c != before || c == '.' || triple))
-            return false;
-    }
-    return true;
-}
-
-static bool is_image_path(struct span path)
-{
-    for (size_t i = 0; i < path.len; i++) {
-        if (path.ptr[i] >= 'A' && path.ptr[i] <= 'Z')
-            return false;
-    }
-    for (;;) {
-        const char *slash = path.len > 0 ? memchr(path.ptr, '/', path.len) : NULL;
-        struct span part = {path.ptr, slash != NULL ? (size_t)(slash - path.ptr) : path.len};
-        if (!is_image_part(part, "._-") || !has_good_separators(part))
-            return false;
-        if (slash == NULL)
-            return true;
-        path = (struct span){slash + 1, path.len - part.len - 1};
-    }
-}
-
-/* [REGISTRY/]PATH[:TAG][@DIGEST] */
-static bool is_image(struct span text)
-{
-    struct span name = text;
-    if (!cut_image_tail(&name, '@', ":+._-") || !cut_image_tail(&name, ':', "._-"))
-        return false;
-    const char *slash = name.len > 0 ? memchr(name.ptr, '/', name.len) : NULL;
-    struct span first = {name.ptr, slash != NULL ? (size_t)(slash - name.ptr) : 0};
-    if (slash != NULL && is_registry(first))
-        name = (struct span){slash + 1, name.len - first.len - 1};
-    return is_image_path(name);
-}
-
 /* Only what keeps a wrong name from blocking a native pod for ever (seen: "bad image!" passes the API server):
  * the characters of distribution/reference, no empty part, lower-case path. The registry decides the rest. */
 static int check_image(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
     struct text_quoted q;
-    if (text.len > IMAGE_MAX_BYTES || !is_image(text))
+    if (!image_is_reference(text))
         return err_set(err, EINVAL, "expected an image such as registry.example.com/profefe-agent:1.0, got %s",
                        text_quote_n(&q, text.ptr, text.len));
     return 0;

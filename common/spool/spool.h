@@ -25,7 +25,7 @@
  * crashed) is deleted and counted. Files with other names are left alone. Blocks are charged
  * (st_blocks * 512), not sizes: 1000 profiles of 0.6 KB take 4 MB (seen); the directory itself (about 100 KB)
  * is not. "lock" is held by flock as long as the spool is open and never deleted: one agent a directory. One
- * profile: at most half the budget and SPOOL_PROFILE_MAX. No fsync: a killed agent needs none, a crashed
+ * profile: at most spool_profile_max(). No fsync: a killed agent needs none, a crashed
  * machine is found at start. A full disk (short write, ENOSPC, EDQUOT) evicts the oldest like a full budget
  * does; a directory that vanishes is made again at the next begin; a profile that cannot be deleted
  * (read-only) stays charged and is deleted when that works again, or is sent once more after a restart.
@@ -34,6 +34,7 @@
 #define PROFEFE_SPOOL_H
 
 #include "common/base/err.h"
+#include "common/values/spool_size.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,10 +44,6 @@ enum {
     SPOOL_ITEMS_MAX = 1024, /* index entries: a day of heap profiles every 5 minutes is 288 */
     SPOOL_TYPE_MAX = 63,
     SPOOL_TARGET_MAX = 63,
-    SPOOL_BUDGET_MIN = 256 * 1024,
-    SPOOL_BUDGET_DEFAULT = 8 * 1024 * 1024,
-    SPOOL_BUDGET_MAX = 1024 * 1024 * 1024,
-    SPOOL_PROFILE_MAX = 64 * 1024 * 1024, /* one profile on disk; the largest seen in the field are 8 MB */
 };
 
 struct spool_meta {

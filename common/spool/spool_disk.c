@@ -401,7 +401,7 @@ static int disk_room(const struct spool *spool, size_t len)
 {
     const struct disk *disk = as_const_disk(spool);
     uint64_t budget = spool->stats.budget_bytes, written = spool->writing.size_bytes;
-    uint64_t most = budget / 2 < SPOOL_PROFILE_MAX ? budget / 2 : SPOOL_PROFILE_MAX;
+    uint64_t most = spool_profile_max(budget);
     if (len > most || written > most - len)
         return -EFBIG;
     uint64_t expected = (written + len + BLOCK - 1) / BLOCK * BLOCK;

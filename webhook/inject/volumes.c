@@ -1,7 +1,7 @@
 #include "webhook/inject/volumes.h"
 
 #include "common/values/quantity.h"
-#include "common/spool/spool.h"
+#include "common/values/spool_size.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -99,16 +99,14 @@ static void add(const struct pod *pod, enum volume_kind kind, struct volumes *vo
 
 /* ---- what is asked for ---- */
 
-/* The agent takes no profile larger than half of its budget or SPOOL_PROFILE_MAX. */
 static void read_spool(struct span text, struct volumes *volumes)
 {
     struct quantity quantity;
     uint64_t bytes;
     if (quantity_parse(text, &quantity, NULL) < 0 || quantity_to_bytes(&quantity, &bytes) < 0)
         return; /* `memory`: all else was refused when it was read */
-    uint64_t profile = bytes / 2 < SPOOL_PROFILE_MAX ? bytes / 2 : SPOOL_PROFILE_MAX;
     volumes->spool_bytes = bytes;
-    volumes->size_limit_mib = (bytes + profile + SPOOL_SLACK + MIB - 1) / MIB;
+    volumes->size_limit_mib = (bytes + spool_profile_max(bytes) + SPOOL_SLACK + MIB - 1) / MIB;
 }
 
 void volumes_choose(const struct pod *pod, const struct annotations *asked, struct volumes *ret)

@@ -1,4 +1,6 @@
 /* Any bytes as the reply of a collector: the first two are the status, then comes the body. And as the value of Retry-After. */
+/* sees: http */
+
 #include "fuzz.h"
 
 #include "common/profefe/profefe.h"

@@ -1,5 +1,7 @@
 /* Any bytes as an INI text; then as the agent's and as the webhook's file. Every key and value that is handed over is
  * UTF-8 from one line, and an error names a line that the text has. */
+/* sees: pod */
+
 #include "fuzz.h"
 
 #include "common/settings/conf.h"

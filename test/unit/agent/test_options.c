@@ -33,31 +33,31 @@ static void laptop_needs_only_target_collector_and_service(void **state)
     struct err err = err_untouched;
     read_env(&settings, env);
     expect_success("laptop", options_resolve(&settings, "laptop", 0, &options, &warnings, &err), &err);
-    assert_int_equal(1, options.targets.count);
-    assert_string_equal("http://127.0.0.1:6060/debug/pprof", options.targets.items[0].url);
-    assert_string_equal("http://profefe:10100", options.collector);
-    assert_string_equal("web", options.service);
+    assert_int_equal(1, options.gather.targets.count);
+    assert_string_equal("http://127.0.0.1:6060/debug/pprof", options.gather.targets.items[0].url);
+    assert_string_equal("http://profefe:10100", options.gather.collector);
+    assert_string_equal("web", options.gather.service);
     assert_string_equal(":10101", options.listen);
-    assert_string_equal("laptop", options.instance);
-    assert_string_equal("laptop", options.seed);
-    assert_int_equal(1, options.labels.count);
-    assert_string_equal("profefe-agent", labels_get(&options.labels, "from"));
-    assert_int_equal(5, options.types.count);
-    assert_int_equal(10000, options.types.items[0].seconds_ms);
-    assert_int_equal(20000, options.first_within_ms);
+    assert_string_equal("laptop", options.gather.instance);
+    assert_string_equal("laptop", options.gather.seed);
+    assert_int_equal(1, options.gather.labels.count);
+    assert_string_equal("profefe-agent", labels_get(&options.gather.labels, "from"));
+    assert_int_equal(5, options.gather.types.count);
+    assert_int_equal(10000, options.gather.types.items[0].seconds_ms);
+    assert_int_equal(20000, options.gather.first_within_ms);
     assert_int_equal(5000, options.stop_deadline_ms);
-    assert_int_equal(8 * MIB, options.spool_bytes);
-    assert_int_equal(1000, options.retry_min_ms);
-    assert_int_equal(120000, options.retry_max_ms);
-    assert_int_equal(5000, options.connect_timeout_ms);
-    assert_int_equal(30000, options.push_timeout_ms);
-    assert_int_equal(10000, options.scrape_timeout_ms);
-    assert_int_equal(3600000, options.missing_retry_ms);
-    assert_int_equal(60000, options.interval_ms);
-    assert_int_equal(10000, options.sampling);
+    assert_int_equal(8 * MIB, options.gather.spool_bytes);
+    assert_int_equal(1000, options.gather.retry_min_ms);
+    assert_int_equal(120000, options.gather.retry_max_ms);
+    assert_int_equal(5000, options.gather.connect_timeout_ms);
+    assert_int_equal(30000, options.gather.push_timeout_ms);
+    assert_int_equal(10000, options.gather.scrape_timeout_ms);
+    assert_int_equal(3600000, options.gather.missing_retry_ms);
+    assert_int_equal(60000, options.gather.interval_ms);
+    assert_int_equal(10000, options.gather.sampling);
     assert_false(options.stop_profiles);
-    assert_null(options.output_dir);
-    assert_null(options.secret_dir);
+    assert_null(options.gather.output_dir);
+    assert_null(options.gather.secret_dir);
     assert_string_equal("http://profefe:10100", options_destination(&options));
     assert_int_equal(0, warnings.count);
     settings_done(&settings);
@@ -76,14 +76,14 @@ static void pod_has_identity_labels_before_its_own(void **state)
     struct warnings warnings = {0};
     read_env(&settings, env);
     assert_int_equal(0, options_resolve(&settings, "host", 0, &options, &warnings, NULL));
-    assert_int_equal(COUNT_OF(expected), options.labels.count);
+    assert_int_equal(COUNT_OF(expected), options.gather.labels.count);
     for (size_t i = 0; i < COUNT_OF(expected); i++) {
-        assert_string_equal(expected[i][0], options.labels.items[i].key);
-        assert_string_equal(expected[i][1], options.labels.items[i].value);
+        assert_string_equal(expected[i][0], options.gather.labels.items[i].key);
+        assert_string_equal(expected[i][1], options.gather.labels.items[i].value);
     }
-    assert_string_equal("web-1", options.instance);
+    assert_string_equal("web-1", options.gather.instance);
     assert_string_equal("10.0.0.7", options.pod_ip);
-    assert_string_equal("uid-1", options.seed);
+    assert_string_equal("uid-1", options.gather.seed);
     assert_null(options.listen);
     assert_int_equal(1, warnings.count);
     expect_contains("warning", warnings_text(&warnings, 0), "\"pod\" is set by profefe-agent itself");
@@ -107,8 +107,8 @@ static void seed_is_uid_else_pod_else_host(void **state)
         struct settings settings;
         read_env(&settings, rows[i].env);
         assert_int_equal(0, options_resolve(&settings, "host", 0, &options, NULL, NULL));
-        expect_text("seed", rows[i].seed, options.seed);
-        expect_text("instance", rows[i].instance, options.instance);
+        expect_text("seed", rows[i].seed, options.gather.seed);
+        expect_text("instance", rows[i].instance, options.gather.instance);
         settings_done(&settings);
     }
 }
@@ -146,12 +146,12 @@ static void each_setting_of_the_engine_arrives(void **state)
     struct settings settings;
     read_env(&settings, env);
     assert_int_equal(0, options_resolve(&settings, "host", 0, &options, NULL, NULL));
-    assert_int_equal(1250, options.sampling);
-    assert_int_equal(90000, options.interval_ms);
+    assert_int_equal(1250, options.gather.sampling);
+    assert_int_equal(90000, options.gather.interval_ms);
     assert_true(options.stop_profiles);
-    assert_int_equal(250, options.scrape_timeout_ms);
-    assert_int_equal(30000, options.missing_retry_ms);
-    assert_string_equal("/secret", options.secret_dir);
+    assert_int_equal(250, options.gather.scrape_timeout_ms);
+    assert_int_equal(30000, options.gather.missing_retry_ms);
+    assert_string_equal("/secret", options.gather.secret_dir);
     settings_done(&settings);
 }
 
@@ -164,8 +164,8 @@ static void output_directory_takes_the_place_of_the_collector(void **state)
     struct err err = err_untouched;
     read_env(&settings, env);
     expect_success("output-dir", options_resolve(&settings, "host", 0, &options, NULL, &err), &err);
-    assert_null(options.collector);
-    assert_string_equal("/profiles", options.output_dir);
+    assert_null(options.gather.collector);
+    assert_string_equal("/profiles", options.gather.output_dir);
     assert_string_equal("/profiles", options_destination(&options));
     settings_done(&settings);
 }
@@ -219,7 +219,7 @@ static void grace_bounds_the_flush_and_the_cpu_profile(void **state)
         read_env(&settings, env);
         assert_int_equal(0, options_resolve(&settings, "host", 0, &options, NULL, NULL));
         expect_number(rows[i].grace, rows[i].stop_ms, options.stop_deadline_ms);
-        expect_number(rows[i].grace, rows[i].cpu_ms, options.types.items[0].seconds_ms);
+        expect_number(rows[i].grace, rows[i].cpu_ms, options.gather.types.items[0].seconds_ms);
         settings_done(&settings);
     }
 }
@@ -247,8 +247,8 @@ static void spool_in_memory_takes_at_most_half_of_the_limit(void **state)
         struct settings settings;
         read_env(&settings, env);
         assert_int_equal(0, options_resolve(&settings, "host", rows[i].limit, &options, NULL, NULL));
-        expect_number(rows[i].setting, (long long)rows[i].budget, (long long)options.spool_bytes);
-        assert_null(options.spool_dir);
+        expect_number(rows[i].setting, (long long)rows[i].budget, (long long)options.gather.spool_bytes);
+        assert_null(options.gather.spool_dir);
         settings_done(&settings);
     }
 }
@@ -270,9 +270,9 @@ static void spool_on_disk_has_its_budget_and_one_profile_half_of_it(void **state
         struct settings settings;
         read_env(&settings, env);
         assert_int_equal(0, options_resolve(&settings, "host", 16 * MIB, &options, NULL, NULL));
-        assert_string_equal("/var/spool/x", options.spool_dir);
-        expect_number("budget", (long long)rows[i].budget, (long long)options.spool_bytes);
-        expect_number("profile", (long long)rows[i].profile, (long long)options.profile_max);
+        assert_string_equal("/var/spool/x", options.gather.spool_dir);
+        expect_number("budget", (long long)rows[i].budget, (long long)options.gather.spool_bytes);
+        expect_number("profile", (long long)rows[i].profile, (long long)options.gather.profile_max);
         settings_done(&settings);
     }
 }
@@ -292,7 +292,7 @@ static void many_labels_are_left_out_rather_than_refused(void **state)
         snprintf(labels + strlen(labels), sizeof(labels) - strlen(labels), "k%d=v,", i);
     read_env(&settings, env);
     expect_success("32 labels", options_resolve(&settings, "host", 0, &options, &warnings, &err), &err);
-    assert_int_equal(LABELS_MAX, options.labels.count);
+    assert_int_equal(LABELS_MAX, options.gather.labels.count);
     assert_int_equal(5, warnings.count);
     settings_done(&settings);
 }
@@ -308,7 +308,7 @@ static void a_long_host_name_is_cut_to_fit(void **state)
     host[sizeof(host) - 1] = '\0';
     read_env(&settings, env);
     assert_int_equal(0, options_resolve(&settings, host, 0, &options, NULL, NULL));
-    assert_int_equal(OPTIONS_NAME_MAX, strlen(options.instance));
+    assert_int_equal(GATHER_INSTANCE_MAX, strlen(options.gather.instance));
     settings_done(&settings);
 }
 

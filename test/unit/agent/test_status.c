@@ -64,7 +64,7 @@ static const int64_t wall_ms = INT64_C(1795366000000); /* 2026-11-22T16:46:40Z *
 
 static void make_plan(int64_t now_ms)
 {
-    const struct plan_options plan = {.targets = now.options.targets.count, .types = &now.options.types, .seed = "uid",
+    const struct plan_options plan = {.targets = now.options.gather.targets.count, .types = &now.options.gather.types, .seed = "uid",
                                       .interval_ms = MINUTE, .sampling = PLAN_SAMPLING_ALL};
     plan_init_once(&now.plan, &plan, now_ms);
 }
@@ -74,12 +74,12 @@ static void make_state(const char *targets, const char *types)
 {
     const struct types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
     memset(&now, 0, sizeof(now));
-    assert_int_equal(0, targets_parse(span_of(targets), &now.options.targets, NULL));
-    assert_int_equal(0, types_parse(span_of(types), &defaults, &now.options.types, NULL, NULL));
-    assert_int_equal(0, labels_add_list(&now.options.labels, span_of("team=shop,tier=web"), NULL, NULL));
-    now.options.collector = "http://profefe:10100";
-    now.options.service = "web";
-    strcpy(now.options.instance, "web-1");
+    assert_int_equal(0, targets_parse(span_of(targets), &now.options.gather.targets, NULL));
+    assert_int_equal(0, types_parse(span_of(types), &defaults, &now.options.gather.types, NULL, NULL));
+    assert_int_equal(0, labels_add_list(&now.options.gather.labels, span_of("team=shop,tier=web"), NULL, NULL));
+    now.options.gather.collector = "http://profefe:10100";
+    now.options.gather.service = "web";
+    strcpy(now.options.gather.instance, "web-1");
     now.options.pod_ip = "10.0.0.7";
     make_plan(NOW + 5 * SECOND);
     now.spool.budget_bytes = SPOOL_BUDGET_DEFAULT;
@@ -323,8 +323,8 @@ static void output_directory_is_named_in_place_of_a_collector(void **state)
 {
     (void)state;
     make_state("http://h", "heap");
-    now.options.collector = NULL;
-    now.options.output_dir = "/profiles";
+    now.options.gather.collector = NULL;
+    now.options.gather.output_dir = "/profiles";
     now.push.failures = 3;
     now.push.failing_since_ms = NOW - 3 * MINUTE;
     now.spool.dropped[SPOOL_DROP_EVICTED] = 4;
@@ -368,7 +368,7 @@ static void json_of_a_working_agent(void **state)
     fail_job(2, SCRAPE_TEXT, 3, NOW - MINUTE, "text, not a profile: \"<b>\xff\\x1b\"\x1b");
     now.jobs[2].without_since_ms = NOW - MINUTE;
     now.plan.jobs[3].due_ms = NOW - SECOND;
-    now.options.spool_dir = "/spool";
+    now.options.gather.spool_dir = "/spool";
     now.spool.items = 3;
     now.spool.taken = 44;
     now.spool.bytes = 12288;
@@ -576,15 +576,15 @@ static void metrics_of_a_working_agent(void **state)
 static void make_largest(void)
 {
     make_state("http://h", "cpu");
-    now.options.targets.count = TARGETS_MAX;
-    now.options.types.count = TYPES_MAX;
+    now.options.gather.targets.count = TARGETS_MAX;
+    now.options.gather.types.count = TYPES_MAX;
     for (unsigned t = 0; t < TARGETS_MAX; t++) {
-        struct target *target = &now.options.targets.items[t];
+        struct target *target = &now.options.gather.targets.items[t];
         memset(target->name, 'a' + (int)t, TARGET_NAME_MAX);
         memset(target->url, 'u', TARGET_URL_MAX);
     }
     for (unsigned i = 0; i < TYPES_MAX; i++) {
-        struct profile_type *type = &now.options.types.items[i];
+        struct profile_type *type = &now.options.gather.types.items[i];
         *type = (struct profile_type){.kind = PROFILE_OTHER, .every_ms = 86399999, .seconds_ms = 299999};
         memset(type->name, 'A' + (int)i, TYPE_NAME_MAX);
     }
@@ -596,10 +596,10 @@ static void make_largest(void)
         for (unsigned r = 0; r < SCRAPE_RESULT_COUNT; r++)
             now.jobs[i].results[r] = UINT64_MAX / PLAN_JOBS_MAX;
     }
-    now.options.labels.count = LABELS_MAX;
+    now.options.gather.labels.count = LABELS_MAX;
     for (unsigned i = 0; i < LABELS_MAX; i++) {
-        memset(now.options.labels.items[i].key, 'k', LABEL_KEY_MAX);
-        memset(now.options.labels.items[i].value, 'v', LABEL_VALUE_MAX);
+        memset(now.options.gather.labels.items[i].key, 'k', LABEL_KEY_MAX);
+        memset(now.options.gather.labels.items[i].value, 'v', LABEL_VALUE_MAX);
     }
     memset(now.push.last_error, 'e', sizeof(now.push.last_error) - 1);
     now.push.failures = UINT32_MAX;

@@ -13,7 +13,7 @@ struct bench {
     struct httpc *httpc;
     struct spool *spool;
     struct gather *gather;
-    struct options options;
+    struct gather_options options;
     struct loop_timer patience;
     unsigned taken, finished;
     bool late;
@@ -53,7 +53,7 @@ static int setup(void **state)
     *state = bench;
     bench->listening = peer_listen(&bench->port);
     snprintf(targets, sizeof(targets), "a=http://127.0.0.1:%u/a,b=http://127.0.0.1:%u/b", bench->port, bench->port);
-    struct options *options = &bench->options;
+    struct gather_options *options = &bench->options;
     assert_int_equal(0, targets_parse(span_of(targets), &options->targets, NULL));
     options->seed = "uid";
     options->interval_ms = options->first_within_ms = options->missing_retry_ms = 60000;

@@ -1,4 +1,6 @@
 /* json: reading within a budget, looking up, writing. */
+/* sees: webhook */
+
 #include "review_fixtures.h"
 
 static int read_text(struct json *json, const char *text, struct err *err)

@@ -1,4 +1,6 @@
 /* profefe: the URL of an upload, and what each reply means. */
+/* sees: settings */
+
 #include "unit.h"
 
 #include "alloc_fail.h"

@@ -1,10 +1,13 @@
 /* wrap: settings_near_miss */
 /* inject and its parts, beyond what the fixtures show: the configuration, image prefixes, what annotations may say
  * once the table lets them, and the words that other parts of the project rely on. */
+/* sees: webhook */
+
 #include "review_fixtures.h"
 
 #include "common/values/quantity.h"
 #include "common/pod/annotations.h"
+#include "common/values/image.h"
 #include "webhook/inject/container.h"
 #include "webhook/inject/inject.h"
 #include "webhook/inject/resources.h"
@@ -78,7 +81,7 @@ static void inject_wants_an_image_and_misses_a_collector(void **state)
     settings_done(&settings);
 }
 
-static void annotations_permit_images_by_prefix(void **state)
+static void images_are_permitted_by_prefix(void **state)
 {
     (void)state;
     static const struct {
@@ -113,7 +116,7 @@ static void annotations_permit_images_by_prefix(void **state)
         {",,", "a", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (annotations_permit_image(span_of_text(cases[i].prefixes), span_of_text(cases[i].image)) != cases[i].permitted)
+        if (image_is_permitted(span_of_text(cases[i].prefixes), span_of_text(cases[i].image)) != cases[i].permitted)
             fail_msg("%s with prefixes %s: expected %d", cases[i].image, cases[i].prefixes, cases[i].permitted);
     }
 }
@@ -503,7 +506,7 @@ int main(void)
         cmocka_unit_test(inject_names_its_decisions_and_reasons),
         cmocka_unit_test(inject_checks_the_configuration),
         cmocka_unit_test(inject_wants_an_image_and_misses_a_collector),
-        cmocka_unit_test(annotations_permit_images_by_prefix),
+        cmocka_unit_test(images_are_permitted_by_prefix),
         cmocka_unit_test(resources_weaker_value_follows_the_stronger),
         cmocka_unit_test(resources_never_make_a_pod_invalid),
         cmocka_unit_test(resources_warn_of_a_limit_that_starts_badly),

@@ -1,4 +1,6 @@
 /* patch: the add-only builder, its escapes, and the application as the API server does it. */
+/* sees: webhook */
+
 #include "review_fixtures.h"
 
 #include "webhook/inject/patch.h"

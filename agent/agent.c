@@ -61,11 +61,11 @@ static void serve_healthz(void *ctx, const struct httpd_request *request, struct
 static bool wants_json(const char *accept)
 {
     struct span rest = {accept, strlen(accept)}, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         const char *parameters = memchr(item.ptr, ';', item.len);
         if (parameters != NULL)
-            item = text_trim((struct span){item.ptr, (size_t)(parameters - item.ptr)});
-        if (text_equal_nocase(item, "application/json"))
+            item = span_trim((struct span){item.ptr, (size_t)(parameters - item.ptr)});
+        if (span_equal_nocase(item, "application/json"))
             return true;
     }
     return false;

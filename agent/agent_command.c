@@ -1,6 +1,10 @@
 #include "agent/agent_command.h"
 
-#include "common/base/parse.h"
+#include "common/base/boolean.h"
+#include "common/base/duration.h"
+#include "common/base/name.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <string.h>
 
@@ -29,14 +33,14 @@ static bool is_sidecar(const struct settings *settings, char *const *env)
     bool by_flag = value->text != NULL && value->origin == SETTING_FROM_FLAG, sidecar = true;
     if (by_flag || text == NULL)
         return settings_get_bool(settings, SETTING_SIDECAR);
-    parse_bool(text_trim(text_span(text)), &sidecar, NULL);
+    boolean_parse(span_trim(span_of(text)), &sidecar, NULL);
     return sidecar;
 }
 
 static void read_timeout(struct agent_command *command, const char *text)
 {
     struct err err;
-    int rc = parse_duration_ms(text_span(text), 1000, 3600 * 1000, &command->timeout_ms, &err);
+    int rc = duration_parse(span_of(text), 1000, 3600 * 1000, &command->timeout_ms, &err);
     if (rc < 0)
         warnings_add(&command->problems, "--timeout: %s", err.text);
 }
@@ -58,7 +62,7 @@ static bool take_own(struct agent_command *command, int argc, char *const *argv,
             return true;
         }
     }
-    bool is_config = text_has_prefix(arg, "--config"), is_timeout = text_has_prefix(arg, "--timeout");
+    bool is_config = span_has_prefix(span_of(arg), "--config"), is_timeout = span_has_prefix(span_of(arg), "--timeout");
     size_t len = is_config ? strlen("--config") : strlen("--timeout");
     if ((!is_config && !is_timeout) || (arg[len] != '\0' && arg[len] != '='))
         return false;
@@ -78,8 +82,8 @@ static const char *near_option(struct span name)
     static const char *const own[] = {"help", "version", "check", "once", "config", "timeout"};
     const char *near = settings_near_miss(name, SETTING_AGENT);
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-        unsigned distance = text_distance(name, own[i]);
-        if (distance <= 2 && (near == NULL || distance < text_distance(name, near)))
+        unsigned distance = name_distance(name, own[i]);
+        if (distance <= 2 && (near == NULL || distance < name_distance(name, near)))
             near = own[i];
     }
     return near;
@@ -87,13 +91,13 @@ static const char *near_option(struct span name)
 
 static void unknown_option(struct agent_command *command, const char *arg)
 {
-    struct text_quoted q;
-    const char *name = text_has_prefix(arg, "--") ? arg + 2 : arg;
+    struct quoted q;
+    const char *name = span_has_prefix(span_of(arg), "--") ? arg + 2 : arg;
     const char *near = near_option((struct span){name, strcspn(name, "=")});
     if (near != NULL && name != arg)
-        warnings_add(&command->problems, "unknown option %s, did you mean --%s?", text_quote(&q, arg), near);
+        warnings_add(&command->problems, "unknown option %s, did you mean --%s?", quote_text(&q, arg), near);
     else
-        warnings_add(&command->problems, "unknown option %s; --help lists them", text_quote(&q, arg));
+        warnings_add(&command->problems, "unknown option %s; --help lists them", quote_text(&q, arg));
 }
 
 static const char *read_flags(struct agent_command *command, int argc, char *const *argv)

@@ -2,7 +2,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/span.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static uint64_t read_limit(const char *root, const char *name)
     snprintf(path, sizeof(path), "%s/%s", root, name);
     if (file_read(path, LIMIT_FILE_MAX, &text, &len, NULL) < 0)
         return 0;
-    if (parse_u64(text_trim((struct span){text, len}), 1, no_limit_from - 1, &bytes, NULL) < 0)
+    if (number_parse_u64(span_trim((struct span){text, len}), 1, no_limit_from - 1, &bytes, NULL) < 0)
         return 0; /* "max", or v1's large number */
     return bytes;
 }

@@ -1,8 +1,8 @@
 #include "agent/options.h"
 
-#include "common/base/parse.h"
+#include "common/base/duration.h"
+#include "common/base/span.h"
 #include "common/values/spool_size.h"
-#include "common/base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static int resolve_targets(const struct settings *settings, struct options *opti
     int rc = require(settings, SETTING_TARGETS, "--target http://HOST:PORT/debug/pprof", err);
     if (rc < 0)
         return rc;
-    return targets_parse(text_span(settings_get(settings, SETTING_TARGETS)), &options->gather.targets, err);
+    return targets_parse(span_of(settings_get(settings, SETTING_TARGETS)), &options->gather.targets, err);
 }
 
 static int64_t grace_ms(const struct settings *settings)
@@ -32,12 +32,12 @@ static int64_t grace_ms(const struct settings *settings)
 static int resolve_types(const struct settings *settings, struct options *options, struct warnings *warnings,
                          struct err *err)
 {
-    const struct types_defaults defaults = {
+    const struct profile_types_defaults defaults = {
         .interval_ms = settings_get_ms(settings, SETTING_INTERVAL),
         .cpu_seconds_ms = (int64_t)settings_get_whole(settings, SETTING_CPU_SECONDS) * 1000,
         .grace_ms = grace_ms(settings),
     };
-    int rc = types_parse(text_span(settings_get(settings, SETTING_TYPES)), &defaults, &options->gather.types, warnings, err);
+    int rc = profile_types_parse(span_of(settings_get(settings, SETTING_TYPES)), &defaults, &options->gather.types, warnings, err);
     return rc < 0 ? err_wrap(err, rc, "types") : 0;
 }
 
@@ -54,11 +54,11 @@ static int add_identity(const struct settings *settings, struct labels *labels, 
     };
     for (size_t i = 0; i < sizeof(identity) / sizeof(identity[0]); i++) {
         const char *value = settings_get(settings, identity[i].id);
-        int rc = value != NULL ? labels_add(labels, text_span(identity[i].key), text_span(value), err) : 0;
+        int rc = value != NULL ? labels_add(labels, span_of(identity[i].key), span_of(value), err) : 0;
         if (rc < 0)
             return err_wrap(err, rc, "%s", settings_table[identity[i].id].name);
     }
-    return labels_add(labels, text_span("from"), text_span("profefe-agent"), err);
+    return labels_add(labels, span_of("from"), span_of("profefe-agent"), err);
 }
 
 static int resolve_labels(const struct settings *settings, struct options *options, struct warnings *warnings,
@@ -67,7 +67,7 @@ static int resolve_labels(const struct settings *settings, struct options *optio
     int rc = add_identity(settings, &options->gather.labels, err);
     const char *user = settings_get(settings, SETTING_LABELS);
     if (rc == 0 && user != NULL)
-        rc = labels_add_list(&options->gather.labels, text_span(user), warnings, err);
+        rc = labels_add_list(&options->gather.labels, span_of(user), warnings, err);
     return rc < 0 ? err_wrap(err, rc, "labels") : 0;
 }
 
@@ -134,11 +134,11 @@ static int check_destination(const struct settings *settings, struct err *err)
 
 static int check_retry(const struct options *options, struct err *err)
 {
-    struct parse_duration_text min, max;
+    struct duration_text min, max;
     if (options->gather.retry_min_ms <= options->gather.retry_max_ms)
         return 0;
     return err_set(err, EINVAL, "retry-min: expected at most retry-max (%s), got %s",
-                   parse_format_duration(&max, options->gather.retry_max_ms), parse_format_duration(&min, options->gather.retry_min_ms));
+                   duration_format(&max, options->gather.retry_max_ms), duration_format(&min, options->gather.retry_min_ms));
 }
 
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,

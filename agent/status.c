@@ -2,7 +2,7 @@
 
 #include "common/os/log.h"
 #include "common/os/metrics.h"
-#include "common/base/parse.h"
+#include "common/base/duration.h"
 #include "common/base/version.h"
 
 #include <string.h>
@@ -143,8 +143,8 @@ static void put_identity(struct buf *out, const struct options *options)
 static void put_job(struct buf *out, const struct status_view *view, const struct plan_job *job,
                     const struct gather_job *state)
 {
-    struct parse_duration_text every;
-    buf_printf(out, "  %-12s every %s, ", job->type->name, parse_format_duration(&every, job->type->every_ms));
+    struct duration_text every;
+    buf_printf(out, "  %-12s every %s, ", job->type->name, duration_format(&every, job->type->every_ms));
     if (job->seconds_ms > 0)
         buf_printf(out, "%lld ms long, ", (long long)job->seconds_ms);
     buf_puts(out, "last taken ");

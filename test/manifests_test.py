@@ -285,14 +285,14 @@ class Rendered(unittest.TestCase):
         self.assertEqual(policy["failurePolicy"], "Ignore")
 
     def test_policy_has_the_words_of_the_webhook(self):
-        """In the order of common/base/parse.c, from which the settings take their booleans."""
-        with open(os.path.join(TOP, "common/base/parse.c"), encoding="utf-8") as file:
+        """In the order of common/base/boolean.c, from which the settings take their booleans."""
+        with open(os.path.join(TOP, "common/base/boolean.c"), encoding="utf-8") as file:
             source = file.read()
         variables = find(self.additions["policy"], "ValidatingAdmissionPolicy")["spec"]["variables"]
         eligible = next(v["expression"] for v in variables if v["name"] == "eligible")
         lists = [re.findall(r"'([^']*)'", words) for words in re.findall(r"\[([^]]*)\]", eligible)]
         wanted = []
-        for name in ("parse_false_words", "parse_true_words"):
+        for name in ("boolean_false_words", "boolean_true_words"):
             found = re.search(rf"\b{name}\[\] = \{{([^}}]*), NULL\}}", source)
             wanted.append(re.findall(r'"([^"]*)"', found[1]))
         self.assertEqual(lists, wanted)

@@ -1,6 +1,7 @@
 #include "webhook/admission.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/utf8.h"
 #include "webhook/verify.h"
 
 #include <assert.h>
@@ -8,7 +9,7 @@
 
 static void copy_text(char to[static ADMISSION_TEXT_MAX + 1], const char *from, size_t len)
 {
-    len = text_utf8_cut(from, len, ADMISSION_TEXT_MAX);
+    len = utf8_cut(from, len, ADMISSION_TEXT_MAX);
     memcpy(to, from, len);
     to[len] = '\0';
 }

@@ -15,6 +15,7 @@
 #include "common/settings/settings.h"
 #include "webhook/inject/inject.h"
 #include "webhook/review.h"
+#include "common/base/span.h"
 
 enum {
     ADMISSION_TEXT_MAX = 253, /* bytes kept of each text below: the longest Kubernetes name; longer ones are cut */

@@ -3,7 +3,7 @@
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
 #include "common/os/log.h"
-#include "common/os/stamp.h"
+#include "common/os/file_stamp.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -23,7 +23,7 @@ struct certs {
     char *cert_path, *key_path, *client_ca_path; /* the last may be NULL */
     int64_t poll_ms;
     struct loop_timer poll;
-    struct stamp cert_stamp, key_stamp, client_ca_stamp;
+    struct file_stamp cert_stamp, key_stamp, client_ca_stamp;
     struct source pair, client_ca;
     int64_t expiry_s; /* of the pair in use; 0 = none yet */
     struct certs_stats stats;
@@ -216,7 +216,7 @@ static void reload_pair(struct certs *certs)
     note_refused(certs, &certs->pair, certs->pair.loaded ? "new certificate not taken, the old one stays in use"
                                                          : "no usable certificate, not ready", &err);
     if (may_pass(rc))
-        certs->cert_stamp = STAMP_NONE;
+        certs->cert_stamp = FILE_STAMP_NONE;
 }
 
 static void reload_ca(struct certs *certs)
@@ -231,13 +231,13 @@ static void reload_ca(struct certs *certs)
     note_refused(certs, &certs->client_ca, certs->client_ca.loaded ? "new client CA not taken, the old one stays in use"
                                                                    : "no usable client CA, not ready", &err);
     if (may_pass(rc))
-        certs->client_ca_stamp = STAMP_NONE;
+        certs->client_ca_stamp = FILE_STAMP_NONE;
 }
 
-static bool changed(const char *path, struct stamp *stamp)
+static bool changed(const char *path, struct file_stamp *stamp)
 {
-    struct stamp now = stamp_of(path);
-    if (stamp_equal(&now, stamp))
+    struct file_stamp now = file_stamp_of(path);
+    if (file_stamp_equal(&now, stamp))
         return false;
     *stamp = now;
     return true;
@@ -274,8 +274,8 @@ int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *
     struct certs *certs = calloc(1, sizeof(*certs));
     if (certs == NULL)
         return err_set(err, ENOMEM, "no memory for certificates");
-    *certs = (struct certs){.loop = loop, .httpd = httpd, .poll_ms = poll_ms, .cert_stamp = STAMP_NONE,
-                            .key_stamp = STAMP_NONE, .client_ca_stamp = STAMP_NONE};
+    *certs = (struct certs){.loop = loop, .httpd = httpd, .poll_ms = poll_ms, .cert_stamp = FILE_STAMP_NONE,
+                            .key_stamp = FILE_STAMP_NONE, .client_ca_stamp = FILE_STAMP_NONE};
     certs->pair.loads = &certs->stats.pair;
     certs->client_ca.loads = &certs->stats.client_ca;
     loop_timer_init(&certs->poll, loop, look, certs);

@@ -3,7 +3,7 @@
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
 #include "common/os/log.h"
-#include "common/os/stamp.h"
+#include "common/os/file_stamp.h"
 #include "webhook/inject/inject.h"
 #include "common/pod/limits.h"
 
@@ -14,7 +14,7 @@ struct config {
     const char *path;
     int64_t poll_ms;
     struct loop_timer poll;
-    struct stamp stamp;
+    struct file_stamp stamp;
     struct settings settings; /* in use */
     struct config_stats stats;
 };
@@ -96,14 +96,14 @@ static void reload(struct config *config)
     config->stats.last_taken = false;
     log_error("new configuration not taken, the old one stays in use", LOG_ERR(&err));
     if (file_failure_may_pass(rc))
-        config->stamp = STAMP_NONE;
+        config->stamp = FILE_STAMP_NONE;
 }
 
 static void look(void *ctx)
 {
     struct config *config = ctx;
-    struct stamp stamp = stamp_of(config->path);
-    if (!stamp_equal(&stamp, &config->stamp)) {
+    struct file_stamp stamp = file_stamp_of(config->path);
+    if (!file_stamp_equal(&stamp, &config->stamp)) {
         config->stamp = stamp;
         reload(config);
     }
@@ -122,7 +122,7 @@ int config_new(struct loop *loop, const struct settings *base, const char *path,
     *config = (struct config){.base = base, .path = path, .poll_ms = poll_ms, .stats = {.last_taken = true}};
     loop_timer_init(&config->poll, loop, look, config);
     if (path != NULL)
-        config->stamp = stamp_of(path);
+        config->stamp = file_stamp_of(path);
     int rc = load(config, &config->settings, &told_at_start, err);
     if (rc < 0) {
         config_free(config);

@@ -1,5 +1,7 @@
 #include "webhook/review.h"
 
+#include "common/base/quote.h"
+
 #include <string.h>
 
 #define V1 "admission.k8s.io/v1"
@@ -22,10 +24,10 @@ static const char *text_or_empty(const char *text)
 
 static int expected(const cJSON *parent, const char *key, const char *what, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const cJSON *item = json_get(parent, key);
     const char *got = item == NULL           ? "none"
-                      : cJSON_IsString(item) ? text_quote(&q, item->valuestring)
+                      : cJSON_IsString(item) ? quote_text(&q, item->valuestring)
                                              : json_type_name(item);
     return err_set(err, EINVAL, "%s: expected %s, got %s", key, what, got);
 }

@@ -7,6 +7,7 @@
 #define PROFEFE_REVIEW_H
 
 #include "common/base/warnings.h"
+#include "common/base/span.h"
 #include "common/pod/json.h"
 
 enum {

@@ -7,6 +7,7 @@
 
 #include "common/settings/settings.h"
 #include "common/pod/json.h"
+#include "common/base/span.h"
 
 /* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
  * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.

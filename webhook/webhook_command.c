@@ -1,6 +1,7 @@
 #include "webhook/webhook_command.h"
 
 #include "common/pod/limits.h"
+#include "common/base/quote.h"
 
 #include <string.h>
 
@@ -39,8 +40,8 @@ static int take_option(const struct option *option, int argc, char *const *argv,
 
 static int unknown_option(const char *arg, struct err *err)
 {
-    struct text_quoted q;
-    return err_set(err, EINVAL, "unknown option %s; --help lists them", text_quote(&q, arg));
+    struct quoted q;
+    return err_set(err, EINVAL, "unknown option %s; --help lists them", quote_text(&q, arg));
 }
 
 static int read_flags(struct webhook_command *command, int argc, char *const *argv, struct err *err)

@@ -1,6 +1,6 @@
 #include "common/base/err.h"
 
-#include "common/base/text.h"
+#include "common/base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 /* What did not fit is gone; half a character at the end would make the whole text invalid UTF-8. */
 static void end_text(char text[static ERR_TEXT_MAX])
 {
-    text[text_utf8_whole(text, strlen(text))] = '\0';
+    text[utf8_whole(text, strlen(text))] = '\0';
 }
 
 /* vsnprintf only fails on encoding errors, which %s and %d cannot raise; then the text is empty. */

@@ -1,6 +1,6 @@
 #include "common/base/json_text.h"
 
-#include "common/base/text.h"
+#include "common/base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static void put_quoted(struct buf *out, const char *text)
     size_t len = strlen(text);
     buf_putc(out, '"');
     for (size_t i = 0, n; i < len; i += n) {
-        n = text_utf8_len(text + i, len - i);
+        n = utf8_len(text + i, len - i);
         if (n == 0)
             buf_puts(out, "\xEF\xBF\xBD"); /* U+FFFD */
         else if (n == 1)

@@ -1,6 +1,6 @@
 #include "common/base/warnings.h"
 
-#include "common/base/text.h"
+#include "common/base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,15 +24,15 @@ void warnings_clear(struct warnings *warnings)
     memset(warnings->of_kind, 0, sizeof(warnings->of_kind));
 }
 
-/* Like text_escape, but quotes stay: they pass the API server. */
+/* Like quote_escape, but quotes stay: they pass the API server. */
 static void escape_and_cut(char out[static WARNING_MAX + 1], const char *raw)
 {
     static const char ellipsis[] = "…";
     const size_t room = WARNING_MAX - (sizeof(ellipsis) - 1);
     size_t used = 0, cut = 0, len = strlen(raw); /* cut: where the ellipsis would go */
     for (size_t i = 0; i < len;) {
-        size_t n = text_utf8_len(raw + i, len - i);
-        bool plain = n > 0 && !text_is_control(raw + i, len - i);
+        size_t n = utf8_len(raw + i, len - i);
+        bool plain = n > 0 && !utf8_is_control(raw + i, len - i);
         size_t need = plain ? n : 4;
         if (used <= room)
             cut = used;

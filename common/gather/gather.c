@@ -1,5 +1,7 @@
 #include "common/gather/gather.h"
 
+#include "common/base/utf8.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +107,7 @@ static void remember(struct gather *gather, const struct plan_job *job, const st
         state->without_since_ms = 0;
     else if (state->without_since_ms == 0)
         state->without_since_ms = gather->started_ms;
-    int words_len = (int)text_utf8_cut(report->words, strlen(report->words), GATHER_WORDS_MAX - 1);
+    int words_len = (int)utf8_cut(report->words, strlen(report->words), GATHER_WORDS_MAX - 1);
     snprintf(state->words, sizeof(state->words), "%.*s", words_len, report->words);
     if (treatments[report->result].failure) {
         if (state->failures == 0)

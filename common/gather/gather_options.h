@@ -6,7 +6,7 @@
 
 #include "common/values/labels.h"
 #include "common/values/targets.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -181,7 +181,7 @@ static void put_soon(const struct plan *plan, struct plan_job *job, bool anew, i
 
 static void shorten(struct plan_job *job)
 {
-    int64_t unit = profile_kinds[job->type->kind].fractions ? TYPE_SECONDS_MIN_MS : 1000;
+    int64_t unit = profile_kinds[job->type->kind].fractions ? PROFILE_TYPE_SECONDS_MIN_MS : 1000;
     int64_t half = job->seconds_ms / 2 / unit * unit;
     job->seconds_ms = half > unit ? half : unit;
 }

@@ -14,13 +14,13 @@
 #define PROFEFE_PLAN_H
 
 #include "common/values/targets.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
-    PLAN_JOBS_MAX = TARGETS_MAX * TYPES_MAX,
+    PLAN_JOBS_MAX = TARGETS_MAX * PROFILE_TYPES_MAX,
     PLAN_RETRY_MIN_MS = 1000,     /* after "refused" and "busy": first wait, then doubled */
     PLAN_SAMPLING_ALL = 10000,    /* sampling in hundredths of a percent */
     PLAN_LOOK_MAX = 4096,         /* points of a grid looked at in one go for one that is sampled: 0.2 ms */

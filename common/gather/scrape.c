@@ -2,7 +2,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/pprof/gotrace.h"
-#include "common/base/text.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 #include "common/base/version.h"
 
 #include <stdio.h>
@@ -31,15 +32,15 @@ const char *const scrape_result_names[SCRAPE_RESULT_COUNT] = {
 /* ---- naming an answer ---- */
 
 /* What the server said, short and safe, for the end of a sentence. */
-static const char *said(struct text_quoted *out, const struct httpc_result *http)
+static const char *said(struct quoted *out, const struct httpc_result *http)
 {
     size_t len = strcspn(http->reply, "\r\n");
-    return text_quote_n(out, http->reply, len < http->reply_len ? len : http->reply_len);
+    return quote_bytes(out, http->reply, len < http->reply_len ? len : http->reply_len);
 }
 
 static bool begins_with(const struct httpc_result *http, const char *words)
 {
-    return text_has_prefix(http->reply, words);
+    return span_has_prefix(span_of(http->reply), words);
 }
 
 /* profile and trace only; comes at once. Go: "Could not enable CPU profiling: cpu profiling already in use". */
@@ -60,17 +61,17 @@ static bool is_too_long(enum profile_kind kind, int64_t seconds_ms, const struct
         return true;
     if (http->end == HTTPC_EMPTY && http->elapsed_ms >= seconds_ms * 9 / 10)
         return true;
-    int64_t shortest_ms = profile_kinds[kind].fractions ? TYPE_SECONDS_MIN_MS : 1000;
+    int64_t shortest_ms = profile_kinds[kind].fractions ? PROFILE_TYPE_SECONDS_MIN_MS : 1000;
     return (http->status == 503 || http->status == 504) && http->elapsed_ms >= shortest_ms &&
            http->elapsed_ms < seconds_ms;
 }
 
 static enum scrape_result judge_status(const struct httpc_result *http, char words[static ERR_TEXT_MAX])
 {
-    struct text_quoted q;
+    struct quoted q;
     if (http->status >= 300 && http->status <= 399) {
         snprintf(words, ERR_TEXT_MAX, "answered %u, a redirect to %s; redirects are not followed", http->status,
-                 text_quote(&q, http->location));
+                 quote_text(&q, http->location));
         return SCRAPE_REDIRECT;
     }
     if (http->status == 404) {
@@ -103,7 +104,7 @@ static const struct {
 
 static enum scrape_result judge_end(const struct httpc_result *http, char words[static ERR_TEXT_MAX])
 {
-    struct text_quoted q;
+    struct quoted q;
     enum scrape_result result = by_end[http->end].result;
     if (http->end == HTTPC_TIMEOUT && http->status != 0)
         result = SCRAPE_SLOW;
@@ -116,7 +117,7 @@ static enum scrape_result judge_end(const struct httpc_result *http, char words[
                        : result == SCRAPE_TOO_BIG ? "larger than the spool can hold"
                                                   : by_end[http->end].words;
     snprintf(words, ERR_TEXT_MAX, "%s after %lld ms, %llu bytes %s", what, (long long)http->elapsed_ms,
-             (unsigned long long)http->received_bytes, http->text[0] != '\0' ? text_quote(&q, http->text) : "");
+             (unsigned long long)http->received_bytes, http->text[0] != '\0' ? quote_text(&q, http->text) : "");
     return result;
 }
 
@@ -138,7 +139,7 @@ static enum scrape_result judge_body(const struct pprof_summary *summary, char w
 enum scrape_result scrape_judge(enum profile_kind kind, int64_t seconds_ms, const struct httpc_result *http,
                                 const struct pprof_summary *summary, char words[static ERR_TEXT_MAX])
 {
-    struct text_quoted q;
+    struct quoted q;
     words[0] = '\0';
     if (is_busy(kind, http)) {
         snprintf(words, ERR_TEXT_MAX, "somebody else is profiling the app: %s", said(&q, http));

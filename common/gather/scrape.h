@@ -14,7 +14,7 @@
 #include "common/os/loop.h"
 #include "common/pprof/pprof.h"
 #include "common/spool/spool.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
 #include <stdint.h>
 

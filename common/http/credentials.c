@@ -1,8 +1,8 @@
 #include "common/http/credentials.h"
 
 #include "common/base/cleanup.h"
-#include "common/os/stamp.h"
-#include "common/base/text.h"
+#include "common/os/file_stamp.h"
+#include "common/base/span.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -34,7 +34,7 @@ static const struct file_rule {
 };
 
 struct stamps {
-    struct stamp files[FILES];
+    struct file_stamp files[FILES];
 };
 
 /* A file's content, wiped when it goes. */
@@ -86,14 +86,14 @@ static struct stamps take_stamps(const struct credentials *credentials)
 {
     struct stamps stamps;
     for (unsigned i = 0; i < FILES; i++)
-        stamps.files[i] = stamp_of(credentials->paths[i]);
+        stamps.files[i] = file_stamp_of(credentials->paths[i]);
     return stamps;
 }
 
 static bool same_stamps(const struct stamps *a, const struct stamps *b, enum file first)
 {
     for (enum file i = first; i < FILES; i++) {
-        if (!stamp_equal(&a->files[i], &b->files[i]))
+        if (!file_stamp_equal(&a->files[i], &b->files[i]))
             return false;
     }
     return true;
@@ -103,7 +103,7 @@ static bool same_stamps(const struct stamps *a, const struct stamps *b, enum fil
 static void forget_stamps(struct stamps *stamps)
 {
     for (unsigned i = 0; i < FILES; i++)
-        stamps->files[i] = STAMP_NONE;
+        stamps->files[i] = FILE_STAMP_NONE;
 }
 
 static int check_file(int fd, const char *path, struct err *err)
@@ -239,7 +239,7 @@ static int make_bearer(const struct credentials *credentials, const struct conte
                        struct err *err)
 {
     const char *path = credentials->paths[TOKEN];
-    struct span token = text_trim((struct span){contents->files[TOKEN].bytes, contents->files[TOKEN].len});
+    struct span token = span_trim((struct span){contents->files[TOKEN].bytes, contents->files[TOKEN].len});
     if (token.len == 0)
         return err_set(err, EINVAL, "%s: expected a token, got an empty file", path);
     int rc = check_characters(path, token, /* spaces= */ false, err);

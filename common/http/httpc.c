@@ -1,7 +1,9 @@
 #include "common/http/httpc.h"
 
 #include "common/base/cleanup.h"
-#include "common/base/text.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
+#include "common/base/utf8.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -753,12 +755,12 @@ static void keep_header(struct httpc_result *result, const char *line, size_t le
     if (colon == NULL)
         return;
     struct span name = {line, (size_t)(colon - line)};
-    struct span value = text_trim((struct span){colon + 1, len - name.len - 1});
+    struct span value = span_trim((struct span){colon + 1, len - name.len - 1});
     for (size_t i = 0; i < KEPT_HEADERS; i++) {
-        if (!text_equal_nocase(name, kept_headers[i].name))
+        if (!span_equal_nocase(name, kept_headers[i].name))
             continue;
         char *kept = kept_value(result, &kept_headers[i]);
-        size_t kept_len = text_utf8_cut(value.ptr, value.len, HTTPC_VALUE_MAX - 1);
+        size_t kept_len = utf8_cut(value.ptr, value.len, HTTPC_VALUE_MAX - 1);
         memcpy(kept, value.ptr, kept_len);
         kept[kept_len] = '\0';
         return;
@@ -779,7 +781,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
     }
     if (transfer->headers_whole)
         return len;
-    if (text_trim((struct span){line, len}).len > 0) {
+    if (span_trim((struct span){line, len}).len > 0) {
         keep_header(&transfer->result, line, len);
         return len;
     }
@@ -1064,8 +1066,8 @@ static void free_part(char **part)
 
 static int bad_url(const char *url, const char *reason, struct err *err)
 {
-    struct text_quoted quoted;
-    return err_set(err, EINVAL, "expected an absolute http or https URL, got %s: %s", text_quote(&quoted, url), reason);
+    struct quoted quoted;
+    return err_set(err, EINVAL, "expected an absolute http or https URL, got %s: %s", quote_text(&quoted, url), reason);
 }
 
 static bool is_readable(const char *path)

@@ -3,7 +3,8 @@
 #include "common/base/cleanup.h"
 #include "common/http/httpd_tls.h"
 #include "common/http/listener.h"
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/span.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -538,7 +539,7 @@ static void judge_type(struct connection *conn, struct MHD_Connection *mhd)
     const char *semicolon = type.len > 0 ? memchr(type.ptr, ';', type.len) : NULL;
     if (semicolon != NULL)
         type.len = (size_t)(semicolon - type.ptr);
-    if (!text_equal_nocase(text_trim(type), conn->route->content_type))
+    if (!span_equal_nocase(span_trim(type), conn->route->content_type))
         refuse(conn, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, HTTPD_REFUSED_TYPE);
 }
 
@@ -550,9 +551,9 @@ static int body_length(struct MHD_Connection *mhd, uint64_t *ret)
     *ret = 0;
     if (coding.ptr != NULL) {
         *ret = UINT64_MAX;
-        return text_equal_nocase(coding, "chunked") ? 0 : -EINVAL;
+        return span_equal_nocase(coding, "chunked") ? 0 : -EINVAL;
     }
-    if (length.ptr != NULL && parse_u64(length, 0, UINT64_MAX - 1, ret, NULL) < 0)
+    if (length.ptr != NULL && number_parse_u64(length, 0, UINT64_MAX - 1, ret, NULL) < 0)
         *ret = UINT64_MAX - 1; /* libmicrohttpd has read it as a number: too large for us */
     return 0;
 }

@@ -25,7 +25,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/os/loop.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <stdbool.h>
 #include <stdint.h>

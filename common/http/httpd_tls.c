@@ -1,6 +1,7 @@
 #include "common/http/httpd_tls.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/quote.h"
 #include "common/http/httpd.h"
 
 #include <errno.h>
@@ -374,9 +375,9 @@ static int check_priorities(const char *priorities, struct err *err)
     const char *at = NULL;
     int rc = gnutls_priority_init(&cache, priorities, &at);
     if (rc < 0) {
-        struct text_quoted quoted;
+        struct quoted quoted;
         return err_set(err, EINVAL, "TLS priorities: %s at %s", gnutls_strerror(rc),
-                       text_quote(&quoted, at != NULL ? at : priorities));
+                       quote_text(&quoted, at != NULL ? at : priorities));
     }
     gnutls_priority_deinit(cache);
     return 0;

@@ -8,7 +8,7 @@
 #define PROFEFE_HTTPD_TLS_H
 
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <stdbool.h>
 

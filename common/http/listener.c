@@ -2,7 +2,8 @@
 
 #include "common/values/address.h"
 #include "common/base/cleanup.h"
-#include "common/base/text.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -124,24 +125,24 @@ static void on_rested(void *ctx)
 int listener_new(struct loop *loop, const char *address, listener_cb *cb, listener_full_cb *full, void *ctx,
                  uint64_t *pauses, struct listener **ret, struct err *err)
 {
-    struct text_quoted quoted;
+    struct quoted quoted;
     struct address parsed;
     int rc = address_parse((struct span){address, strlen(address)}, &parsed, err);
     if (rc < 0)
         return err_wrap(err, rc, "listen address");
     CLEANUP_CLOSE int fd = open_any(&parsed);
     if (fd < 0)
-        return err_errno(err, -fd, "cannot listen on %s", text_quote(&quoted, address));
+        return err_errno(err, -fd, "cannot listen on %s", quote_text(&quoted, address));
     struct listener *listener = calloc(1, sizeof(*listener));
     if (listener == NULL)
-        return err_errno(err, ENOMEM, "cannot listen on %s", text_quote(&quoted, address));
+        return err_errno(err, ENOMEM, "cannot listen on %s", quote_text(&quoted, address));
     *listener = (struct listener){.loop = loop, .fd = fd, .port = bound_port(fd), .cb = cb, .full = full, .ctx = ctx,
                                   .pauses = pauses};
     loop_timer_init(&listener->rest, loop, on_rested, listener);
     rc = start_watch(listener, err);
     if (rc < 0) {
         free(listener);
-        return err_wrap(err, rc, "cannot listen on %s", text_quote(&quoted, address));
+        return err_wrap(err, rc, "cannot listen on %s", quote_text(&quoted, address));
     }
     (void)TAKE_FD(fd);
     *ret = listener;

@@ -1,6 +1,7 @@
 #include "common/http/retry.h"
 
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/span.h"
 
 #include <string.h>
 #include <time.h>
@@ -31,12 +32,12 @@ int64_t retry_parse_after(const char *text, int64_t wall_ms)
 {
     uint64_t seconds;
     struct tm tm = {0};
-    struct span span = text_trim((struct span){text, strlen(text)});
-    if (parse_u64(span, 0, UINT64_MAX, &seconds, NULL) == 0)
+    struct span span = span_trim((struct span){text, strlen(text)});
+    if (number_parse_u64(span, 0, UINT64_MAX, &seconds, NULL) == 0)
         return seconds > RETRY_AFTER_MAX_MS / 1000 ? RETRY_AFTER_MAX_MS : (int64_t)seconds * 1000;
     /* RFC 9110 §5.6.7: senders must write IMF-fixdate. */
     const char *end = strptime(span.ptr, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    if (end == NULL || text_trim((struct span){end, strlen(end)}).len > 0)
+    if (end == NULL || span_trim((struct span){end, strlen(end)}).len > 0)
         return -1;
     int64_t at_ms = (int64_t)timegm(&tm) * 1000;
     return clamp(at_ms - wall_ms, 0, RETRY_AFTER_MAX_MS);

@@ -1,6 +1,6 @@
 #include "common/os/directory.h"
 
-#include "common/base/text.h"
+#include "common/base/quote.h"
 
 #include <limits.h>
 #include <string.h>
@@ -21,8 +21,8 @@ int directory_make(const char *path, mode_t mode, struct err *err)
         struct stat st;
         if (stat(part, &st) == 0 && S_ISDIR(st.st_mode))
             continue; /* a read-only or forbidden parent says so even for what is there */
-        struct text_quoted quoted;
-        return err_errno(err, code, "cannot make directory %s", text_quote(&quoted, part));
+        struct quoted quoted;
+        return err_errno(err, code, "cannot make directory %s", quote_text(&quoted, part));
     }
     return 0;
 }

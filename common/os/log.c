@@ -1,7 +1,9 @@
 #include "common/os/log.h"
 
 #include "common/base/cleanup.h"
-#include "common/base/parse.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
+#include "common/base/utf8.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,10 +46,10 @@ static void put_json_text(struct buf *out, struct span s)
     buf_putc(out, '"');
     for (size_t i = 0; i < s.len;) {
         unsigned char c = (unsigned char)s.ptr[i];
-        size_t n = text_utf8_len(s.ptr + i, s.len - i);
+        size_t n = utf8_len(s.ptr + i, s.len - i);
         if (n == 0)
             buf_puts(out, "\\ufffd");
-        else if (text_is_control(s.ptr + i, s.len - i))
+        else if (utf8_is_control(s.ptr + i, s.len - i))
             buf_printf(out, "\\u%04x", (unsigned char)s.ptr[i + n - 1]);
         else if (c == '"' || c == '\\')
             buf_printf(out, "\\%c", c);
@@ -65,7 +67,7 @@ static void put_logfmt_text(struct buf *out, struct span s)
         return;
     }
     buf_putc(out, '"');
-    text_escape(out, s.ptr, s.len);
+    quote_escape(out, s.ptr, s.len);
     buf_putc(out, '"');
 }
 
@@ -73,7 +75,7 @@ static void put_field(struct buf *out, const struct log_field *field)
 {
     struct span text = {field->text.ptr, 0};
     if (field->kind == LOG_KIND_SPAN)
-        text.len = text_utf8_cut(field->text.ptr, field->text.len, LOG_VALUE_MAX);
+        text.len = utf8_cut(field->text.ptr, field->text.len, LOG_VALUE_MAX);
     buf_puts(out, logger.format == LOG_FORMAT_JSON ? ",\"" : " ");
     buf_puts(out, field->key);
     buf_puts(out, logger.format == LOG_FORMAT_JSON ? "\":" : "=");
@@ -206,8 +208,8 @@ int log_level_parse(const char *text, enum log_level *ret, struct err *err)
             return 0;
         }
     }
-    struct text_quoted q;
-    return err_set(err, EINVAL, "expected debug, info, warn or error, got %s", text_quote(&q, text));
+    struct quoted q;
+    return err_set(err, EINVAL, "expected debug, info, warn or error, got %s", quote_text(&q, text));
 }
 
 int log_format_parse(const char *text, enum log_format *ret, struct err *err)
@@ -218,6 +220,6 @@ int log_format_parse(const char *text, enum log_format *ret, struct err *err)
             return 0;
         }
     }
-    struct text_quoted q;
-    return err_set(err, EINVAL, "expected logfmt or json, got %s", text_quote(&q, text));
+    struct quoted q;
+    return err_set(err, EINVAL, "expected logfmt or json, got %s", quote_text(&q, text));
 }

@@ -4,7 +4,7 @@
  *     ts=2026-11-22T16:46:35.123Z level=info msg="profile stored" pod=web-1 type=cpu bytes=8123
  *
  * Only the code that decides logs, once; library code returns a struct err. Values from outside are
- * escaped (text_escape) and cut to LOG_VALUE_MAX; a line never exceeds LOG_LINE_MAX and is written by one
+ * escaped (quote_escape) and cut to LOG_VALUE_MAX; a line never exceeds LOG_LINE_MAX and is written by one
  * write(2). A line that cannot be written whole is lost and counted: log_lost_lines().
  *
  * Repeated failures go through log_throttled(): the first is written, then at most one every
@@ -13,8 +13,9 @@
 #ifndef PROFEFE_LOG_H
 #define PROFEFE_LOG_H
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>

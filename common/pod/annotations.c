@@ -1,6 +1,8 @@
 #include "common/pod/annotations.h"
 
-#include "common/base/parse.h"
+#include "common/base/boolean.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 #include "common/pod/limits.h"
 #include "common/values/image.h"
 
@@ -8,12 +10,12 @@
 
 static void warn_unknown(const char *key, const cJSON *value, struct warnings *warnings)
 {
-    struct text_quoted q = {"…"};
+    struct quoted q = {"…"};
     const char *name = key + strlen(SETTINGS_ANNOTATION_PREFIX);
     bool shown = warnings->count < WARNINGS_MAX; /* a review has room for 100,000 keys, each of them slow to compare */
-    const char *near = shown ? settings_near_miss(text_span(name), SETTING_ANNOTATION) : NULL;
+    const char *near = shown ? settings_near_miss(span_of(name), SETTING_ANNOTATION) : NULL;
     if (cJSON_IsString(value))
-        text_quote(&q, value->valuestring);
+        quote_text(&q, value->valuestring);
     if (near != NULL)
         warnings_add_kind(warnings, WARNING_UNKNOWN_KEY, "%s: unknown annotation (%s), did you mean %s%s?", key, q.text,
                           SETTINGS_ANNOTATION_PREFIX, near);
@@ -33,9 +35,9 @@ static const char *consequence(enum setting_id id, bool strict, bool all)
 
 static int check_image(const struct settings *settings, struct span image, struct err *err)
 {
-    struct text_quoted q;
-    struct span prefixes = text_span(settings_get(settings, SETTING_IMAGE_PREFIXES));
-    text_quote_n(&q, image.ptr, image.len);
+    struct quoted q;
+    struct span prefixes = span_of(settings_get(settings, SETTING_IMAGE_PREFIXES));
+    quote_bytes(&q, image.ptr, image.len);
     if (prefixes.ptr == NULL)
         return err_set(err, EINVAL, "not permitted by the webhook's configuration (no image-prefixes), got %s", q.text);
     if (!image_is_permitted(prefixes, image))
@@ -48,7 +50,7 @@ static int check_text(enum setting_id id, const cJSON *value, struct span *ret, 
 {
     if (!cJSON_IsString(value))
         return err_set(err, EINVAL, "expected a string, got %s", json_type_name(value));
-    *ret = text_trim(text_span(value->valuestring));
+    *ret = span_trim(span_of(value->valuestring));
     return settings_check(id, *ret, err);
 }
 
@@ -75,13 +77,13 @@ static int read_strict(const struct pod *pod, const struct settings *settings, b
 {
     struct err err;
     enum warning_kind kind;
-    struct span text = text_span(settings_get(settings, SETTING_STRICT)), own;
+    struct span text = span_of(settings_get(settings, SETTING_STRICT)), own;
     const cJSON *item = json_get(pod->annotations, SETTINGS_ANNOTATION_PREFIX "strict");
     int rc = item != NULL ? read_value(settings, SETTING_STRICT, item, &own, &kind, &err) : -ENOENT;
     if (rc == 0)
         text = own;
     bool strict = false;
-    parse_bool(text, &strict, NULL);
+    boolean_parse(text, &strict, NULL);
     *ret = strict;
     return rc == -ENOMEM ? rc : 0;
 }
@@ -89,7 +91,7 @@ static int read_strict(const struct pod *pod, const struct settings *settings, b
 static int read_one(const cJSON *item, bool all, struct annotations *annotations, struct warnings *warnings)
 {
     struct err err = {0};
-    struct span name = text_span(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
+    struct span name = span_of(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
     int id = settings_find(name, SETTING_ANNOTATION);
     if (id >= 0 && (settings_table[id].uses & SETTING_WRITTEN) != 0)
         return 0;
@@ -122,7 +124,7 @@ int annotations_read(const struct pod *pod, const struct settings *settings, boo
         return rc;
     cJSON_ArrayForEach(item, pod->annotations)
     {
-        if (!text_has_prefix(item->string, SETTINGS_ANNOTATION_PREFIX))
+        if (!span_has_prefix(span_of(item->string), SETTINGS_ANNOTATION_PREFIX))
             continue;
         rc = read_one(item, all, ret, warnings);
         if (rc < 0)
@@ -140,7 +142,7 @@ struct span annotations_get(const struct annotations *annotations, enum setting_
 {
     if (annotations_is_given(annotations, id))
         return annotations->given[id];
-    return text_span(settings_get(annotations->settings, id));
+    return span_of(settings_get(annotations->settings, id));
 }
 
 struct span annotations_get_changed(const struct annotations *annotations, enum setting_id id)
@@ -148,14 +150,14 @@ struct span annotations_get_changed(const struct annotations *annotations, enum 
     static const struct span none = {NULL, 0};
     struct span text = annotations_get(annotations, id);
     const char *dflt = settings_table[id].dflt;
-    return text.ptr != NULL && dflt != NULL && text_equal(text, dflt) ? none : text;
+    return text.ptr != NULL && dflt != NULL && span_equal(text, dflt) ? none : text;
 }
 
 enum annotations_wish annotations_wish(const struct annotations *annotations)
 {
     bool enable;
     struct span text = annotations->given[SETTING_ENABLE];
-    if (text.ptr == NULL || parse_bool(text, &enable, NULL) < 0)
+    if (text.ptr == NULL || boolean_parse(text, &enable, NULL) < 0)
         return ANNOTATIONS_SILENT;
     return enable ? ANNOTATIONS_ENABLED : ANNOTATIONS_DISABLED;
 }

@@ -8,6 +8,7 @@
 
 #include "common/settings/settings.h"
 #include "common/base/warnings.h"
+#include "common/base/span.h"
 #include "common/pod/pod.h"
 
 struct annotations {

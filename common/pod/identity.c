@@ -48,15 +48,15 @@ static struct span less_job_number(struct span name)
 /* An Argo Rollout's ReplicaSets have a hash label of their own. */
 static struct span less_template_hash(const struct pod *pod, struct span name)
 {
-    struct span shorter = less_suffix(name, text_span(pod_label(pod, "pod-template-hash")));
+    struct span shorter = less_suffix(name, span_of(pod_label(pod, "pod-template-hash")));
     if (shorter.len == name.len)
-        shorter = less_suffix(name, text_span(pod_label(pod, "rollouts-pod-template-hash")));
+        shorter = less_suffix(name, span_of(pod_label(pod, "rollouts-pod-template-hash")));
     return shorter;
 }
 
 static struct span name_of_owner(const struct pod *pod, const struct identity *identity)
 {
-    struct span name = text_span(identity->owner_name);
+    struct span name = span_of(identity->owner_name);
     if (strcmp(identity->owner_kind, "ReplicaSet") == 0)
         return less_template_hash(pod, name);
     if (strcmp(identity->owner_kind, "Job") == 0)
@@ -66,7 +66,7 @@ static struct span name_of_owner(const struct pod *pod, const struct identity *i
 
 static struct span name_of_generator(const struct pod *pod)
 {
-    struct span name = text_span(json_get_text(pod->metadata, "generateName"));
+    struct span name = span_of(json_get_text(pod->metadata, "generateName"));
     if (name.len > 0 && name.ptr[name.len - 1] == '-')
         name.len--;
     return name;
@@ -76,17 +76,17 @@ static struct span choose_service(const struct pod *pod, struct span annotated, 
 {
     const struct span candidates[] = {
         annotated,
-        text_span(pod_label(pod, "app.kubernetes.io/name")),
-        text_span(pod_label(pod, "app")),
+        span_of(pod_label(pod, "app.kubernetes.io/name")),
+        span_of(pod_label(pod, "app")),
         name_of_owner(pod, identity),
         name_of_generator(pod),
-        text_span(json_get_text(pod->metadata, "name")),
+        span_of(json_get_text(pod->metadata, "name")),
     };
     for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
         if (is_usable(candidates[i]))
             return candidates[i];
     }
-    return text_span(IDENTITY_UNKNOWN);
+    return span_of(IDENTITY_UNKNOWN);
 }
 
 void identity_read(const struct pod *pod, struct span annotated, struct identity *ret)

@@ -7,6 +7,7 @@
 #define PROFEFE_IDENTITY_H
 
 #include "common/pod/pod.h"
+#include "common/base/span.h"
 
 #define IDENTITY_UNKNOWN "unknown" /* a pod without any of them: the API server refuses it after us */
 

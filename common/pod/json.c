@@ -1,5 +1,7 @@
 #include "common/pod/json.h"
 
+#include "common/base/utf8.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -265,7 +267,7 @@ void json_write_chars(struct buf *out, struct span text)
         buf_append(out, text.ptr + i, run - i);
         if (run == text.len)
             break;
-        size_t n = text_utf8_len(text.ptr + run, text.len - run);
+        size_t n = utf8_len(text.ptr + run, text.len - run);
         if (n > 1)
             buf_append(out, text.ptr + run, n);
         else

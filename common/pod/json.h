@@ -19,7 +19,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>

@@ -1,9 +1,12 @@
 #include "common/pod/limits.h"
 
-#include "common/base/parse.h"
+#include "common/base/duration.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 #include "common/values/quantity.h"
 #include "common/values/image.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,15 +32,15 @@ static int read_amount(const struct setting *setting, struct span text, unsigned
     int rc;
     switch (setting->type) {
     case SETTING_TYPE_DURATION:
-        rc = parse_duration_ms(text, setting->min, setting->max, &ms, err);
+        rc = duration_parse(text, setting->min, setting->max, &ms, err);
         *ret = rc == 0 ? (unsigned __int128)ms : 0;
         return rc;
     case SETTING_TYPE_WHOLE:
-        rc = parse_u64(text, (uint64_t)setting->min, (uint64_t)setting->max, &whole, err);
+        rc = number_parse_u64(text, (uint64_t)setting->min, (uint64_t)setting->max, &whole, err);
         *ret = rc == 0 ? whole : 0;
         return rc;
     case SETTING_TYPE_PERCENT:
-        rc = parse_percent(text, &percent, err);
+        rc = number_parse_percent(text, &percent, err);
         *ret = rc == 0 ? percent : 0;
         return rc;
     default:
@@ -54,14 +57,14 @@ static int read_bound(const struct setting *setting, struct span text, unsigned 
 
 static int read_range(const struct setting *setting, struct span text, struct range *ret, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const char *dots = memmem(text.ptr, text.len, "..", 2);
-    text_quote_n(&q, text.ptr, text.len);
+    quote_bytes(&q, text.ptr, text.len);
     *ret = (struct range){.high = ~(unsigned __int128)0};
     if (dots == NULL || text.len == 2)
         return err_set(err, EINVAL, "expected LOW..HIGH, LOW.., ..HIGH or fixed, got %s", q.text);
-    ret->low_text = text_trim((struct span){text.ptr, (size_t)(dots - text.ptr)});
-    ret->high_text = text_trim((struct span){dots + 2, text.len - (size_t)(dots - text.ptr) - 2});
+    ret->low_text = span_trim((struct span){text.ptr, (size_t)(dots - text.ptr)});
+    ret->high_text = span_trim((struct span){dots + 2, text.len - (size_t)(dots - text.ptr) - 2});
     int rc = read_bound(setting, ret->low_text, &ret->low, err);
     if (rc == 0)
         rc = read_bound(setting, ret->high_text, &ret->high, err);
@@ -72,9 +75,9 @@ static int read_range(const struct setting *setting, struct span text, struct ra
 
 static int out_of_range(const struct range *range, struct span got, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     struct span low = range->low_text, high = range->high_text;
-    text_quote_n(&q, got.ptr, got.len);
+    quote_bytes(&q, got.ptr, got.len);
     if (low.len > 0 && high.len > 0)
         return err_set(err, EINVAL, "expected %.*s to %.*s " OF_THE_CLUSTER ", got %s", (int)low.len, low.ptr,
                        (int)high.len, high.ptr, q.text);
@@ -110,9 +113,9 @@ static int check_range(enum setting_id id, struct span limit, struct span value,
     int rc = read_range(setting, limit, &range, err);
     if (rc < 0)
         return rc;
-    if (setting->type == SETTING_TYPE_SPOOL && text_equal(value, "memory"))
+    if (setting->type == SETTING_TYPE_SPOOL && span_equal(value, "memory"))
         return 0; /* its room is the agent's own, inside its memory limit */
-    if (setting->type == SETTING_TYPE_QUANTITY && text_equal(value, "none")) {
+    if (setting->type == SETTING_TYPE_QUANTITY && span_equal(value, "none")) {
         permitted = permits_none(id, &range);
     } else {
         rc = read_amount(setting, value, &amount, err);
@@ -128,7 +131,7 @@ static int check_range(enum setting_id id, struct span limit, struct span value,
 static bool has_item(struct span list, struct span word)
 {
     struct span item;
-    while (text_next_item(&list, &item)) {
+    while (span_next_item(&list, &item)) {
         if (item.len == word.len && memcmp(item.ptr, word.ptr, word.len) == 0)
             return true;
     }
@@ -137,9 +140,9 @@ static bool has_item(struct span list, struct span word)
 
 static int not_in_list(struct span limit, const char *what, struct span got, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     return err_set(err, EINVAL, "expected %s %.*s " OF_THE_CLUSTER ", got %s", what, (int)limit.len, limit.ptr,
-                   text_quote_n(&q, got.ptr, got.len));
+                   quote_bytes(&q, got.ptr, got.len));
 }
 
 static int check_member(enum setting_id id, struct span limit, struct span value, struct err *err)
@@ -167,7 +170,7 @@ static int check_url(enum setting_id id, struct span limit, struct span value, s
 {
     (void)id;
     struct span rest = limit, prefix;
-    while (!climbs(value) && text_next_item(&rest, &prefix)) {
+    while (!climbs(value) && span_next_item(&rest, &prefix)) {
         if (permits_url(prefix, value))
             return 0;
     }
@@ -190,15 +193,15 @@ static struct type_item split_type(struct span text)
     struct type_item item = {.name = text};
     const char *eq = memchr(text.ptr, '=', text.len);
     if (eq != NULL) {
-        item.seconds = text_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
+        item.seconds = span_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
         item.name.len = (size_t)(eq - text.ptr);
     }
     const char *colon = memchr(item.name.ptr, ':', item.name.len);
     if (colon != NULL) {
-        item.every = text_trim((struct span){colon + 1, item.name.len - (size_t)(colon - item.name.ptr) - 1});
+        item.every = span_trim((struct span){colon + 1, item.name.len - (size_t)(colon - item.name.ptr) - 1});
         item.name.len = (size_t)(colon - item.name.ptr);
     }
-    item.name = text_trim(item.name);
+    item.name = span_trim(item.name);
     return item;
 }
 
@@ -206,14 +209,14 @@ static bool permits_type(struct span limit, struct span name)
 {
     static const char other[] = "other/";
     bool is_other = name.len > sizeof(other) - 1 && memcmp(name.ptr, other, sizeof(other) - 1) == 0;
-    return has_item(limit, name) || (is_other && has_item(limit, text_span("other")));
+    return has_item(limit, name) || (is_other && has_item(limit, span_of("other")));
 }
 
 static int check_types(enum setting_id id, struct span limit, struct span value, struct err *err)
 {
     (void)id;
     struct span rest = value, text;
-    while (text_next_item(&rest, &text)) {
+    while (span_next_item(&rest, &text)) {
         struct type_item item = split_type(text);
         if (!permits_type(limit, item.name))
             return not_in_list(limit, "types among", item.name, err);
@@ -227,8 +230,8 @@ typedef int check_fn(enum setting_id id, struct span limit, struct span value, s
 
 static int refuse_limit(struct span limit, const char *expected, struct err *err)
 {
-    struct text_quoted q;
-    return err_set(err, EINVAL, "expected %s, got %s", expected, text_quote_n(&q, limit.ptr, limit.len));
+    struct quoted q;
+    return err_set(err, EINVAL, "expected %s, got %s", expected, quote_bytes(&q, limit.ptr, limit.len));
 }
 
 static int read_range_limit(enum setting_id id, struct span limit, struct err *err)
@@ -241,7 +244,7 @@ static int read_range_limit(enum setting_id id, struct span limit, struct err *e
 static int read_values(enum setting_id id, struct span limit, struct err *err)
 {
     struct span rest = limit, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         int rc = settings_check(id, item, err);
         if (rc < 0)
             return rc;
@@ -252,10 +255,10 @@ static int read_values(enum setting_id id, struct span limit, struct err *err)
 static int read_type_names(enum setting_id id, struct span limit, struct err *err)
 {
     struct span rest = limit, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         if (memchr(item.ptr, ':', item.len) != NULL || memchr(item.ptr, '=', item.len) != NULL)
             return refuse_limit(item, "the name of a type; interval and cpu-seconds limit EVERY and SECONDS", err);
-        int rc = text_equal(item, "other") ? 0 : settings_check(id, item, err);
+        int rc = span_equal(item, "other") ? 0 : settings_check(id, item, err);
         if (rc < 0)
             return rc;
     }
@@ -267,7 +270,7 @@ static int read_url_prefixes(enum setting_id id, struct span limit, struct err *
 {
     (void)id;
     struct span rest = limit, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         bool http = item.len > 7 && memcmp(item.ptr, "http://", 7) == 0;
         bool https = item.len > 8 && memcmp(item.ptr, "https://", 8) == 0;
         if (!http && !https)
@@ -304,7 +307,7 @@ static bool has_empty_item(struct span list)
 {
     struct span item;
     unsigned count = 0;
-    for (; text_next_item(&list, &item); count++) {
+    for (; span_next_item(&list, &item); count++) {
         if (item.len == 0)
             return true;
     }
@@ -314,7 +317,7 @@ static bool has_empty_item(struct span list)
 static int read_limit(enum setting_id id, struct span limit, struct err *err)
 {
     const struct grammar *grammar = &grammars[settings_table[id].type];
-    if (text_equal(limit, fixed))
+    if (span_equal(limit, fixed))
         return 0;
     if (grammar->read == NULL)
         return refuse_limit(limit, "fixed, which is the only limit of this setting", err);
@@ -332,16 +335,16 @@ enum owner { OF_A_POD, OF_THE_WEBHOOK };
 static int check_one(const struct settings *settings, enum setting_id id, enum setting_id by, struct span value,
                      enum owner owner, enum setting_id *ret_by, struct err *err)
 {
-    struct text_quoted q;
-    struct span limit = text_span(settings->limits[by].text);
+    struct quoted q;
+    struct span limit = span_of(settings->limits[by].text);
     *ret_by = by;
     if (limit.ptr == NULL || value.ptr == NULL)
         return 0;
-    if (text_equal(limit, fixed))
+    if (span_equal(limit, fixed))
         return owner == OF_THE_WEBHOOK
                    ? 0
                    : err_set(err, EINVAL, "expected no %s of a pod's own " OF_THE_CLUSTER ", got %s",
-                             id == by ? "value" : settings_table[by].name, text_quote_n(&q, value.ptr, value.len));
+                             id == by ? "value" : settings_table[by].name, quote_bytes(&q, value.ptr, value.len));
     return grammars[settings_table[by].type].check(by, limit, value, err);
 }
 
@@ -357,10 +360,10 @@ static int check_type_times(const struct settings *settings, struct span types, 
                             enum setting_id *ret_by, struct err *err)
 {
     struct span text;
-    while (text_next_item(&types, &text)) {
+    while (span_next_item(&types, &text)) {
         struct type_item item = split_type(text);
         int rc = check_one(settings, SETTING_TYPES, SETTING_INTERVAL, item.every, owner, ret_by, err);
-        if (rc == 0 && text_equal(item.name, profile_kinds[PROFILE_CPU].name))
+        if (rc == 0 && span_equal(item.name, profile_kinds[PROFILE_CPU].name))
             rc = check_one(settings, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by, err);
         if (rc < 0)
             return err_wrap(err, rc, "%.*s", (int)item.name.len, item.name.ptr);
@@ -384,14 +387,14 @@ int limits_check(const struct settings *settings, enum setting_id id, struct spa
 static int check_written(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
 {
     const struct settings_limit *limit = &settings->limits[id];
-    int rc = limit->text != NULL ? read_limit(id, text_span(limit->text), err) : 0;
+    int rc = limit->text != NULL ? read_limit(id, span_of(limit->text), err) : 0;
     return rc < 0 ? err_wrap(err, rc, "%s:%d: [limits] %s", path, limit->line, settings_table[id].name) : 0;
 }
 
 static int check_own(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
 {
     enum setting_id by;
-    struct span own = text_span(settings_get(settings, id));
+    struct span own = span_of(settings_get(settings, id));
     if (own.ptr == NULL)
         return 0;
     int rc = check_value(settings, id, own, OF_THE_WEBHOOK, &by, err);

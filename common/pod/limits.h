@@ -20,6 +20,7 @@
 #define PROFEFE_LIMITS_H
 
 #include "common/base/err.h"
+#include "common/base/span.h"
 #include "common/settings/settings.h"
 
 /* May a pod set it to that? `value` has passed settings_check. -EINVAL: "expected … (limit of the cluster), got …". */

@@ -1,5 +1,7 @@
 #include "common/pod/pod.h"
 
+#include "common/base/name.h"
+
 #include <string.h>
 
 /* Finds a member that may be absent; false when it is there with another type. */
@@ -160,5 +162,5 @@ bool pod_iter_stays(const struct pod_iter *iter)
 const char *pod_container_name(const cJSON *container)
 {
     const char *name = json_get_text(container, "name");
-    return name != NULL && text_is_dns_label((struct span){name, strlen(name)}) ? name : NULL;
+    return name != NULL && name_is_dns_label((struct span){name, strlen(name)}) ? name : NULL;
 }

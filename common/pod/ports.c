@@ -1,6 +1,8 @@
 #include "common/pod/ports.h"
 
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 #include "common/settings/settings.h"
 
 #include <string.h>
@@ -30,7 +32,7 @@ static uint16_t find_named(const cJSON *container, struct span name)
     {
         uint16_t number;
         const char *text = json_get_text(port, "name");
-        if (text != NULL && text_equal(name, text) && read_port(port, &number))
+        if (text != NULL && span_equal(name, text) && read_port(port, &number))
             return number;
     }
     return 0;
@@ -72,7 +74,7 @@ static const char *container_of(const struct pod *pod, uint16_t port)
 static bool has_name(const struct ports *ports, struct span name)
 {
     for (unsigned i = 0; i < ports->count; i++) {
-        if (text_equal(name, ports->items[i].name))
+        if (span_equal(name, ports->items[i].name))
             return true;
     }
     return false;
@@ -82,8 +84,8 @@ static bool has_name(const struct ports *ports, struct span name)
 static void add(struct ports *ports, struct span name, uint16_t port, const char *container,
                 struct warnings *warnings)
 {
-    struct text_quoted q;
-    text_quote_n(&q, name.ptr, name.len);
+    struct quoted q;
+    quote_bytes(&q, name.ptr, name.len);
     if (has_name(ports, name)) {
         warnings_add(warnings, PORT_KEY ": %s is there already; the first one counts", q.text);
         return;
@@ -94,7 +96,7 @@ static void add(struct ports *ports, struct span name, uint16_t port, const char
     }
     struct port_target *target = &ports->items[ports->count++];
     *target = (struct port_target){.port = port, .container = container};
-    memcpy(target->name, name.ptr, name.len); /* settings_check or text_is_dns_label: at most TARGET_NAME_MAX */
+    memcpy(target->name, name.ptr, name.len); /* settings_check or name_is_dns_label: at most TARGET_NAME_MAX */
 }
 
 static unsigned count_named(const struct pod *pod, struct span port_name)
@@ -111,10 +113,10 @@ static unsigned add_named(const struct pod *pod, struct span name, struct span p
                           struct warnings *warnings)
 {
     unsigned count = count_named(pod, port_name);
-    struct text_quoted q;
+    struct quoted q;
     if (count > 1 && name.len > 0)
         warnings_add(warnings, PORT_KEY ": %u containers have a port named %s, so the targets are named after them",
-                     count, text_quote_n(&q, port_name.ptr, port_name.len));
+                     count, quote_bytes(&q, port_name.ptr, port_name.len));
     struct pod_iter iter = {.pod = pod};
     while (pod_iter_next(&iter)) {
         uint16_t port = pod_iter_stays(&iter) ? find_named(iter.item, port_name) : 0;
@@ -135,19 +137,19 @@ static int add_item(const struct pod *pod, struct span item, struct ports *ports
     struct span name = {"", 0}, port = item;
     const char *eq = memchr(item.ptr, '=', item.len);
     if (eq != NULL) {
-        name = text_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
-        port = text_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
+        name = span_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
+        port = span_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
     }
     uint64_t number;
-    if (parse_u64(port, 1, PORT_MAX, &number, NULL) == 0) {
+    if (number_parse_u64(port, 1, PORT_MAX, &number, NULL) == 0) {
         add(ports, name, (uint16_t)number, container_of(pod, (uint16_t)number), warnings);
         return 0;
     }
     if (add_named(pod, name, port, ports, warnings) > 0)
         return 0;
-    struct text_quoted q;
+    struct quoted q;
     return err_set(err, ENOENT, "expected a number or the name of a TCP port of a container of this pod, got %s",
-                   text_quote_n(&q, port.ptr, port.len));
+                   quote_bytes(&q, port.ptr, port.len));
 }
 
 static void resolve_default(const struct pod *pod, struct ports *ports, struct warnings *warnings)
@@ -166,7 +168,7 @@ int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, 
     struct span rest = wanted, item;
     if (wanted.ptr == NULL)
         resolve_default(pod, &ports, warnings);
-    while (wanted.ptr != NULL && text_next_item(&rest, &item)) {
+    while (wanted.ptr != NULL && span_next_item(&rest, &item)) {
         int rc = add_item(pod, item, &ports, warnings, err);
         if (rc < 0)
             return rc;

@@ -8,6 +8,7 @@
 
 #include "common/values/targets.h"
 #include "common/base/warnings.h"
+#include "common/base/span.h"
 #include "common/pod/pod.h"
 
 #define PORTS_DEFAULT_NAME "pprof" /* a container port of this name is profiled without further ado */

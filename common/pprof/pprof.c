@@ -2,7 +2,9 @@
 
 #include "common/pprof/gz.h"
 #include "common/pprof/pprof_walk.h"
-#include "common/base/text.h"
+#include "common/base/ascii.h"
+#include "common/base/quote.h"
+#include "common/base/utf8.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -101,14 +103,14 @@ static bool is_readable(const char *head, size_t len)
 {
     bool words = false;
     for (size_t i = 0; i < len;) {
-        size_t left = len - i, n = text_utf8_len(head + i, left);
+        size_t left = len - i, n = utf8_len(head + i, left);
         if (n == 0 && (left >= 4 || i == 0 || (uint8_t)head[i] < 0xC2))
             return false;
         if (n == 0)
             break;
         if (!is_text_byte((uint8_t)head[i]))
             return false;
-        words = words || !text_is_space(head[i]);
+        words = words || !ascii_is_space(head[i]);
         i += n;
     }
     return words;
@@ -116,11 +118,11 @@ static bool is_readable(const char *head, size_t len)
 
 bool pprof_head_is_text(const void *head, size_t len, char reason[static PPROF_REASON_MAX])
 {
-    struct text_quoted quoted;
+    struct quoted quoted;
     if (!is_readable(head, len))
         return false;
-    size_t shown = text_utf8_cut(head, len, len < HEAD_SHOWN ? len : HEAD_SHOWN);
-    snprintf(reason, PPROF_REASON_MAX, "text, not a profile: %s%s", text_quote_n(&quoted, head, shown),
+    size_t shown = utf8_cut(head, len, len < HEAD_SHOWN ? len : HEAD_SHOWN);
+    snprintf(reason, PPROF_REASON_MAX, "text, not a profile: %s%s", quote_bytes(&quoted, head, shown),
              shown < len ? "…" : "");
     return true;
 }

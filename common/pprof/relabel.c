@@ -3,6 +3,7 @@
 #include "common/pprof/gz.h"
 #include "common/pprof/pprof.h"
 #include "common/pprof/proto.h"
+#include "common/base/utf8.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -103,7 +104,7 @@ static void add_comment(struct relabel *relabel, const char *prefix, const char 
 {
     if (text == NULL)
         return;
-    size_t len = text_utf8_cut(text, strlen(text), RELABEL_COMMENT_MAX);
+    size_t len = utf8_cut(text, strlen(text), RELABEL_COMMENT_MAX);
     relabel->comments[relabel->comment_count++] = (struct comment){prefix, text, len};
 }
 

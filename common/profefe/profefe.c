@@ -1,5 +1,8 @@
 #include "common/profefe/profefe.h"
 
+#include "common/base/ascii.h"
+#include "common/base/utf8.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -92,7 +95,7 @@ struct cursor {
 
 static void skip_space(struct cursor *c)
 {
-    while (c->at < c->end && text_is_space(*c->at))
+    while (c->at < c->end && ascii_is_space(*c->at))
         c->at++;
 }
 
@@ -152,7 +155,7 @@ static void take_string(struct cursor *c, char *out, size_t max)
             ch = take_escape(c);
         out[used++] = (unsigned char)ch < 0x20 ? ' ' : ch;
     }
-    out[text_utf8_whole(out, used)] = '\0';
+    out[utf8_whole(out, used)] = '\0';
 }
 
 void profefe_reply_parse(const char *body, size_t len, struct profefe_reply *ret)

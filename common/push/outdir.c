@@ -3,7 +3,8 @@
 #include "common/base/cleanup.h"
 #include "common/os/directory.h"
 #include "common/base/hash.h"
-#include "common/base/text.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -80,7 +81,7 @@ static void put_text(char out[static OUTDIR_NAME_MAX + 1], const char *text)
 static void put_type(char out[static OUTDIR_NAME_MAX + 1], const char *type)
 {
     static const char prefix[] = "other/";
-    bool is_other = text_has_prefix(type, prefix);
+    bool is_other = span_has_prefix(span_of(type), prefix);
     put_text(out, is_other ? "other-" : "");
     put_part(out, is_other ? type + sizeof(prefix) - 1 : type, OUTDIR_DIRECTORY_MAX);
 }
@@ -132,21 +133,21 @@ bool outdir_is_begun(const struct outdir *outdir)
 
 static int lose(struct outdir *outdir, int code, const char *what, struct err *err)
 {
-    struct text_quoted quoted;
+    struct quoted quoted;
     outdir_abort(outdir);
-    return err_errno(err, code, "output directory %s: %s", text_quote(&quoted, outdir->path), what);
+    return err_errno(err, code, "output directory %s: %s", quote_text(&quoted, outdir->path), what);
 }
 
 int outdir_new(const char *path, struct outdir **ret, struct err *err)
 {
-    struct text_quoted quoted;
+    struct quoted quoted;
     size_t len = strlen(path);
     if (len == 0 || len >= PATH_MAX)
-        return err_set(err, EINVAL, "output directory %s: expected a path of 1 to %d bytes", text_quote(&quoted, path),
+        return err_set(err, EINVAL, "output directory %s: expected a path of 1 to %d bytes", quote_text(&quoted, path),
                        PATH_MAX - 1);
     struct outdir *outdir = calloc(1, sizeof(*outdir));
     if (outdir == NULL)
-        return err_errno(err, ENOMEM, "output directory %s", text_quote(&quoted, path));
+        return err_errno(err, ENOMEM, "output directory %s", quote_text(&quoted, path));
     memcpy(outdir->path, path, len + 1);
     outdir->root_fd = outdir->type_fd = outdir->file_fd = -1;
     *ret = outdir;
@@ -212,7 +213,7 @@ static void delete_leftovers(const struct outdir *outdir)
     }
     const struct dirent *file;
     for (unsigned found = 0; found < LEFTOVERS_MAX && (file = readdir(dir)) != NULL;) {
-        if (!text_has_prefix(file->d_name, PARTIAL_PREFIX))
+        if (!span_has_prefix(span_of(file->d_name), PARTIAL_PREFIX))
             continue;
         delete_leftover(outdir, file->d_name);
         found++;

@@ -32,7 +32,7 @@ static const char *profile_type_of(const char *type)
     static const char prefix[] = "other/";
     if (strcmp(profile_kinds[push_body_kind(type)].profefe_type, profile_kinds[PROFILE_OTHER].profefe_type) != 0)
         return "";
-    return text_has_prefix(type, prefix) ? type + sizeof(prefix) - 1 : type;
+    return span_has_prefix(span_of(type), prefix) ? type + sizeof(prefix) - 1 : type;
 }
 
 static void add_own_label(struct push_body *body, const char *key, const char *value)

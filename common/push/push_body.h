@@ -9,7 +9,7 @@
 #define PROFEFE_PUSH_BODY_H
 
 #include "common/push/push.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
 struct push_body {
     struct spool *spool;

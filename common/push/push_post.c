@@ -5,6 +5,7 @@
 #include "common/profefe/profefe.h"
 #include "common/http/retry.h"
 #include "common/base/version.h"
+#include "common/base/quote.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -105,14 +106,14 @@ static void judge_reply(const struct httpc_result *http, struct push_end *end)
         [PROFEFE_LATER] = PUSH_LATER, [PROFEFE_WRONG] = PUSH_WRONG,
     };
     struct profefe_reply reply;
-    struct text_quoted q;
+    struct quoted q;
     profefe_reply_parse(http->reply, http->reply_len, &reply);
     end->result = by_answer[profefe_judge(http->status, &reply)];
     if (end->result == PUSH_LATER)
         end->retry_after_ms = retry_parse_after(http->retry_after, loop_wall_ms());
     if (end->result != PUSH_STORED)
         snprintf(end->words, sizeof(end->words), "answered %u %s%s", http->status,
-                 reply.is_profefe ? text_quote(&q, reply.error) : text_quote_n(&q, http->reply, http->reply_len),
+                 reply.is_profefe ? quote_text(&q, reply.error) : quote_bytes(&q, http->reply, http->reply_len),
                  hint_of(end->result, http->status));
 }
 

@@ -3,7 +3,8 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
-#include "common/base/text.h"
+#include "common/base/ascii.h"
+#include "common/base/utf8.h"
 
 #include <ini.h>
 #include <stdbool.h>
@@ -68,7 +69,7 @@ static const char *line_fault(const char *line, size_t len)
     if (len > CONF_LINE_MAX)
         return "line longer than 190 bytes; put the rest of a list on indented lines";
     for (size_t i = 0; i < len;) {
-        size_t n = text_utf8_len(line + i, len - i);
+        size_t n = utf8_len(line + i, len - i);
         if (n == 0 || line[i] == '\0')
             return "expected UTF-8 text";
         i += n;
@@ -80,7 +81,7 @@ static const char *line_fault(const char *line, size_t len)
 static size_t cut_comment(const char *line, size_t len)
 {
     for (size_t i = 1; i < len; i++) {
-        if (line[i] == ';' && text_is_space(line[i - 1]))
+        if (line[i] == ';' && ascii_is_space(line[i - 1]))
             return i;
     }
     return len;
@@ -97,7 +98,7 @@ static char *read_line(char *out, int num, void *stream)
     size_t len = newline != NULL ? (size_t)(newline - line) : r->len - r->pos;
     r->line++;
     r->pos += len + (newline != NULL ? 1 : 0);
-    r->indented = len > 0 && text_is_space(line[0]);
+    r->indented = len > 0 && ascii_is_space(line[0]);
     const char *fault = line_fault(line, len);
     if (fault == NULL && len + 2 > (size_t)num)
         fault = "line too long for the INI library";

@@ -5,11 +5,17 @@
 #include "common/settings/conf.h"
 #include "common/values/image.h"
 #include "common/values/labels.h"
-#include "common/base/parse.h"
+#include "common/base/boolean.h"
+#include "common/base/duration.h"
+#include "common/base/name.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
+#include "common/base/utf8.h"
 #include "common/values/quantity.h"
 #include "common/values/spool_size.h"
 #include "common/values/targets.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 #include "common/values/url.h"
 
 #include <assert.h>
@@ -50,10 +56,10 @@ const struct setting settings_table[SETTING_COUNT] = {
         .dflt = "cpu,heap,goroutine,block,mutex", .live = true,
         .help = "profile types, each TYPE[:EVERY][=SECONDS], e.g. cpu:60s=10s,heap:5m"},
     [SETTING_INTERVAL] = {"interval", SETTING_TYPE_DURATION, POD | AGENT | HOOK, "defaults",
-        "PROFEFE_AGENT_INTERVAL", .min = TYPE_EVERY_MIN_MS, .max = TYPE_EVERY_MAX_MS, .dflt = "60s", .live = true,
+        "PROFEFE_AGENT_INTERVAL", .min = PROFILE_TYPE_EVERY_MIN_MS, .max = PROFILE_TYPE_EVERY_MAX_MS, .dflt = "60s", .live = true,
         .help = "EVERY of cpu; the other types default to five times as much"},
     [SETTING_CPU_SECONDS] = {"cpu-seconds", SETTING_TYPE_WHOLE, POD | AGENT | HOOK, "defaults",
-        "PROFEFE_AGENT_CPU_SECONDS", .min = 1, .max = TYPE_SECONDS_MAX_MS / SECOND, .dflt = "10", .live = true,
+        "PROFEFE_AGENT_CPU_SECONDS", .min = 1, .max = PROFILE_TYPE_SECONDS_MAX_MS / SECOND, .dflt = "10", .live = true,
         .help = "SECONDS of a CPU profile; at most half of the pod's grace period"},
     [SETTING_SAMPLING] = {"sampling", SETTING_TYPE_PERCENT, POD | AGENT | HOOK, "defaults", "PROFEFE_AGENT_SAMPLING",
         .dflt = "100%", .live = true, .help = "share of the pods that profile in one interval; the chosen ones change"},
@@ -178,7 +184,7 @@ const struct setting settings_table[SETTING_COUNT] = {
 
 static bool has_name(const struct setting *setting, struct span name, unsigned uses)
 {
-    return (setting->uses & uses) != 0 && text_equal(name, setting->name);
+    return (setting->uses & uses) != 0 && span_equal(name, setting->name);
 }
 
 int settings_find(struct span name, unsigned uses)
@@ -196,7 +202,7 @@ const char *settings_near_miss(struct span name, unsigned uses)
     unsigned best_distance = name.len <= 4 ? 2 : 3; /* a slip or two, not another word */
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *setting = &settings_table[id];
-        unsigned distance = text_distance(name, setting->name);
+        unsigned distance = name_distance(name, setting->name);
         if ((setting->uses & uses) == 0 || distance >= best_distance)
             continue;
         best = setting->name;
@@ -213,17 +219,17 @@ static int check_bool(const struct setting *setting, struct span text, struct er
 {
     (void)setting;
     bool value;
-    return parse_bool(text, &value, err);
+    return boolean_parse(text, &value, err);
 }
 
 static int check_text(const struct setting *setting, struct span text, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     for (size_t i = 0; i < text.len;) {
-        size_t n = text_utf8_len(text.ptr + i, text.len - i);
-        if (n == 0 || text_is_control(text.ptr + i, text.len - i))
+        size_t n = utf8_len(text.ptr + i, text.len - i);
+        if (n == 0 || utf8_is_control(text.ptr + i, text.len - i))
             return err_set(err, EINVAL, "expected UTF-8 text without control characters, got %s",
-                           text_quote_n(&q, text.ptr, text.len));
+                           quote_bytes(&q, text.ptr, text.len));
         i += n;
     }
     if ((int64_t)text.len < setting->min || (int64_t)text.len > setting->max)
@@ -235,13 +241,13 @@ static int check_text(const struct setting *setting, struct span text, struct er
 static int check_whole(const struct setting *setting, struct span text, struct err *err)
 {
     uint64_t value;
-    return parse_u64(text, (uint64_t)setting->min, (uint64_t)setting->max, &value, err);
+    return number_parse_u64(text, (uint64_t)setting->min, (uint64_t)setting->max, &value, err);
 }
 
 static int check_duration(const struct setting *setting, struct span text, struct err *err)
 {
     int64_t value;
-    return parse_duration_ms(text, setting->min, setting->max, &value, err);
+    return duration_parse(text, setting->min, setting->max, &value, err);
 }
 
 static int check_choice(const struct setting *setting, struct span text, struct err *err)
@@ -253,8 +259,8 @@ static int check_choice(const struct setting *setting, struct span text, struct 
             return 0;
         choice += len + (choice[len] == '|' ? 1 : 0);
     }
-    struct text_quoted q;
-    return err_set(err, EINVAL, "expected %s, got %s", setting->choices, text_quote_n(&q, text.ptr, text.len));
+    struct quoted q;
+    return err_set(err, EINVAL, "expected %s, got %s", setting->choices, quote_bytes(&q, text.ptr, text.len));
 }
 
 static bool is_number(struct span s)
@@ -268,21 +274,21 @@ static bool is_number(struct span s)
 
 static int check_one_port(struct span item, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     struct span port = item;
     uint64_t number;
     const char *eq = memchr(item.ptr, '=', item.len);
     if (eq != NULL) {
-        struct span name = text_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
-        port = text_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
-        if (!text_is_dns_label(name))
+        struct span name = span_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
+        port = span_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
+        if (!name_is_dns_label(name))
             return err_set(err, EINVAL, "expected NAME=PORT with NAME of a-z, 0-9 and -, got %s",
-                           text_quote_n(&q, item.ptr, item.len));
+                           quote_bytes(&q, item.ptr, item.len));
     }
-    bool ok = is_number(port) ? parse_u64(port, 1, 65535, &number, NULL) == 0 : text_is_dns_label(port);
+    bool ok = is_number(port) ? number_parse_u64(port, 1, 65535, &number, NULL) == 0 : name_is_dns_label(port);
     if (!ok)
         return err_set(err, EINVAL, "expected a port from 1 to 65535 or the name of a container port, got %s",
-                       text_quote_n(&q, port.ptr, port.len));
+                       quote_bytes(&q, port.ptr, port.len));
     return 0;
 }
 
@@ -291,7 +297,7 @@ static int check_port(const struct setting *setting, struct span text, struct er
     (void)setting;
     unsigned count = 0, named = 0;
     struct span rest = text, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         int rc = check_one_port(item, err);
         if (rc < 0)
             return rc;
@@ -322,9 +328,9 @@ static int check_url(const struct setting *setting, struct span text, struct err
 static int check_types(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
-    const struct types_defaults any = {.interval_ms = MINUTE, .cpu_seconds_ms = SECOND, .grace_ms = -1};
+    const struct profile_types_defaults any = {.interval_ms = MINUTE, .cpu_seconds_ms = SECOND, .grace_ms = -1};
     struct profile_types types;
-    return types_parse(text, &any, &types, NULL, err);
+    return profile_types_parse(text, &any, &types, NULL, err);
 }
 
 static int check_labels(const struct setting *setting, struct span text, struct err *err)
@@ -341,13 +347,13 @@ static int check_labels(const struct setting *setting, struct span text, struct 
 static int check_names(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
-    struct text_quoted q;
+    struct quoted q;
     struct span rest = text, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         for (size_t i = 0; i < item.len; i++) {
             if (item.ptr[i] <= ' ' || item.ptr[i] >= 0x7F)
                 return err_set(err, EINVAL, "expected words separated by commas, got %s",
-                               text_quote_n(&q, item.ptr, item.len));
+                               quote_bytes(&q, item.ptr, item.len));
         }
     }
     return 0;
@@ -368,14 +374,14 @@ static int check_listen(const struct setting *setting, struct span text, struct 
 {
     struct address address;
     bool optional = (setting->uses & SETTING_AGENT) != 0; /* the agent works without a server of its own */
-    return optional && text_equal(text, "none") ? 0 : address_parse(text, &address, err);
+    return optional && span_equal(text, "none") ? 0 : address_parse(text, &address, err);
 }
 
 static int check_quantity(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
     struct quantity quantity;
-    return text_equal(text, "none") ? 0 : quantity_parse(text, &quantity, err);
+    return span_equal(text, "none") ? 0 : quantity_parse(text, &quantity, err);
 }
 
 /* Only what keeps a wrong name from blocking a native pod for ever (seen: "bad image!" passes the API server):
@@ -383,10 +389,10 @@ static int check_quantity(const struct setting *setting, struct span text, struc
 static int check_image(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
-    struct text_quoted q;
+    struct quoted q;
     if (!image_is_reference(text))
         return err_set(err, EINVAL, "expected an image such as registry.example.com/profefe-agent:1.0, got %s",
-                       text_quote_n(&q, text.ptr, text.len));
+                       quote_bytes(&q, text.ptr, text.len));
     return 0;
 }
 
@@ -405,14 +411,14 @@ static int check_percent(const struct setting *setting, struct span text, struct
 {
     (void)setting;
     unsigned percent;
-    return parse_percent(text, &percent, err);
+    return number_parse_percent(text, &percent, err);
 }
 
 /* k8s.io/apimachinery pkg/util/validation, IsDNS1123Subdomain: labels separated by dots, 253 bytes. */
 static int check_object(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
-    struct text_quoted q;
+    struct quoted q;
     struct span rest = text;
     bool ok = text.len > 0 && text.len <= NAME_MAX_BYTES;
     while (ok && rest.ptr != NULL) {
@@ -423,22 +429,22 @@ static int check_object(const struct setting *setting, struct span text, struct 
     }
     if (!ok)
         return err_set(err, EINVAL, "expected the name of an object (a-z, 0-9, - and ., at most %d bytes), got %s",
-                       NAME_MAX_BYTES, text_quote_n(&q, text.ptr, text.len));
+                       NAME_MAX_BYTES, quote_bytes(&q, text.ptr, text.len));
     return 0;
 }
 
 static int check_spool(const struct setting *setting, struct span text, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     struct quantity quantity;
     uint64_t bytes;
-    if (text_equal(text, "memory"))
+    if (span_equal(text, "memory"))
         return 0;
     if (quantity_parse(text, &quantity, NULL) < 0 || quantity_to_bytes(&quantity, &bytes) < 0 ||
         bytes < (uint64_t)setting->min || bytes > (uint64_t)setting->max)
         return err_set(err, EINVAL, "expected memory or a size from %lldKi to %lldMi, such as 64Mi, got %s",
                        (long long)setting->min / 1024, (long long)setting->max / (1024 * 1024),
-                       text_quote_n(&q, text.ptr, text.len));
+                       quote_bytes(&q, text.ptr, text.len));
     return 0;
 }
 
@@ -456,12 +462,12 @@ static check_fn *const checks[] = {
 
 int settings_check(enum setting_id id, struct span text, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const struct setting *setting = &settings_table[id];
     if (text.len > SETTINGS_VALUE_MAX)
         return err_set(err, EINVAL, "expected at most %d bytes, got %zu", SETTINGS_VALUE_MAX, text.len);
     if (memchr(text.ptr, '\0', text.len) != NULL)
-        return err_set(err, EINVAL, "expected text, got %s", text_quote_n(&q, text.ptr, text.len));
+        return err_set(err, EINVAL, "expected text, got %s", quote_bytes(&q, text.ptr, text.len));
     return checks[setting->type](setting, text, err);
 }
 
@@ -484,7 +490,7 @@ void settings_done(struct settings *settings)
 int settings_set(struct settings *settings, enum setting_id id, struct span text, enum setting_origin origin,
                  struct err *err)
 {
-    text = text_trim(text);
+    text = span_trim(text);
     int rc = settings_check(id, text, err);
     if (rc < 0)
         return rc;
@@ -542,7 +548,7 @@ static struct span get_span(const struct settings *settings, enum setting_id id)
 bool settings_get_bool(const struct settings *settings, enum setting_id id)
 {
     bool value = false;
-    int rc = parse_bool(get_span(settings, id), &value, NULL);
+    int rc = boolean_parse(get_span(settings, id), &value, NULL);
     assert(rc == 0);
     (void)rc;
     return value;
@@ -552,7 +558,7 @@ int64_t settings_get_ms(const struct settings *settings, enum setting_id id)
 {
     const struct setting *setting = &settings_table[id];
     int64_t value = 0;
-    int rc = parse_duration_ms(get_span(settings, id), setting->min, setting->max, &value, NULL);
+    int rc = duration_parse(get_span(settings, id), setting->min, setting->max, &value, NULL);
     assert(rc == 0);
     (void)rc;
     return value;
@@ -562,7 +568,7 @@ uint64_t settings_get_whole(const struct settings *settings, enum setting_id id)
 {
     const struct setting *setting = &settings_table[id];
     uint64_t value = 0;
-    int rc = parse_u64(get_span(settings, id), (uint64_t)setting->min, (uint64_t)setting->max, &value, NULL);
+    int rc = number_parse_u64(get_span(settings, id), (uint64_t)setting->min, (uint64_t)setting->max, &value, NULL);
     assert(rc == 0);
     (void)rc;
     return value;
@@ -571,7 +577,7 @@ uint64_t settings_get_whole(const struct settings *settings, enum setting_id id)
 unsigned settings_get_percent(const struct settings *settings, enum setting_id id)
 {
     unsigned percent = 0;
-    int rc = parse_percent(get_span(settings, id), &percent, NULL);
+    int rc = number_parse_percent(get_span(settings, id), &percent, NULL);
     assert(rc == 0);
     (void)rc;
     return percent;
@@ -634,11 +640,11 @@ static int find_ini_key(unsigned use, const char *section, const char *key)
 
 static int unknown_key(unsigned use, const char *section, const char *key, struct err *err)
 {
-    struct text_quoted qs, qk;
+    struct quoted qs, qk;
     int elsewhere = settings_find((struct span){key, strlen(key)}, use);
     const char *near = settings_near_miss((struct span){key, strlen(key)}, use);
-    text_quote(&qs, section);
-    text_quote(&qk, key);
+    quote_text(&qs, section);
+    quote_text(&qk, key);
     if (elsewhere >= 0)
         return err_set(err, EINVAL, "unknown key %s in section %s, expected it in [%s]", qk.text, qs.text,
                        section_of(&settings_table[elsewhere], use));
@@ -694,10 +700,10 @@ bool settings_is_limitable(enum setting_id id)
 
 static int unknown_limit(struct span name, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const char *near = settings_near_miss(name, SETTING_ANNOTATION);
-    text_quote_n(&q, name.ptr, name.len);
-    if (near != NULL && !text_equal(name, near))
+    quote_bytes(&q, name.ptr, name.len);
+    if (near != NULL && !span_equal(name, near))
         return err_set(err, EINVAL, "[limits] unknown key %s, did you mean %s?", q.text, near);
     return err_set(err, EINVAL, "[limits] unknown key %s, expected the name of an annotation that can be limited", q.text);
 }
@@ -750,8 +756,8 @@ static int find_flag(struct span name, unsigned use)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *setting = &settings_table[id];
-        bool singular = id == SETTING_TARGETS && text_equal(name, "target");
-        if (has_flag(setting, use) && (singular || text_equal(name, setting->name)))
+        bool singular = id == SETTING_TARGETS && span_equal(name, "target");
+        if (has_flag(setting, use) && (singular || span_equal(name, setting->name)))
             return id;
     }
     return -1;
@@ -774,7 +780,7 @@ int settings_read_flag(struct settings *settings, unsigned use, int argc, char *
                        struct err *err)
 {
     const char *arg = argv[*index];
-    if (!text_has_prefix(arg, "--"))
+    if (!span_has_prefix(span_of(arg), "--"))
         return 0;
     size_t len = strcspn(arg + 2, "=");
     int id = find_flag((struct span){arg + 2, len}, use);

@@ -10,7 +10,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -140,7 +140,7 @@ int settings_find(struct span name, unsigned uses);
 const char *settings_near_miss(struct span name, unsigned uses);
 
 /* Checks a value against its setting. 0, or -EINVAL with "expected …, got …" (the name is not repeated). What is
- * tolerated but worth telling depends on several settings at once and is told by types_parse and labels_add_list. */
+ * tolerated but worth telling depends on several settings at once and is told by profile_types_parse and labels_add_list. */
 int settings_check(enum setting_id id, struct span text, struct err *err);
 
 enum setting_origin { SETTING_FROM_DEFAULT, SETTING_FROM_INI, SETTING_FROM_ENV, SETTING_FROM_FLAG };

@@ -1,7 +1,7 @@
 #include "common/spool/spool.h"
 
 #include "common/spool/spool_store.h"
-#include "common/base/text.h"
+#include "common/base/quote.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -236,8 +236,8 @@ static void drop_new(struct spool *spool, enum spool_drop reason)
 static int lose_writing(struct spool *spool, int rc, struct err *err)
 {
     const struct spool_kind *kind = &spool->kinds[spool->writing.kind];
-    struct text_quoted type;
-    text_quote(&type, kind->type);
+    struct quoted type;
+    quote_text(&type, kind->type);
     unsigned long long written = spool->writing.size_bytes;
     forget_writing(spool);
     drop_new(spool, rc == -EFBIG ? SPOOL_DROP_TOO_BIG : SPOOL_DROP_ERROR);

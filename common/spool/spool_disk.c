@@ -3,9 +3,10 @@
  */
 #include "common/base/cleanup.h"
 #include "common/os/directory.h"
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 #include "common/spool/spool_store.h"
-#include "common/base/text.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -183,8 +184,8 @@ static bool parse_name(const char *text, struct spool_entry *entry, struct spool
     *entry = (struct spool_entry){0};
     struct span seq = next_field(&rest), time = next_field(&rest), type = next_field(&rest);
     struct span target = next_field(&rest), size = next_field(&rest);
-    if (parse_u64(seq, 1, NUMBER_MAX, &entry->id, NULL) < 0 || parse_u64(time, 0, INT64_MAX, &time_ms, NULL) < 0 ||
-        parse_u64(size, 0, NUMBER_MAX, &entry->size_bytes, NULL) < 0)
+    if (number_parse_u64(seq, 1, NUMBER_MAX, &entry->id, NULL) < 0 || number_parse_u64(time, 0, INT64_MAX, &time_ms, NULL) < 0 ||
+        number_parse_u64(size, 0, NUMBER_MAX, &entry->size_bytes, NULL) < 0)
         return false;
     if (!unescape(type, meta->type, sizeof(meta->type)) || meta->type[0] == '\0' ||
         !unescape(target, meta->target, sizeof(meta->target)))
@@ -544,13 +545,13 @@ static const struct spool_ops disk_ops = {
 
 static int set_path(struct disk *disk, const char *dir, struct err *err)
 {
-    struct text_quoted quoted;
+    struct quoted quoted;
     size_t len = strlen(dir);
     if (len == 0 || len >= PATH_MAX)
-        return err_set(err, EINVAL, "spool directory %s: expected a path of 1 to %d bytes", text_quote(&quoted, dir),
+        return err_set(err, EINVAL, "spool directory %s: expected a path of 1 to %d bytes", quote_text(&quoted, dir),
                        PATH_MAX - 1);
     static const char prefix[] = "spool directory ";
-    text_quote(&quoted, dir);
+    quote_text(&quoted, dir);
     size_t label_size = sizeof(prefix) + strlen(quoted.text);
     disk->path = calloc(1, len + 1);
     disk->label = calloc(1, label_size);

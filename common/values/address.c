@@ -1,6 +1,8 @@
 #include "common/values/address.h"
 
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -53,16 +55,16 @@ static bool parse_host(struct span host, uint16_t port, struct address *ret)
 
 int address_parse(struct span text, struct address *ret, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     uint64_t port = 0;
     struct address address = {.any = false};
     const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
     size_t host_len = colon != NULL ? (size_t)(colon - text.ptr) : 0;
-    if (colon == NULL || parse_u64((struct span){colon + 1, text.len - host_len - 1}, 0, UINT16_MAX, &port, NULL) < 0 ||
+    if (colon == NULL || number_parse_u64((struct span){colon + 1, text.len - host_len - 1}, 0, UINT16_MAX, &port, NULL) < 0 ||
         !parse_host((struct span){text.ptr, host_len}, (uint16_t)port, &address))
         return err_set(err, EINVAL,
                        "expected [HOST]:PORT with an IP address (IPv6 in brackets) or nothing as host and a port of 0 to "
-                       "65535, got %s", text_quote_n(&q, text.ptr, text.len));
+                       "65535, got %s", quote_bytes(&q, text.ptr, text.len));
     *ret = address;
     return 0;
 }

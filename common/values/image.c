@@ -33,7 +33,7 @@ static bool cut_image_tail(struct span *s, char mark, const char *separators)
 /* The first part is a registry when it looks like a host (distribution/reference, splitDockerDomain). */
 static bool is_registry(struct span s)
 {
-    bool host = text_equal(s, "localhost");
+    bool host = span_equal(s, "localhost");
     for (size_t i = 0; i < s.len; i++)
         host |= s.ptr[i] == '.' || s.ptr[i] == ':' || (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z');
     return host && is_image_part(s, ".-:");
@@ -122,7 +122,7 @@ static bool permits_image(struct span prefix, struct span image)
 bool image_is_permitted(struct span prefixes, struct span image)
 {
     struct span rest = prefixes, prefix;
-    while (text_next_item(&rest, &prefix)) {
+    while (span_next_item(&rest, &prefix)) {
         if (permits_image(prefix, image))
             return true;
     }

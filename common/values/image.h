@@ -2,7 +2,7 @@
 #ifndef PROFEFE_IMAGE_H
 #define PROFEFE_IMAGE_H
 
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <stdbool.h>
 

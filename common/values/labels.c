@@ -1,5 +1,8 @@
 #include "common/values/labels.h"
 
+#include "common/base/quote.h"
+#include "common/base/utf8.h"
+
 #include <string.h>
 
 static const char *const reserved_keys[] = {
@@ -9,7 +12,7 @@ static const char *const reserved_keys[] = {
 bool labels_key_is_reserved(struct span key)
 {
     for (size_t i = 0; i < sizeof(reserved_keys) / sizeof(reserved_keys[0]); i++) {
-        if (text_equal(key, reserved_keys[i]))
+        if (span_equal(key, reserved_keys[i]))
             return true;
     }
     return false;
@@ -30,8 +33,8 @@ static bool is_key(struct span key)
 static bool is_value(struct span value)
 {
     for (size_t i = 0; i < value.len;) {
-        size_t n = text_utf8_len(value.ptr + i, value.len - i);
-        if (n == 0 || text_is_control(value.ptr + i, value.len - i) || value.ptr[i] == ',')
+        size_t n = utf8_len(value.ptr + i, value.len - i);
+        if (n == 0 || utf8_is_control(value.ptr + i, value.len - i) || value.ptr[i] == ',')
             return false;
         i += n;
     }
@@ -40,20 +43,20 @@ static bool is_value(struct span value)
 
 static int check(struct span key, struct span value, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     if (!is_key(key))
         return err_set(err, EINVAL, "expected a label key of letters, digits, -, _, . and / (at most %d), got %s",
-                       LABEL_KEY_MAX, text_quote_n(&q, key.ptr, key.len));
+                       LABEL_KEY_MAX, quote_bytes(&q, key.ptr, key.len));
     if (!is_value(value))
         return err_set(err, EINVAL, "expected a label value of at most %d bytes of UTF-8 without commas, got %s",
-                       LABEL_VALUE_MAX, text_quote_n(&q, value.ptr, value.len));
+                       LABEL_VALUE_MAX, quote_bytes(&q, value.ptr, value.len));
     return 0;
 }
 
 static const struct label *find(const struct labels *labels, struct span key)
 {
     for (unsigned i = 0; i < labels->count; i++) {
-        if (text_equal(key, labels->items[i].key))
+        if (span_equal(key, labels->items[i].key))
             return &labels->items[i];
     }
     return NULL;
@@ -61,12 +64,12 @@ static const struct label *find(const struct labels *labels, struct span key)
 
 int labels_add(struct labels *labels, struct span key, struct span value, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     int rc = check(key, value, err);
     if (rc < 0 || value.len == 0)
         return rc;
     if (find(labels, key) != NULL)
-        return err_set(err, EEXIST, "label %s is there already", text_quote_n(&q, key.ptr, key.len));
+        return err_set(err, EEXIST, "label %s is there already", quote_bytes(&q, key.ptr, key.len));
     if (labels->count == LABELS_MAX)
         return err_set(err, ENOSPC, "more than %d labels", LABELS_MAX);
     struct label *label = &labels->items[labels->count++];
@@ -79,15 +82,15 @@ int labels_add(struct labels *labels, struct span key, struct span value, struct
 
 static int add_item(struct labels *labels, struct span item, struct warnings *warnings, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const char *eq = memchr(item.ptr, '=', item.len);
     if (eq == NULL)
-        return err_set(err, EINVAL, "expected KEY=VALUE,…, got %s", text_quote_n(&q, item.ptr, item.len));
-    struct span key = text_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
-    struct span value = text_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
+        return err_set(err, EINVAL, "expected KEY=VALUE,…, got %s", quote_bytes(&q, item.ptr, item.len));
+    struct span key = span_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
+    struct span value = span_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
     if (labels_key_is_reserved(key)) {
         warnings_add(warnings, "labels: %s is set by profefe-agent itself and is left out",
-                     text_quote_n(&q, key.ptr, key.len));
+                     quote_bytes(&q, key.ptr, key.len));
         return 0;
     }
     int rc = check(key, value, err);
@@ -95,10 +98,10 @@ static int add_item(struct labels *labels, struct span item, struct warnings *wa
         return rc;
     rc = labels_add(labels, key, value, NULL);
     if (rc == -EEXIST)
-        warnings_add(warnings, "labels: %s is there already; the first one counts", text_quote_n(&q, key.ptr, key.len));
+        warnings_add(warnings, "labels: %s is there already; the first one counts", quote_bytes(&q, key.ptr, key.len));
     else if (rc == -ENOSPC)
         warnings_add(warnings, "labels: %s is left out: expected at most %d labels, our own included",
-                     text_quote_n(&q, key.ptr, key.len), LABELS_MAX);
+                     quote_bytes(&q, key.ptr, key.len), LABELS_MAX);
     return 0;
 }
 
@@ -106,7 +109,7 @@ int labels_add_list(struct labels *labels, struct span text, struct warnings *wa
 {
     unsigned before = labels->count;
     struct span rest = text, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         int rc = add_item(labels, item, warnings, err);
         if (rc < 0) {
             labels->count = before;

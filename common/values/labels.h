@@ -8,7 +8,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 #include "common/base/warnings.h"
 
 #include <stdbool.h>

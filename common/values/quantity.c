@@ -2,7 +2,9 @@
 
 #include <errno.h>
 
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -26,8 +28,8 @@ struct number {
 
 static int bad_quantity(struct span text, int code, const char *what, struct err *err)
 {
-    struct text_quoted q;
-    return err_set(err, code, "expected %s, got %s", what, text_quote_n(&q, text.ptr, text.len));
+    struct quoted q;
+    return err_set(err, code, "expected %s, got %s", what, quote_bytes(&q, text.ptr, text.len));
 }
 
 static bool is_digit(char c)
@@ -80,7 +82,7 @@ static int read_exponent(struct span text, int *ret)
     bool negative = text.ptr[1] == '-';
     size_t skip = negative || text.ptr[1] == '+' ? 2 : 1;
     uint64_t value;
-    if (parse_u64((struct span){text.ptr + skip, text.len - skip}, 0, QUANTITY_EXPONENT_MAX, &value, NULL) < 0)
+    if (number_parse_u64((struct span){text.ptr + skip, text.len - skip}, 0, QUANTITY_EXPONENT_MAX, &value, NULL) < 0)
         return -1;
     *ret = negative ? -(int)value : (int)value;
     return 0;
@@ -89,7 +91,7 @@ static int read_exponent(struct span text, int *ret)
 static int read_suffix(struct span text, struct suffix *ret)
 {
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        if (text_equal(text, suffixes[i].name)) {
+        if (span_equal(text, suffixes[i].name)) {
             *ret = suffixes[i];
             return 0;
         }

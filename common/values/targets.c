@@ -1,5 +1,7 @@
 #include "common/values/targets.h"
 
+#include "common/base/quote.h"
+
 #include <string.h>
 
 static bool is_name(struct span s)
@@ -22,15 +24,15 @@ static struct span take_name(struct span *item)
     const char *colon = memchr(item->ptr, ':', item->len);
     if (eq == NULL || (colon != NULL && colon < eq))
         return (struct span){NULL, 0};
-    struct span name = text_trim((struct span){item->ptr, (size_t)(eq - item->ptr)});
-    *item = text_trim((struct span){eq + 1, item->len - (size_t)(eq - item->ptr) - 1});
+    struct span name = span_trim((struct span){item->ptr, (size_t)(eq - item->ptr)});
+    *item = span_trim((struct span){eq + 1, item->len - (size_t)(eq - item->ptr) - 1});
     return name;
 }
 
 static const struct target *find(const struct targets *targets, struct span name)
 {
     for (unsigned i = 0; i < targets->count; i++) {
-        if (text_equal(name, targets->items[i].name))
+        if (span_equal(name, targets->items[i].name))
             return &targets->items[i];
     }
     return NULL;
@@ -38,20 +40,20 @@ static const struct target *find(const struct targets *targets, struct span name
 
 static int add(struct targets *targets, struct span item, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     struct span name = take_name(&item);
     struct url url;
     if (targets->count == TARGETS_MAX)
         return err_set(err, EINVAL, "expected at most %d targets", TARGETS_MAX);
     if (name.ptr != NULL && !is_name(name))
         return err_set(err, EINVAL, "expected a target name of letters, digits, -, . and _ (at most %d), got %s",
-                       TARGET_NAME_MAX, text_quote_n(&q, name.ptr, name.len));
+                       TARGET_NAME_MAX, quote_bytes(&q, name.ptr, name.len));
     int rc = url_parse(item, &url, err);
     if (rc < 0)
         return rc;
     if (find(targets, name) != NULL)
         return err_set(err, EINVAL, "expected each target once and with a name of its own, got %s twice",
-                       text_quote_n(&q, name.ptr, name.len));
+                       quote_bytes(&q, name.ptr, name.len));
     size_t url_len = (size_t)(url.path.ptr + url.path.len - item.ptr);
     if (url_len > TARGET_URL_MAX)
         return err_set(err, EINVAL, "expected a target URL of at most %d bytes, got %zu", TARGET_URL_MAX, url_len);
@@ -67,7 +69,7 @@ int targets_parse(struct span text, struct targets *ret, struct err *err)
 {
     struct targets targets = {0};
     struct span rest = text, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         int rc = add(&targets, item, err);
         if (rc < 0)
             return rc;

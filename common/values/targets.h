@@ -4,7 +4,7 @@
 #define PROFEFE_TARGETS_H
 
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 #include "common/values/url.h"
 
 enum {

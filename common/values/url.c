@@ -1,6 +1,8 @@
 #include "common/values/url.h"
 
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -8,7 +10,7 @@
 static bool take_prefix(struct span *text, const char *prefix)
 {
     size_t len = strlen(prefix);
-    if (text->len < len || !text_equal_nocase((struct span){text->ptr, len}, prefix))
+    if (text->len < len || !span_equal_nocase((struct span){text->ptr, len}, prefix))
         return false;
     *text = (struct span){text->ptr + len, text->len - len};
     return true;
@@ -22,10 +24,10 @@ static size_t put_part(char *out, size_t used, const char *bytes, size_t len)
 
 /* What a message may show of a text that is no URL of ours: what stands before an @ or after a ? may be a secret, and the
  * message goes to logs, /status and whoever creates a pod. */
-static const char *quote_without_secrets(struct text_quoted *out, struct span text)
+static const char *quote_without_secrets(struct quoted *out, struct span text)
 {
     static const char left_out[] = "…";
-    char shown[TEXT_QUOTE_MAX + sizeof("https://") + 2 * sizeof(left_out)];
+    char shown[QUOTE_MAX + sizeof("https://") + 2 * sizeof(left_out)];
     struct span rest = text;
     bool has_scheme = take_prefix(&rest, "https://") || take_prefix(&rest, "http://");
     size_t used = has_scheme ? put_part(shown, 0, text.ptr, text.len - rest.len) : 0;
@@ -36,15 +38,15 @@ static const char *quote_without_secrets(struct text_quoted *out, struct span te
     }
     const char *query = rest.len > 0 ? memchr(rest.ptr, '?', rest.len) : NULL;
     size_t len = query != NULL ? (size_t)(query - rest.ptr) + 1 : rest.len;
-    used = put_part(shown, used, rest.ptr, len <= TEXT_QUOTE_MAX ? len : TEXT_QUOTE_MAX + 1); /* text_quote_n cuts it */
+    used = put_part(shown, used, rest.ptr, len <= QUOTE_MAX ? len : QUOTE_MAX + 1); /* quote_bytes cuts it */
     if (query != NULL)
         used = put_part(shown, used, left_out, sizeof(left_out) - 1);
-    return text_quote_n(out, shown, used);
+    return quote_bytes(out, shown, used);
 }
 
 static int bad_url(struct span text, const char *what, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     return err_set(err, EINVAL, "expected http://HOST[:PORT][/PATH] or https://…, got %s (%s)",
                    quote_without_secrets(&q, text), what);
 }
@@ -84,10 +86,10 @@ static const char *path_fault(struct span path)
 int url_check_path(struct span text, struct err *err)
 {
     const char *fault = text.len == 0 || text.ptr[0] != '/' ? "it must begin with /" : path_fault(text);
-    struct text_quoted q;
+    struct quoted q;
     if (fault != NULL)
         return err_set(err, EINVAL, "expected an absolute path such as /debug/pprof, got %s (%s)",
-                       text_quote_n(&q, text.ptr, text.len), fault);
+                       quote_bytes(&q, text.ptr, text.len), fault);
     return 0;
 }
 
@@ -164,7 +166,7 @@ int url_parse(struct span text, struct url *ret, struct err *err)
     if (fault != NULL)
         return bad_url(text, fault, err);
     uint64_t number = url.https ? 443 : 80;
-    if (port.len > 0 && parse_u64(port, 1, 65535, &number, NULL) < 0)
+    if (port.len > 0 && number_parse_u64(port, 1, 65535, &number, NULL) < 0)
         return bad_url(text, "the port must be 1 to 65535", err);
     url.port = (uint16_t)number;
     url.path = (struct span){rest.ptr + authority_len, rest.len - authority_len};

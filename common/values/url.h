@@ -4,7 +4,7 @@
 #define PROFEFE_URL_H
 
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <stdbool.h>
 #include <stdint.h>

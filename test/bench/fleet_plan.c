@@ -5,7 +5,8 @@
  * profile. Nothing is random: the same arguments give the same lines. */
 #include "common/gather/plan.h"
 #include "common/base/hash.h"
-#include "common/base/parse.h"
+#include "common/base/duration.h"
+#include "common/base/span.h"
 #include "common/settings/settings.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ static int64_t default_ms(enum setting_id id)
     int64_t value;
     struct err err;
     const struct setting *setting = &settings_table[id];
-    if (parse_duration_ms(default_of(id), setting->min, setting->max, &value, &err) < 0)
+    if (duration_parse(default_of(id), setting->min, setting->max, &value, &err) < 0)
         fail(setting->name, err.text);
     return value;
 }
@@ -67,12 +68,12 @@ static void read_defaults(struct fleet *fleet)
 {
     static struct warnings warnings;
     struct err err;
-    const struct types_defaults defaults = {
+    const struct profile_types_defaults defaults = {
         .interval_ms = default_ms(SETTING_INTERVAL),
-        .cpu_seconds_ms = (int64_t)read_number(settings_table[SETTING_CPU_SECONDS].dflt, TYPE_SECONDS_MAX_MS / 1000) * 1000,
+        .cpu_seconds_ms = (int64_t)read_number(settings_table[SETTING_CPU_SECONDS].dflt, PROFILE_TYPE_SECONDS_MAX_MS / 1000) * 1000,
         .grace_ms = -1,
     };
-    if (types_parse(default_of(SETTING_TYPES), &defaults, &fleet->types, &warnings, &err) < 0)
+    if (profile_types_parse(default_of(SETTING_TYPES), &defaults, &fleet->types, &warnings, &err) < 0)
         fail("types", err.text);
     fleet->plan = (struct plan_options){
         .targets = 1,

@@ -47,7 +47,7 @@ class Monitoring(Case):
 
 
 def words_of_the_settings(name):
-    """A list of words from common/base/parse.c, where the webhook takes its booleans from."""
+    """A list of words from common/base/boolean.c, where the webhook takes its booleans from."""
     with open(os.path.join(ROOT, "common", "parse.c"), encoding="utf-8") as file:
         found = re.search(rf"\b{name}\[\] = \{{([^}}]*)NULL\}}", file.read())
     return re.findall(r'"(\w+)"', found[1])

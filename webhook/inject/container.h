@@ -8,6 +8,7 @@
 
 #include "webhook/inject/resources.h"
 #include "webhook/inject/volumes.h"
+#include "common/base/span.h"
 
 #define CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
 

@@ -2,8 +2,11 @@
 
 #include "common/base/cleanup.h"
 #include "common/values/labels.h"
-#include "common/base/parse.h"
-#include "common/values/types.h"
+#include "common/base/duration.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
+#include "common/values/profile_types.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -69,19 +72,19 @@ static void add_pod_label(const struct environment_source *from, struct span nam
                           struct warnings *warnings)
 {
     struct err err;
-    struct text_quoted q;
+    struct quoted q;
     const char *value = find_pod_label(from->pod, name);
     bool given = annotations_is_given(from->asked, SETTING_POD_LABELS);
     enum warning_kind kind = given ? WARNING_BAD_VALUE : WARNING_OTHER;
     if (value == NULL && !given)
         return;
-    text_quote_n(&q, name.ptr, name.len);
+    quote_bytes(&q, name.ptr, name.len);
     if (value == NULL)
         warnings_add_kind(warnings, kind, KEY("pod-labels: expected names of the pod's labels, got %s; left out"),
                           q.text);
     else if (labels_key_is_reserved(name))
         warnings_add_kind(warnings, kind, KEY("pod-labels: %s is set by profefe-agent itself and is left out"), q.text);
-    else if (labels_add(labels, name, text_span(value), &err) < 0)
+    else if (labels_add(labels, name, span_of(value), &err) < 0)
         warnings_add_kind(warnings, kind, KEY("pod-labels: %s; left out"), err.text);
 }
 
@@ -105,7 +108,7 @@ static void add_pod_labels(const struct environment_source *from, struct span na
                            struct warnings *warnings)
 {
     struct span name;
-    for (unsigned count = 0; text_next_item(&names, &name); count++) {
+    for (unsigned count = 0; span_next_item(&names, &name); count++) {
         if (count == LABELS_MAX) {
             bool given = annotations_is_given(from->asked, SETTING_POD_LABELS);
             warnings_add_kind(warnings, given ? WARNING_BAD_VALUE : WARNING_OTHER,
@@ -148,16 +151,16 @@ static void warn_about_types(const struct environment_source *from, struct warni
         return;
     uint64_t cpu_seconds = 0;
     struct profile_types types;
-    struct types_defaults defaults = {.grace_ms = timed ? pod_grace_seconds(from->pod) * 1000 : -1};
+    struct profile_types_defaults defaults = {.grace_ms = timed ? pod_grace_seconds(from->pod) * 1000 : -1};
     struct warnings told;
     warnings_clear(&told);
     /* none of the three can fail: checked when they were read */
-    parse_u64(annotations_get(asked, SETTING_CPU_SECONDS), (uint64_t)seconds->min, (uint64_t)seconds->max, &cpu_seconds,
+    number_parse_u64(annotations_get(asked, SETTING_CPU_SECONDS), (uint64_t)seconds->min, (uint64_t)seconds->max, &cpu_seconds,
               NULL);
-    parse_duration_ms(annotations_get(asked, SETTING_INTERVAL), interval->min, interval->max, &defaults.interval_ms,
+    duration_parse(annotations_get(asked, SETTING_INTERVAL), interval->min, interval->max, &defaults.interval_ms,
                       NULL);
     defaults.cpu_seconds_ms = (int64_t)cpu_seconds * 1000;
-    types_parse(annotations_get(asked, SETTING_TYPES), &defaults, &types, &told, NULL);
+    profile_types_parse(annotations_get(asked, SETTING_TYPES), &defaults, &types, &told, NULL);
     take_warnings(&told, WARNING_OTHER, warnings);
 }
 
@@ -190,14 +193,14 @@ static void add_asked(struct container *container, const struct environment_sour
 static void add_own(struct environment *environment, struct container *container)
 {
     const struct volumes *volumes = container->volumes;
-    add_value(container, SETTING_STOP_PROFILES, text_span(container->native ? NULL : "true"));
+    add_value(container, SETTING_STOP_PROFILES, span_of(container->native ? NULL : "true"));
     if (volumes_find(volumes, VOLUME_SPOOL) != NULL) {
         snprintf(environment->spool_bytes, sizeof(environment->spool_bytes), "%" PRIu64, volumes->spool_bytes);
-        add_value(container, SETTING_SPOOL_DIR, text_span(VOLUMES_SPOOL_PATH));
-        add_value(container, SETTING_SPOOL_BYTES, text_span(environment->spool_bytes));
+        add_value(container, SETTING_SPOOL_DIR, span_of(VOLUMES_SPOOL_PATH));
+        add_value(container, SETTING_SPOOL_BYTES, span_of(environment->spool_bytes));
     }
     if (volumes_find(volumes, VOLUME_SECRET) != NULL)
-        add_value(container, SETTING_SECRET_DIR, text_span(VOLUMES_SECRET_PATH));
+        add_value(container, SETTING_SECRET_DIR, span_of(VOLUMES_SECRET_PATH));
 }
 
 int environment_fill(struct environment *environment, const struct environment_source *from,
@@ -213,13 +216,13 @@ int environment_fill(struct environment *environment, const struct environment_s
         rc = merge_labels(from, &environment->labels, warnings);
     if (rc < 0)
         return rc;
-    add_value(container, SETTING_SIDECAR, text_span("1"));
+    add_value(container, SETTING_SIDECAR, span_of("1"));
     add_value(container, SETTING_TARGETS, span_of_buf(&environment->targets));
     add_value(container, SETTING_SERVICE, from->identity->service);
-    add_value(container, SETTING_CONTAINER, text_span(ports->count == 1 ? ports->items[0].container : NULL));
+    add_value(container, SETTING_CONTAINER, span_of(ports->count == 1 ? ports->items[0].container : NULL));
     add_value(container, SETTING_LABELS, span_of_buf(&environment->labels));
-    add_value(container, SETTING_GRACE, text_span(environment->grace));
-    add_value(container, SETTING_LISTEN, text_span(environment->listen));
+    add_value(container, SETTING_GRACE, span_of(environment->grace));
+    add_value(container, SETTING_LISTEN, span_of(environment->listen));
     add_own(environment, container);
     add_asked(container, from);
     warn_about_types(from, warnings);

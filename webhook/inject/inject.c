@@ -1,6 +1,7 @@
 #include "webhook/inject/inject.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/utf8.h"
 #include "common/pod/annotations.h"
 #include "webhook/inject/container.h"
 #include "webhook/inject/environment.h"
@@ -112,7 +113,7 @@ static enum inject_reason check_pod(struct work *work)
 /* A plain container would keep the pod of a Job running for ever. */
 static bool choose_native(const struct work *work)
 {
-    bool native = !text_equal(annotations_get(&work->asked, SETTING_MODE), "container");
+    bool native = !span_equal(annotations_get(&work->asked, SETTING_MODE), "container");
     if (native || pod_restarts_always(&work->pod))
         return native;
     if (annotations_is_given(&work->asked, SETTING_MODE))
@@ -196,7 +197,7 @@ static bool list_has(const char *list, const char *name)
 {
     for (;;) {
         size_t len = strcspn(list, ",");
-        if (text_equal((struct span){list, len}, name))
+        if (span_equal((struct span){list, len}, name))
             return true;
         if (list[len] == '\0')
             return false;
@@ -209,7 +210,7 @@ static bool is_utf8(const char *text)
 {
     size_t len = strlen(text), n;
     for (size_t i = 0; i < len; i += n) {
-        n = text_utf8_len(text + i, len - i);
+        n = utf8_len(text + i, len - i);
         if (n == 0)
             return false;
     }

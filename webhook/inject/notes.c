@@ -20,7 +20,7 @@ void notes_add(struct notes *notes, const char *key, struct span text, struct wa
 {
     const cJSON *item = json_get(notes->pod->annotations, key);
     const char *before = cJSON_IsString(item) ? item->valuestring : NULL;
-    if (before != NULL && text_equal(text, before))
+    if (before != NULL && span_equal(text, before))
         return;
     size_t total = notes->total - (item != NULL ? size_of(key, before) : 0) + strlen(key) + text.len;
     if (total > NOTES_TOTAL_MAX) {

@@ -6,6 +6,7 @@
 #define PROFEFE_NOTES_H
 
 #include "common/base/warnings.h"
+#include "common/base/span.h"
 #include "webhook/inject/patch.h"
 #include "common/pod/pod.h"
 

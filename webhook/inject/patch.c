@@ -1,7 +1,9 @@
 #include "webhook/inject/patch.h"
 
 #include "common/base/cleanup.h"
-#include "common/base/parse.h"
+#include "common/base/number.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +94,7 @@ static bool read_index(const char *step, int max, int *ret)
     uint64_t index;
     if (step[0] == '0' && step[1] != '\0')
         return false;
-    if (parse_u64((struct span){step, strlen(step)}, 0, (uint64_t)max, &index, NULL) < 0)
+    if (number_parse_u64((struct span){step, strlen(step)}, 0, (uint64_t)max, &index, NULL) < 0)
         return false;
     *ret = (int)index;
     return true;
@@ -179,7 +181,7 @@ static int add_at(struct json *json, cJSON *root, const char *path, cJSON *value
 
 static int apply_one(struct json *json, cJSON *root, cJSON *operation, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const char *op = json_get_text(operation, "op"), *path = json_get_text(operation, "path");
     cJSON *value = cJSON_GetObjectItemCaseSensitive(operation, "value");
     if (op == NULL || strcmp(op, "add") != 0 || path == NULL || value == NULL)
@@ -189,7 +191,7 @@ static int apply_one(struct json *json, cJSON *root, cJSON *operation, struct er
     if (rc == -ENOMEM)
         return err_set(err, ENOMEM, "no memory to apply a patch");
     if (rc < 0)
-        return err_set(err, EINVAL, "expected a path whose parent is in the pod, got %s", text_quote(&q, path));
+        return err_set(err, EINVAL, "expected a path whose parent is in the pod, got %s", quote_text(&q, path));
     return 0;
 }
 

@@ -37,7 +37,7 @@ static const struct pair memory_pair = {
 static struct span wanted(const struct annotations *annotations, enum setting_id id)
 {
     struct span text = annotations_get(annotations, id);
-    return text.ptr != NULL && !text_equal(text, "none") ? text : (struct span){NULL, 0};
+    return text.ptr != NULL && !span_equal(text, "none") ? text : (struct span){NULL, 0};
 }
 
 /* To the kubelet a limit of 0 is none, so no request goes down to it. */
@@ -85,11 +85,11 @@ static bool read_quantity(const cJSON *item, struct quantity *ret)
 {
     char number[32];
     if (cJSON_IsString(item))
-        return quantity_parse(text_span(item->valuestring), ret, NULL) == 0;
+        return quantity_parse(span_of(item->valuestring), ret, NULL) == 0;
     if (!cJSON_IsNumber(item))
         return false;
     snprintf(number, sizeof(number), "%.15g", item->valuedouble);
-    return quantity_parse(text_span(number), ret, NULL) == 0;
+    return quantity_parse(span_of(number), ret, NULL) == 0;
 }
 
 static bool is_guaranteed(const cJSON *container, const char *name)
@@ -143,8 +143,8 @@ static void make_guaranteed(const struct annotations *annotations, struct pair *
                          SETTINGS_ANNOTATION_PREFIX, pair->name);
         return;
     }
-    if (!exceeds(value, text_span("0")) || (pair->lift && exceeds(text_span(pair->floor), value)))
-        value = text_span(pair->floor);
+    if (!exceeds(value, span_of("0")) || (pair->lift && exceeds(span_of(pair->floor), value)))
+        value = span_of(pair->floor);
     pair->request = pair->limit = value;
 }
 
@@ -164,18 +164,18 @@ static void fit_into_pod(const cJSON *resources, struct pair *pair)
     struct quantity limit, most;
     if (pair->request.ptr == NULL && pair->limit.ptr == NULL)
         return; /* `none` twice: a LimitRange's matter */
-    pair->request = text_span("0");
+    pair->request = span_of("0");
     if (pair->limit.ptr == NULL || !read_quantity(item, &most) || quantity_parse(pair->limit, &limit, NULL) < 0 ||
         quantity_compare(&limit, &most) <= 0)
         return;
-    pair->limit = text_span(cJSON_IsString(item) ? item->valuestring : NULL); /* a bare number has no text to borrow */
+    pair->limit = span_of(cJSON_IsString(item) ? item->valuestring : NULL); /* a bare number has no text to borrow */
 }
 
 static void warn_below_floor(const struct annotations *annotations, const struct pair *pair,
                              struct warnings *warnings)
 {
     if (!annotations_is_given(annotations, pair->limit_id) || pair->limit.ptr == NULL ||
-        !exceeds(text_span(pair->floor), pair->limit))
+        !exceeds(span_of(pair->floor), pair->limit))
         return;
     warnings_add(warnings, "%s%s-limit %.*s is below %s: the pod may start slowly or not at all",
                  SETTINGS_ANNOTATION_PREFIX, pair->name, (int)pair->limit.len, pair->limit.ptr, pair->floor);
@@ -220,7 +220,7 @@ void resources_resolve(const struct pod *pod, const struct annotations *annotati
 static bool read_setting(const struct settings *settings, enum setting_id id, struct quantity *ret)
 {
     const char *text = settings_get(settings, id);
-    return text != NULL && quantity_parse(text_span(text), ret, NULL) == 0; /* `none` is no quantity */
+    return text != NULL && quantity_parse(span_of(text), ret, NULL) == 0; /* `none` is no quantity */
 }
 
 static int check_pair(const struct settings *settings, const struct pair *pair, struct warnings *warnings,
@@ -234,7 +234,7 @@ static int check_pair(const struct settings *settings, const struct pair *pair, 
         read_setting(settings, pair->request_id, &request) && quantity_compare(&request, &limit) > 0)
         return err_set(err, EINVAL, "[inject] %s-request: expected at most %s-limit, which is %s, got %s", pair->name,
                        pair->name, limit_text, settings_get(settings, pair->request_id));
-    if (quantity_parse(text_span(pair->floor), &floor, NULL) == 0 && quantity_compare(&limit, &floor) < 0)
+    if (quantity_parse(span_of(pair->floor), &floor, NULL) == 0 && quantity_compare(&limit, &floor) < 0)
         warnings_add(warnings, "[inject] %s-limit: %s is below %s: pods may start slowly or not at all", pair->name,
                      limit_text, pair->floor);
     return 0;

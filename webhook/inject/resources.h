@@ -10,6 +10,7 @@
 #define PROFEFE_RESOURCES_H
 
 #include "common/pod/annotations.h"
+#include "common/base/span.h"
 
 #define RESOURCES_CPU_MIN "50m"     /* below it runc's own start is throttled and the app waits */
 #define RESOURCES_MEMORY_MIN "12Mi" /* CRI-O refuses less */

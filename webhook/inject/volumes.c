@@ -64,7 +64,7 @@ static bool is_secret(const cJSON *volume, struct span name)
     int64_t mode;
     const cJSON *secret = json_get_object(volume, "secret");
     const char *text = json_get_text(secret, "secretName");
-    return text != NULL && text_equal(name, text) && json_get_true(secret, "optional") &&
+    return text != NULL && span_equal(name, text) && json_get_true(secret, "optional") &&
            json_get(secret, "items") == NULL &&
            json_get_whole(secret, "defaultMode", SECRET_MODE, SECRET_MODE, &mode);
 }

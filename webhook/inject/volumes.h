@@ -12,6 +12,7 @@
 
 #include "common/pod/annotations.h"
 #include "common/pod/pod.h"
+#include "common/base/span.h"
 
 #define VOLUMES_TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount" /* exact, no slash at the end */
 #define VOLUMES_SPOOL_PATH "/var/spool/profefe-agent"

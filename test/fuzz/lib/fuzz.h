@@ -5,7 +5,8 @@
 #define PROFEFE_TEST_FUZZ_H
 
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
+#include "common/base/utf8.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,7 +50,7 @@ static inline char *fuzz_string(const uint8_t *data, size_t size)
 static inline void must_be_printable(const char *text)
 {
     for (size_t i = 0, len = strlen(text); i < len;) {
-        size_t n = text_utf8_len(text + i, len - i);
+        size_t n = utf8_len(text + i, len - i);
         must(n > 0 && (unsigned char)text[i] >= 0x20 && text[i] != 0x7F, "expected printable UTF-8");
         i += n;
     }

@@ -5,11 +5,12 @@
 
 #include "common/profefe/profefe.h"
 #include "common/http/retry.h"
+#include "common/base/utf8.h"
 
 static bool is_utf8(const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
-        size_t n = text_utf8_len(text + i, len - i);
+        size_t n = utf8_len(text + i, len - i);
         if (n == 0)
             return false;
         i += n;

@@ -7,6 +7,7 @@
 #include "common/settings/conf.h"
 #include "common/settings/settings.h"
 #include "common/pod/limits.h"
+#include "common/base/utf8.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ struct seen {
 static void must_be_one_line(const char *text)
 {
     for (size_t i = 0, len = strlen(text); i < len;) {
-        size_t n = text_utf8_len(text + i, len - i);
+        size_t n = utf8_len(text + i, len - i);
         must(n > 0, "expected UTF-8");
         i += n;
     }

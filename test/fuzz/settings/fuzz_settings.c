@@ -24,7 +24,7 @@ static void check_value(enum setting_id id, struct span text)
     struct settings settings;
     struct err err = {0}, set_err = {0};
     settings_init(&settings);
-    struct span trimmed = text_trim(text);
+    struct span trimmed = span_trim(text);
     int rc = settings_check(id, trimmed, &err);
     must_be_told(rc, &err);
     must(settings_set(&settings, id, text, SETTING_FROM_ENV, &set_err) == rc, "expected set to say what check says");

@@ -72,10 +72,10 @@ static void make_plan(int64_t now_ms)
 /* A healthy agent that has just started, with these targets and types. */
 static void make_state(const char *targets, const char *types)
 {
-    const struct types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
+    const struct profile_types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
     memset(&now, 0, sizeof(now));
     assert_int_equal(0, targets_parse(span_of(targets), &now.options.gather.targets, NULL));
-    assert_int_equal(0, types_parse(span_of(types), &defaults, &now.options.gather.types, NULL, NULL));
+    assert_int_equal(0, profile_types_parse(span_of(types), &defaults, &now.options.gather.types, NULL, NULL));
     assert_int_equal(0, labels_add_list(&now.options.gather.labels, span_of("team=shop,tier=web"), NULL, NULL));
     now.options.gather.collector = "http://profefe:10100";
     now.options.gather.service = "web";
@@ -478,16 +478,16 @@ static unsigned check_page(const char *page)
         size_t len = strcspn(line, "\n");
         if (line[len] != '\n')
             fail_msg("the last line has no end: %s", line);
-        if (text_has_prefix(line, "# TYPE ")) {
+        if (span_has_prefix(span_of(line), "# TYPE ")) {
             assert_int_equal(2, sscanf(line, "# TYPE %127s %15s", family, type));
             if ((strcmp(type, "counter") == 0) != (strcmp(family + strlen(family) - 6, "_total") == 0))
                 fail_msg("%s is a %s", family, type);
-        } else if (!text_has_prefix(line, "# HELP ")) {
+        } else if (!span_has_prefix(span_of(line), "# HELP ")) {
             size_t id = check_sample(line, len);
             char key[512];
             if (id == 0 || id > 500)
                 fail_msg("no sample: %.*s", (int)len, line);
-            if (!text_has_prefix(line, family) || (line[strlen(family)] != '{' && line[strlen(family)] != ' '))
+            if (!span_has_prefix(span_of(line), family) || (line[strlen(family)] != '{' && line[strlen(family)] != ' '))
                 fail_msg("%.*s stands under %s", (int)len, line, family);
             snprintf(key, sizeof(key), "\n%.*s\n", (int)id, line);
             if (strstr(seen, key) != NULL)
@@ -577,16 +577,16 @@ static void make_largest(void)
 {
     make_state("http://h", "cpu");
     now.options.gather.targets.count = TARGETS_MAX;
-    now.options.gather.types.count = TYPES_MAX;
+    now.options.gather.types.count = PROFILE_TYPES_MAX;
     for (unsigned t = 0; t < TARGETS_MAX; t++) {
         struct target *target = &now.options.gather.targets.items[t];
         memset(target->name, 'a' + (int)t, TARGET_NAME_MAX);
         memset(target->url, 'u', TARGET_URL_MAX);
     }
-    for (unsigned i = 0; i < TYPES_MAX; i++) {
+    for (unsigned i = 0; i < PROFILE_TYPES_MAX; i++) {
         struct profile_type *type = &now.options.gather.types.items[i];
         *type = (struct profile_type){.kind = PROFILE_OTHER, .every_ms = 86399999, .seconds_ms = 299999};
-        memset(type->name, 'A' + (int)i, TYPE_NAME_MAX);
+        memset(type->name, 'A' + (int)i, PROFILE_TYPE_NAME_MAX);
     }
     make_plan(INT64_MAX);
     for (unsigned i = 0; i < PLAN_JOBS_MAX; i++) {
@@ -621,7 +621,7 @@ static void largest_pages_fit(void **state)
     buf_clear(&page);
     status_write_metrics(&page, &seen);
     assert_int_equal(0, buf_error(&page));
-    assert_in_range(check_page(page.data), TYPES_MAX * SCRAPE_RESULT_COUNT + PLAN_JOBS_MAX, 2000);
+    assert_in_range(check_page(page.data), PROFILE_TYPES_MAX * SCRAPE_RESULT_COUNT + PLAN_JOBS_MAX, 2000);
     buf_clear(&page);
     for (unsigned i = 0; i < PLAN_JOBS_MAX; i++)
         memset(now.jobs[i].words, '\\', GATHER_WORDS_MAX - 1); /* as escaped bytes of an app's words */

@@ -1,5 +1,6 @@
 /* err: code and text of a failure, cut but never broken. */
 #include "unit.h"
+#include "common/base/utf8.h"
 
 static void set_returns_the_negative_code_and_keeps_both(void **state)
 {
@@ -68,7 +69,7 @@ static bool is_utf8(const char *text)
 {
     size_t len = strlen(text);
     for (size_t i = 0; i < len;) {
-        size_t n = text_utf8_len(text + i, len - i);
+        size_t n = utf8_len(text + i, len - i);
         if (n == 0)
             return false;
         i += n;

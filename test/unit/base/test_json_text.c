@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "common/base/json_text.h"
+#include "common/base/utf8.h"
 #include "alloc_fail.h"
 
 #include <cjson/cJSON.h>
@@ -89,7 +90,7 @@ static void any_text_becomes_valid_json(void **state)
         json_text_close(&json, ']');
         assert_int_equal(0, buf_error(&out));
         for (const char *c = out.data; *c != '\0';) {
-            size_t n = text_utf8_len(c, strlen(c));
+            size_t n = utf8_len(c, strlen(c));
             if (n == 0 || (unsigned char)*c < 0x20 || *c == 0x7f)
                 fail_msg("byte %#x of row %#x is no text", (unsigned char)*c, a);
             c += n;

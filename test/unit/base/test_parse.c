@@ -1,7 +1,10 @@
 /* parse: numbers, booleans and durations, whole texts only, with messages that say what was expected. */
 #include "unit.h"
 
-#include "common/base/parse.h"
+#include "common/base/boolean.h"
+#include "common/base/duration.h"
+#include "common/base/number.h"
+#include "common/base/span.h"
 
 static void whole_numbers(void **state)
 {
@@ -33,7 +36,7 @@ static void whole_numbers(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = err_untouched;
         uint64_t value = 4711;
-        int rc = parse_u64(span_of(rows[i].text), rows[i].min, rows[i].max, &value, &err);
+        int rc = number_parse_u64(span_of(rows[i].text), rows[i].min, rows[i].max, &value, &err);
         if (rows[i].rc == 0)
             expect_success(rows[i].text, rc, &err);
         else
@@ -47,7 +50,7 @@ static void message_names_the_range_and_the_value(void **state)
     (void)state;
     struct err err;
     uint64_t value;
-    parse_u64(span_of("7\n"), 1, 300, &value, &err);
+    number_parse_u64(span_of("7\n"), 1, 300, &value, &err);
     assert_string_equal("expected a whole number from 1 to 300, got \"7\\x0a\"", err.text);
 }
 
@@ -66,7 +69,7 @@ static void booleans_in_any_case(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = err_untouched;
         bool value = rows[i].value == 0;
-        int rc = parse_bool(span_of(rows[i].text), &value, &err);
+        int rc = boolean_parse(span_of(rows[i].text), &value, &err);
         if (rows[i].value < 0) {
             expect_failure(rows[i].text, -EINVAL, "expected true or false, got \"", rc, &err);
             continue;
@@ -80,14 +83,14 @@ static void word_lists_are_what_parse_bool_takes(void **state)
 {
     (void)state;
     unsigned count = 0;
-    for (const char *const *word = parse_true_words; *word != NULL; word++, count++) {
+    for (const char *const *word = boolean_true_words; *word != NULL; word++, count++) {
         bool value = false;
-        assert_int_equal(0, parse_bool(span_of(*word), &value, NULL));
+        assert_int_equal(0, boolean_parse(span_of(*word), &value, NULL));
         assert_true(value);
     }
-    for (const char *const *word = parse_false_words; *word != NULL; word++, count++) {
+    for (const char *const *word = boolean_false_words; *word != NULL; word++, count++) {
         bool value = true;
-        assert_int_equal(0, parse_bool(span_of(*word), &value, NULL));
+        assert_int_equal(0, boolean_parse(span_of(*word), &value, NULL));
         assert_false(value);
     }
     assert_int_equal(12, count); /* Contract 1 has six of each */
@@ -130,7 +133,7 @@ static void durations(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = err_untouched;
         int64_t ms = 4711;
-        int rc = parse_duration_ms(span_of(rows[i].text), rows[i].min, rows[i].max, &ms, &err);
+        int rc = duration_parse(span_of(rows[i].text), rows[i].min, rows[i].max, &ms, &err);
         if (rows[i].rc == 0)
             expect_success(rows[i].text, rc, &err);
         else
@@ -139,7 +142,7 @@ static void durations(void **state)
     }
     struct err err;
     int64_t ms;
-    parse_duration_ms(span_of("1d"), 1000, 24LL * HOUR_MS, &ms, &err);
+    duration_parse(span_of("1d"), 1000, 24LL * HOUR_MS, &ms, &err);
     assert_string_equal("expected a whole number with a unit (ms, s, m, h) from 1s to 24h, got \"1d\"", err.text);
 }
 
@@ -184,7 +187,7 @@ static void seconds(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = err_untouched;
         int64_t ms = 4711, min = rows[i].fractions ? 100 : 1000;
-        int rc = parse_seconds_ms(span_of(rows[i].text), rows[i].fractions, min, 300000, &ms, &err);
+        int rc = duration_parse_seconds(span_of(rows[i].text), rows[i].fractions, min, 300000, &ms, &err);
         if (rows[i].rc == 0)
             expect_success(rows[i].text, rc, &err);
         else
@@ -207,10 +210,10 @@ static void durations_are_written_in_the_largest_unit_and_read_back(void **state
         {86400000, "24h"}, {INT64_MAX, "9223372036854775807ms"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct parse_duration_text out;
+        struct duration_text out;
         int64_t ms = -1;
-        expect_text("duration", rows[i].expected, parse_format_duration(&out, rows[i].ms));
-        assert_int_equal(0, parse_duration_ms(span_of(out.text), 0, INT64_MAX, &ms, NULL));
+        expect_text("duration", rows[i].expected, duration_format(&out, rows[i].ms));
+        assert_int_equal(0, duration_parse(span_of(out.text), 0, INT64_MAX, &ms, NULL));
         assert_true(ms == rows[i].ms);
     }
 }

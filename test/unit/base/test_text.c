@@ -2,6 +2,9 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
+#include "common/base/name.h"
+#include "common/base/quote.h"
+#include "common/base/utf8.h"
 
 static void utf8_len_follows_rfc_3629(void **state)
 {
@@ -39,7 +42,7 @@ static void utf8_len_follows_rfc_3629(void **state)
         {"bad fourth", "\xf0\x9f\x98\x28", 4, 0},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        expect_number(rows[i].name, (long long)rows[i].expected, (long long)text_utf8_len(rows[i].bytes, rows[i].len));
+        expect_number(rows[i].name, (long long)rows[i].expected, (long long)utf8_len(rows[i].bytes, rows[i].len));
 }
 
 /* Against the definition: every cut of a text that mixes all lengths and rubbish. */
@@ -50,7 +53,7 @@ static void utf8_cut_takes_the_most_that_ends_between_characters(void **state)
     const size_t len = sizeof(text) - 1;
     bool inside[sizeof(text)] = {false};
     for (size_t i = 0; i < len;) {
-        size_t n = text_utf8_len(text + i, len - i);
+        size_t n = utf8_len(text + i, len - i);
         for (size_t k = 1; k < n; k++)
             inside[i + k] = true;
         i += n > 0 ? n : 1;
@@ -59,7 +62,7 @@ static void utf8_cut_takes_the_most_that_ends_between_characters(void **state)
         size_t expected = max < len ? max : len;
         while (inside[expected])
             expected--;
-        assert_int_equal(expected, text_utf8_cut(text, len, max));
+        assert_int_equal(expected, utf8_cut(text, len, max));
     }
 }
 
@@ -85,7 +88,7 @@ static void utf8_whole_drops_only_an_unfinished_end(void **state)
         {"a\xc3\xa4\x80", 4, 4},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        expect_number(rows[i].bytes, (long long)rows[i].expected, (long long)text_utf8_whole(rows[i].bytes, rows[i].len));
+        expect_number(rows[i].bytes, (long long)rows[i].expected, (long long)utf8_whole(rows[i].bytes, rows[i].len));
 }
 
 static void quote_escapes_what_a_terminal_or_a_log_would_obey(void **state)
@@ -108,43 +111,43 @@ static void quote_escapes_what_a_terminal_or_a_log_would_obey(void **state)
         {"\xf0\x9f\x98", 3, "\"\\xf0\\x9f\\x98\""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct text_quoted q;
-        expect_text(rows[i].bytes, rows[i].expected, text_quote_n(&q, rows[i].bytes, rows[i].len));
+        struct quoted q;
+        expect_text(rows[i].bytes, rows[i].expected, quote_bytes(&q, rows[i].bytes, rows[i].len));
     }
 }
 
 static void quote_of_a_null_span_is_empty(void **state)
 {
     (void)state;
-    struct text_quoted q;
-    assert_string_equal("\"\"", text_quote_n(&q, NULL, 0));
+    struct quoted q;
+    assert_string_equal("\"\"", quote_bytes(&q, NULL, 0));
 }
 
 static void quote_cuts_after_80_bytes_between_characters(void **state)
 {
     (void)state;
-    struct text_quoted q;
+    struct quoted q;
     char text[200] = "";
-    memset(text, 'a', TEXT_QUOTE_MAX);
-    text_quote(&q, text);
-    assert_int_equal(TEXT_QUOTE_MAX + 2, strlen(q.text));
-    text[TEXT_QUOTE_MAX] = 'b';
-    text_quote(&q, text);
-    assert_int_equal(TEXT_QUOTE_MAX + 2 + 3, strlen(q.text));
-    assert_string_equal("a…\"", q.text + TEXT_QUOTE_MAX);
-    memcpy(text + TEXT_QUOTE_MAX - 1, "\xc3\xa4", 3);
-    text_quote(&q, text);
-    assert_string_equal("a…\"", q.text + TEXT_QUOTE_MAX - 1);
+    memset(text, 'a', QUOTE_MAX);
+    quote_text(&q, text);
+    assert_int_equal(QUOTE_MAX + 2, strlen(q.text));
+    text[QUOTE_MAX] = 'b';
+    quote_text(&q, text);
+    assert_int_equal(QUOTE_MAX + 2 + 3, strlen(q.text));
+    assert_string_equal("a…\"", q.text + QUOTE_MAX);
+    memcpy(text + QUOTE_MAX - 1, "\xc3\xa4", 3);
+    quote_text(&q, text);
+    assert_string_equal("a…\"", q.text + QUOTE_MAX - 1);
 }
 
 static void quote_has_room_for_the_worst(void **state)
 {
     (void)state;
-    struct text_quoted q;
+    struct quoted q;
     char text[300];
     for (int c = 1; c < 256; c++) {
         memset(text, c, sizeof(text));
-        text_quote_n(&q, text, sizeof(text));
+        quote_bytes(&q, text, sizeof(text));
         assert_in_range(strlen(q.text), 80, sizeof(q.text) - 1);
         assert_string_equal("…\"", q.text + strlen(q.text) - 4);
     }
@@ -158,7 +161,7 @@ static int escape_all_bytes(void *ctx)
     for (int c = 0; c < 256; c++)
         bytes[c] = (char)c;
     buf_init(&buf, 4096);
-    int rc = text_escape(&buf, bytes, sizeof(bytes));
+    int rc = quote_escape(&buf, bytes, sizeof(bytes));
     for (const char *c = buf_text(&buf); *c != '\0'; c++)
         assert_in_range((unsigned char)*c, 0x20, 0x7e);
     buf_done(&buf);
@@ -168,12 +171,12 @@ static int escape_all_bytes(void *ctx)
 static void escape_leaves_printable_ascii_of_any_bytes(void **state)
 {
     (void)state;
-    alloc_fail_in_turn("text_escape", escape_all_bytes, NULL);
+    alloc_fail_in_turn("quote_escape", escape_all_bytes, NULL);
     struct buf buf;
     buf_init(&buf, 6);
-    assert_int_equal(0, text_escape(&buf, "a\"\n", 2));
+    assert_int_equal(0, quote_escape(&buf, "a\"\n", 2));
     assert_string_equal("a\\\"", buf_text(&buf));
-    assert_int_equal(-ENOBUFS, text_escape(&buf, "\n", 1));
+    assert_int_equal(-ENOBUFS, quote_escape(&buf, "\n", 1));
     assert_string_equal("a\\\"", buf_text(&buf));
     buf_done(&buf);
 }
@@ -185,7 +188,7 @@ static void trim_takes_spaces_off_both_ends(void **state)
         const char *text, *expected;
     } rows[] = {{"", ""}, {" \t\r\n ", ""}, {"a", "a"}, {" a b\t", "a b"}, {"\n\ra", "a"}, {"\va\f", "\va\f"}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct span s = text_trim(span_of(rows[i].text));
+        struct span s = span_trim(span_of(rows[i].text));
         assert_int_equal(strlen(rows[i].expected), s.len);
         assert_memory_equal(rows[i].expected, s.ptr, s.len);
     }
@@ -202,21 +205,21 @@ static void equal_compares_whole_words(void **state)
         {"abc", "ab", false, false}, {"aBc", "Abc", false, true}, {"a[", "a{", false, false},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        expect_number(rows[i].text, rows[i].equal, text_equal(span_of(rows[i].text), rows[i].word));
-        expect_number(rows[i].text, rows[i].nocase, text_equal_nocase(span_of(rows[i].text), rows[i].word));
+        expect_number(rows[i].text, rows[i].equal, span_equal(span_of(rows[i].text), rows[i].word));
+        expect_number(rows[i].text, rows[i].nocase, span_equal_nocase(span_of(rows[i].text), rows[i].word));
     }
-    assert_true(text_equal((struct span){NULL, 0}, ""));
-    assert_false(text_equal((struct span){NULL, 0}, "a"));
-    assert_false(text_equal((struct span){"a\0b", 3}, "a"));
+    assert_true(span_equal((struct span){NULL, 0}, ""));
+    assert_false(span_equal((struct span){NULL, 0}, "a"));
+    assert_false(span_equal((struct span){"a\0b", 3}, "a"));
 }
 
 static void has_prefix_looks_at_the_beginning(void **state)
 {
     (void)state;
-    assert_true(text_has_prefix("--check", "--"));
-    assert_true(text_has_prefix("--", "--"));
-    assert_true(text_has_prefix("x", ""));
-    assert_false(text_has_prefix("-", "--"));
+    assert_true(span_has_prefix(span_of("--check"), "--"));
+    assert_true(span_has_prefix(span_of("--"), "--"));
+    assert_true(span_has_prefix(span_of("x"), ""));
+    assert_false(span_has_prefix(span_of("-"), "--"));
 }
 
 static void list_is_cut_at_commas(void **state)
@@ -240,10 +243,10 @@ static void list_is_cut_at_commas(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct span rest = span_of(rows[i].text), item;
         char got[64] = "";
-        while (text_next_item(&rest, &item))
+        while (span_next_item(&rest, &item))
             snprintf(got + strlen(got), sizeof(got) - strlen(got), "[%.*s]", (int)item.len, item.ptr);
         expect_text(rows[i].text, rows[i].expected, got);
-        assert_false(text_next_item(&rest, &item));
+        assert_false(span_next_item(&rest, &item));
     }
 }
 
@@ -271,7 +274,7 @@ static void distance_counts_slips(void **state)
         {"", "1234567890123456789012345678901234567890", 40},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        expect_number(rows[i].a, rows[i].expected, text_distance(span_of(rows[i].a), rows[i].b));
+        expect_number(rows[i].a, rows[i].expected, name_distance(span_of(rows[i].a), rows[i].b));
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "common/base/warnings.h"
+#include "common/base/utf8.h"
 
 static void lists_what_was_added(void **state)
 {
@@ -82,7 +83,7 @@ static void long_ones_are_cut_between_characters(void **state)
             assert_in_range(len, WARNING_MAX - 7, WARNING_MAX);
             assert_string_equal("…", text + len - 3);
             for (size_t i = 0; i < len;) {
-                size_t n = text_utf8_len(text + i, len - i);
+                size_t n = utf8_len(text + i, len - i);
                 assert_true(n > 0 && (unsigned char)text[i] >= 0x20);
                 i += n;
             }

@@ -82,10 +82,10 @@ static int teardown(void **state)
 
 static int new_gather(struct bench *bench, const char *types, bool once)
 {
-    const struct types_defaults defaults = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = -1};
+    const struct profile_types_defaults defaults = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = -1};
     const struct gather_callbacks callbacks = {.taken = on_taken, .finished = on_finished, .ctx = bench};
     struct err err = {0};
-    assert_int_equal(0, types_parse(span_of(types), &defaults, &bench->options.types, NULL, NULL));
+    assert_int_equal(0, profile_types_parse(span_of(types), &defaults, &bench->options.types, NULL, NULL));
     int rc = gather_new(bench->loop, bench->httpc, bench->spool, &bench->options, once, &callbacks, &bench->gather, &err);
     assert_true(rc == 0 || err.text[0] != '\0');
     return rc;

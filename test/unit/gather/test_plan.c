@@ -14,10 +14,10 @@ enum {
 
 static struct profile_types make_types(const char *text)
 {
-    const struct types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
+    const struct profile_types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
     struct profile_types types;
     struct err err;
-    if (types_parse(span_of(text), &defaults, &types, NULL, &err) < 0)
+    if (profile_types_parse(span_of(text), &defaults, &types, NULL, &err) < 0)
         fail_msg("%s: %s", text, err.text);
     return types;
 }
@@ -197,8 +197,8 @@ static void note_first(struct fleet *fleet, const struct plan_job *job, int64_t 
 static void live(struct fleet *fleet, const struct profile_types *types, const char *uid, int64_t until_ms)
 {
     struct plan plan;
-    int64_t now_ms = 0, wait_ms = 0, last_ms[TYPES_MAX];
-    bool ran[TYPES_MAX] = {false};
+    int64_t now_ms = 0, wait_ms = 0, last_ms[PROFILE_TYPES_MAX];
+    bool ran[PROFILE_TYPES_MAX] = {false};
     init(&plan, 1, types, uid, FIRST_WITHIN, 0);
     while (now_ms < until_ms) {
         struct plan_job *job = plan_next(&plan, now_ms, &wait_ms);
@@ -330,8 +330,8 @@ static void once_takes_each_job_once(void **state)
 static void the_most_jobs_fit(void **state)
 {
     (void)state;
-    struct profile_types types = {.count = TYPES_MAX};
-    for (unsigned i = 0; i < TYPES_MAX; i++) {
+    struct profile_types types = {.count = PROFILE_TYPES_MAX};
+    for (unsigned i = 0; i < PROFILE_TYPES_MAX; i++) {
         types.items[i] = (struct profile_type){.kind = PROFILE_OTHER, .every_ms = MINUTE};
         snprintf(types.items[i].name, sizeof(types.items[i].name), "other/%u", i);
     }
@@ -356,13 +356,13 @@ static void late_wake_ups_neither_burst_nor_double(void **state)
     struct profile_types types = make_types("cpu,heap,goroutine,block,mutex");
     for (unsigned pod = 0; pod < 200; pod++) {
         struct plan plan;
-        int64_t now_ms = 1000, wait_ms = 0, last_ms[TYPES_MAX];
+        int64_t now_ms = 1000, wait_ms = 0, last_ms[PROFILE_TYPES_MAX];
         init(&plan, 1, &types, uid_of(pod), FIRST_WITHIN, now_ms);
-        for (unsigned i = 0; i < TYPES_MAX; i++)
+        for (unsigned i = 0; i < PROFILE_TYPES_MAX; i++)
             last_ms[i] = -HOUR;
         for (size_t n = 0; n < COUNT_OF(naps); n++) {
             now_ms += naps[n];
-            unsigned runs[TYPES_MAX] = {0};
+            unsigned runs[PROFILE_TYPES_MAX] = {0};
             struct plan_job *job;
             while ((job = plan_next(&plan, now_ms, &wait_ms)) != NULL) {
                 size_t i = (size_t)(job - plan.jobs);
@@ -720,7 +720,7 @@ static void sampled_pod_that_slept_does_not_burst(void **state)
         struct plan plan = sampled_plan(&types, uid_of(pod), 100);
         int64_t now_ms = 0, wait_ms = 0;
         for (unsigned nap = 0; nap < 20; nap++) {
-            unsigned runs[TYPES_MAX] = {0};
+            unsigned runs[PROFILE_TYPES_MAX] = {0};
             struct plan_job *job;
             now_ms += 9 * HOUR + pod;
             while ((job = plan_next(&plan, now_ms, &wait_ms)) != NULL) {

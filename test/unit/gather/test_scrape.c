@@ -57,7 +57,7 @@ static void longest_url_fits_and_a_longer_one_is_an_error(void **state)
     struct buf url;
     memset(base, 'b', sizeof(base) - 1);
     base[sizeof(base) - 1] = '\0';
-    memset(type.name, '\\', TYPE_NAME_MAX);
+    memset(type.name, '\\', PROFILE_TYPE_NAME_MAX);
     memcpy(type.name, "other/", 6);
     buf_init(&url, SCRAPE_URL_MAX);
     assert_int_equal(0, scrape_url(&url, base, &type, 299999));

@@ -15,16 +15,12 @@
 #include "common/settings/settings.h"
 #include "webhook/admission.h"
 #include "common/pod/json.h"
-
-static inline struct span span_of_text(const char *text)
-{
-    return (struct span){text, text != NULL ? strlen(text) : 0};
-}
+#include "common/base/span.h"
 
 static inline void set_setting(struct settings *settings, enum setting_id id, const char *text)
 {
     struct err err = {0};
-    if (settings_set(settings, id, span_of_text(text), SETTING_FROM_INI, &err) != 0)
+    if (settings_set(settings, id, span_of(text), SETTING_FROM_INI, &err) != 0)
         fail_msg("%s = %s: %s", settings_table[id].name, text, err.text);
 }
 

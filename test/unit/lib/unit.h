@@ -5,7 +5,7 @@
 #define PROFEFE_TEST_UNIT_H
 
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,11 +18,6 @@
 #include <cmocka.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-
-static inline struct span span_of(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
 
 /* argv and environ are not const in C, though nobody writes to them here. */
 static inline char *const *words_of(const char *const *words)

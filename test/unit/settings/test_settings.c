@@ -5,9 +5,9 @@
 #include "ini_file.h"
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
-#include "common/base/parse.h"
+#include "common/base/span.h"
 #include "common/settings/settings.h"
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -85,7 +85,7 @@ static void no_environment_name_can_be_a_service_link(void **state)
         for (size_t i = 0; i < COUNT_OF(identity); i++)
             known |= strcmp(env, identity[i]) == 0;
         identities += known ? 1 : 0;
-        if (!known && !text_has_prefix(env, agent ? "PROFEFE_AGENT_" : "PROFEFE_WEBHOOK_"))
+        if (!known && !span_has_prefix(span_of(env), agent ? "PROFEFE_AGENT_" : "PROFEFE_WEBHOOK_"))
             fail_msg("%s: environment name %s", settings_table[id].name, env);
         for (size_t i = 0; i < COUNT_OF(ends); i++) {
             size_t len = strlen(env), end = strlen(ends[i]);
@@ -106,7 +106,7 @@ static void environment_names_follow_from_the_setting(void **state)
         const struct setting *row = &settings_table[id];
         if (row->env == NULL)
             continue;
-        bool identity = !text_has_prefix(row->env, "PROFEFE_");
+        bool identity = !span_has_prefix(span_of(row->env), "PROFEFE_");
         const char *rest = identity ? row->env : strchr(row->env + strlen("PROFEFE_"), '_') + 1;
         assert_int_equal(strlen(row->name), strlen(rest));
         for (size_t i = 0; row->name[i] != '\0'; i++) {
@@ -220,7 +220,7 @@ static void readme_has_no_annotation_that_is_not_built(void **state)
     assert_non_null(row);
     unsigned rows = 0;
     while ((row = strchr(row + 1, '\n')) != NULL && row[1] == '|') {
-        if (!text_has_prefix(row, "\n| `"))
+        if (!span_has_prefix(span_of(row), "\n| `"))
             continue;
         struct span name = {row + 4, strcspn(row + 4, "`\n")};
         if (settings_find(name, SETTING_ANNOTATION) < 0)

@@ -36,8 +36,8 @@ static void good_urls_are_cut_into_their_parts(void **state)
         expect_success(rows[i].text, rc, &err);
         expect_number(rows[i].text, rows[i].https, url.https);
         expect_number(rows[i].text, rows[i].port, url.port);
-        expect_number(rows[i].text, true, text_equal(url.host, rows[i].host));
-        expect_number(rows[i].text, true, text_equal(url.path, rows[i].path));
+        expect_number(rows[i].text, true, span_equal(url.host, rows[i].host));
+        expect_number(rows[i].text, true, span_equal(url.path, rows[i].path));
     }
 }
 

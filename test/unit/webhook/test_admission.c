@@ -797,7 +797,7 @@ static void admission_says_when_the_reply_does_not_fit(void **state)
     struct err err = {0};
     init_settings(&settings);
     buf_init(&reply, 20);
-    assert_int_equal(admission_answer(&settings, span_of_text(body), false, &result, &reply, &err), -ENOBUFS);
+    assert_int_equal(admission_answer(&settings, span_of(body), false, &result, &reply, &err), -ENOBUFS);
     assert_string_equal(err.text, "the reply would be too large");
     assert_string_equal(result.pod, "untouched");
     buf_done(&reply);

@@ -62,7 +62,7 @@ static void review_patch_is_base64(void **state)
         char want[256];
         snprintf(want, sizeof(want), "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":"
                  "{\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"%s\"}}", cases[i].want);
-        const struct review_response response = {.allowed = true, .patch = span_of_text(cases[i].text), .reason = ""};
+        const struct review_response response = {.allowed = true, .patch = span_of(cases[i].text), .reason = ""};
         expect_reply(&response, want);
     }
     char bytes[256];
@@ -89,7 +89,7 @@ static void review_patch_is_base64(void **state)
 static void review_write_says_when_it_does_not_fit(void **state)
 {
     (void)state;
-    const struct review_response response = {.allowed = true, .patch = span_of_text("a patch of some length"), .reason = ""};
+    const struct review_response response = {.allowed = true, .patch = span_of("a patch of some length"), .reason = ""};
     struct buf whole, out;
     buf_init(&whole, REVIEW_REPLY_MAX);
     assert_int_equal(review_write(&whole, &review, &response), 0);

@@ -116,7 +116,7 @@ static void images_are_permitted_by_prefix(void **state)
         {",,", "a", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (image_is_permitted(span_of_text(cases[i].prefixes), span_of_text(cases[i].image)) != cases[i].permitted)
+        if (image_is_permitted(span_of(cases[i].prefixes), span_of(cases[i].image)) != cases[i].permitted)
             fail_msg("%s with prefixes %s: expected %d", cases[i].image, cases[i].prefixes, cases[i].permitted);
     }
 }
@@ -150,11 +150,11 @@ static void resources_weaker_value_follows_the_stronger(void **state)
         read_quoted(&json, "{'spec':{'containers':[{'name':'a'}]}}");
         assert_true(pod_read(json.root, &pod));
         struct annotations asked = {.settings = &settings};
-        asked.given[cases[i].id] = span_of_text(cases[i].annotated);
+        asked.given[cases[i].id] = span_of(cases[i].annotated);
         resources_resolve(&pod, &asked, 0, &got, &warnings);
         assert_true(cases[i].request == NULL ? got.memory_request.ptr == NULL
-                                             : text_equal(got.memory_request, cases[i].request));
-        assert_true(cases[i].limit == NULL ? got.memory_limit.ptr == NULL : text_equal(got.memory_limit, cases[i].limit));
+                                             : span_equal(got.memory_request, cases[i].request));
+        assert_true(cases[i].limit == NULL ? got.memory_limit.ptr == NULL : span_equal(got.memory_limit, cases[i].limit));
         assert_string_equal(warnings_text(&warnings, 0), cases[i].warning);
         json_done(&json);
         settings_done(&settings);
@@ -174,8 +174,8 @@ static void resources_warn_of_a_limit_that_starts_badly(void **state)
     read_quoted(&json, "{'spec':{'containers':[{'name':'a'}]}}");
     assert_true(pod_read(json.root, &pod));
     struct annotations asked = {.settings = &settings};
-    asked.given[SETTING_CPU_LIMIT] = span_of_text("20m");
-    asked.given[SETTING_MEMORY_REQUEST] = asked.given[SETTING_MEMORY_LIMIT] = span_of_text("6Mi");
+    asked.given[SETTING_CPU_LIMIT] = span_of("20m");
+    asked.given[SETTING_MEMORY_REQUEST] = asked.given[SETTING_MEMORY_LIMIT] = span_of("6Mi");
     resources_resolve(&pod, &asked, 0, &got, &warnings);
     assert_int_equal(warnings.count, 2);
     assert_string_equal(warnings_text(&warnings, 0), "profefe.com/cpu-limit 20m is below 50m: the pod may start slowly or not at all");
@@ -202,7 +202,7 @@ static double read_amount(const cJSON *list, int resource)
     const char *text = json_get_text(list, resource_names[resource]);
     if (text == NULL)
         return -1;
-    if (quantity_parse(span_of_text(text), &quantity, NULL) != 0)
+    if (quantity_parse(span_of(text), &quantity, NULL) != 0)
         fail_msg("the API server could not read %s", text);
     return (double)quantity.nano / 1e9;
 }
@@ -277,7 +277,7 @@ static void check_combination(const struct settings *settings, const struct comb
     struct buf text;
     struct json json;
     for (int i = 0; i < 4; i++)
-        asked.given[ids[i]] = span_of_text(c->values[i]);
+        asked.given[ids[i]] = span_of(c->values[i]);
     buf_init(&text, 1024);
     resources_resolve(pod, &asked, 0, &resources, NULL);
     resources_write(&text, &resources);
@@ -476,10 +476,10 @@ static void container_values_survive_expansion(void **state)
         struct buf text, expanded;
         struct json json;
         static const struct volumes volumes;
-        struct container container = {.image = span_of_text("i"), .volumes = &volumes, .port = 1};
+        struct container container = {.image = span_of("i"), .volumes = &volumes, .port = 1};
         buf_init(&text, 4096);
         buf_init(&expanded, 4096);
-        container_add_env(&container, "A", span_of_text(values[i]));
+        container_add_env(&container, "A", span_of(values[i]));
         container_write(&text, &container);
         assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
         const cJSON *last = json_get_array(json.root, "env")->child->prev;
@@ -495,7 +495,7 @@ static void container_leaves_out_empty_values(void **state)
 {
     (void)state;
     struct container container = {.port = 1};
-    container_add_env(&container, "A", span_of_text(""));
+    container_add_env(&container, "A", span_of(""));
     container_add_env(&container, "B", (struct span){NULL, 0});
     assert_int_equal(container.env_count, 0);
 }

@@ -181,11 +181,11 @@ static void verify_refuses_a_wrong_patch(void **state)
     init_settings(&settings);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct err err = {0};
-        assert_int_equal(verify_patch(&settings, span_of_text(body), false, span_of_text(cases[i].patch), &err), -EINVAL);
+        assert_int_equal(verify_patch(&settings, span_of(body), false, span_of(cases[i].patch), &err), -EINVAL);
         if (strstr(err.text, cases[i].error) == NULL)
             fail_msg("%s: expected \"%s\", got \"%s\"", cases[i].patch, cases[i].error, err.text);
     }
-    assert_int_equal(verify_patch(&settings, span_of_text(body), false, (struct span){"", 0}, NULL), 0);
+    assert_int_equal(verify_patch(&settings, span_of(body), false, (struct span){"", 0}, NULL), 0);
     settings_done(&settings);
 }
 

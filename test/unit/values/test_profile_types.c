@@ -1,10 +1,11 @@
 /* types: TYPE[:EVERY][=SECONDS], what is refused, and what is tolerated with a warning. */
 #include "unit.h"
 
-#include "common/base/parse.h"
-#include "common/values/types.h"
+#include "common/base/duration.h"
+#include "common/base/span.h"
+#include "common/values/profile_types.h"
 
-static const struct types_defaults usual = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = -1};
+static const struct profile_types_defaults usual = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = -1};
 
 /* "NAME:EVERY=SECONDS NAME:EVERY" of what was parsed. */
 static void show(const struct profile_types *types, char out[static 1024])
@@ -12,11 +13,11 @@ static void show(const struct profile_types *types, char out[static 1024])
     out[0] = '\0';
     for (unsigned i = 0; i < types->count; i++) {
         const struct profile_type *type = &types->items[i];
-        struct parse_duration_text every, seconds;
+        struct duration_text every, seconds;
         snprintf(out + strlen(out), 1024 - strlen(out), "%s%s:%s", i > 0 ? " " : "", type->name,
-                 parse_format_duration(&every, type->every_ms));
+                 duration_format(&every, type->every_ms));
         if (type->seconds_ms > 0)
-            snprintf(out + strlen(out), 1024 - strlen(out), "=%s", parse_format_duration(&seconds, type->seconds_ms));
+            snprintf(out + strlen(out), 1024 - strlen(out), "=%s", duration_format(&seconds, type->seconds_ms));
     }
 }
 
@@ -28,7 +29,7 @@ static void kinds_table_names_what_go_and_profefe_know(void **state)
         const struct profile_kind_info *info = &profile_kinds[k];
         bool known = false;
         assert_non_null(info->name);
-        assert_in_range(strlen(info->name), 1, TYPE_NAME_MAX);
+        assert_in_range(strlen(info->name), 1, PROFILE_TYPE_NAME_MAX);
         assert_true((info->path == NULL) == (k == PROFILE_OTHER));
         for (size_t i = 0; i < COUNT_OF(profefe_types); i++)
             known |= strcmp(profefe_types[i], info->profefe_type) == 0;
@@ -74,7 +75,7 @@ static void good_lists(void **state)
         struct profile_types types;
         struct warnings warnings = {0};
         char got[1024];
-        expect_success(rows[i].text, types_parse(span_of(rows[i].text), &usual, &types, &warnings, &err), &err);
+        expect_success(rows[i].text, profile_types_parse(span_of(rows[i].text), &usual, &types, &warnings, &err), &err);
         show(&types, got);
         expect_text(rows[i].text, rows[i].expected, got);
         if (warnings.count > 0)
@@ -147,7 +148,7 @@ static void bad_lists_name_item_and_expectation(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = {0};
         struct profile_types types = {.count = 77};
-        int rc = types_parse(span_of(rows[i].text), &usual, &types, NULL, &err);
+        int rc = profile_types_parse(span_of(rows[i].text), &usual, &types, NULL, &err);
         if (rc == 0)
             fail_msg("%s: was taken", rows[i].text);
         expect_contains(rows[i].text, err.text, rows[i].words);
@@ -160,8 +161,8 @@ static void nul_bytes_are_refused(void **state)
 {
     (void)state;
     struct profile_types types;
-    assert_int_equal(-EINVAL, types_parse((struct span){"cpu\0", 4}, &usual, &types, NULL, NULL));
-    assert_int_equal(-EINVAL, types_parse((struct span){"other/\0a", 8}, &usual, &types, NULL, NULL));
+    assert_int_equal(-EINVAL, profile_types_parse((struct span){"cpu\0", 4}, &usual, &types, NULL, NULL));
+    assert_int_equal(-EINVAL, profile_types_parse((struct span){"other/\0a", 8}, &usual, &types, NULL, NULL));
 }
 
 static void oddities_are_tolerated_with_a_warning(void **state)
@@ -194,8 +195,8 @@ static void oddities_are_tolerated_with_a_warning(void **state)
         struct profile_types types;
         struct warnings warnings = {0};
         char got[1024];
-        const struct types_defaults defaults = {rows[i].interval_ms, rows[i].cpu_seconds_ms, rows[i].grace_ms};
-        expect_success(rows[i].text, types_parse(span_of(rows[i].text), &defaults, &types, &warnings, &err), &err);
+        const struct profile_types_defaults defaults = {rows[i].interval_ms, rows[i].cpu_seconds_ms, rows[i].grace_ms};
+        expect_success(rows[i].text, profile_types_parse(span_of(rows[i].text), &defaults, &types, &warnings, &err), &err);
         show(&types, got);
         expect_text(rows[i].text, rows[i].expected, got);
         assert_true(warnings.count > 0);
@@ -209,8 +210,8 @@ static void grace_that_leaves_room_warns_of_nothing(void **state)
     (void)state;
     struct profile_types types;
     struct warnings warnings = {0};
-    const struct types_defaults defaults = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = 20000};
-    assert_int_equal(0, types_parse(span_of("cpu,heap"), &defaults, &types, &warnings, NULL));
+    const struct profile_types_defaults defaults = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = 20000};
+    assert_int_equal(0, profile_types_parse(span_of("cpu,heap"), &defaults, &types, &warnings, NULL));
     assert_int_equal(10000, types.items[0].seconds_ms);
     assert_int_equal(0, warnings.count);
 }
@@ -223,8 +224,8 @@ static void default_every_of_the_others_is_five_intervals_and_a_day_at_most(void
     } rows[] = {{1000, 5000}, {60000, 300000}, {17280000, 86400000}, {17281000, 86400000}, {86400000, 86400000}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct profile_types types;
-        const struct types_defaults defaults = {.interval_ms = rows[i].interval_ms, .cpu_seconds_ms = 1000, .grace_ms = -1};
-        assert_int_equal(0, types_parse(span_of("heap"), &defaults, &types, NULL, NULL));
+        const struct profile_types_defaults defaults = {.interval_ms = rows[i].interval_ms, .cpu_seconds_ms = 1000, .grace_ms = -1};
+        assert_int_equal(0, profile_types_parse(span_of("heap"), &defaults, &types, NULL, NULL));
         expect_number("every", rows[i].expected_ms, types.items[0].every_ms);
     }
 }
@@ -241,17 +242,17 @@ static void defaults_never_make_an_error(void **state)
     static const int64_t graces[] = {-1, 0, 1000, 3000, 30000, INT64_C(2147483647000)};
     for (size_t n = 0; n < COUNT_OF(texts) * COUNT_OF(intervals) * COUNT_OF(seconds) * COUNT_OF(graces); n++) {
         const char *text = texts[n % COUNT_OF(texts)];
-        const struct types_defaults defaults = {
+        const struct profile_types_defaults defaults = {
             .interval_ms = intervals[n / COUNT_OF(texts) % COUNT_OF(intervals)],
             .cpu_seconds_ms = seconds[n / COUNT_OF(texts) / COUNT_OF(intervals) % COUNT_OF(seconds)],
             .grace_ms = graces[n / COUNT_OF(texts) / COUNT_OF(intervals) / COUNT_OF(seconds)],
         };
         struct err err = err_untouched;
         struct profile_types types;
-        expect_success(text, types_parse(span_of(text), &defaults, &types, NULL, &err), &err);
+        expect_success(text, profile_types_parse(span_of(text), &defaults, &types, NULL, &err), &err);
         for (unsigned i = 0; i < types.count; i++) {
             const struct profile_type *type = &types.items[i];
-            assert_in_range(type->every_ms, TYPE_EVERY_MIN_MS, TYPE_EVERY_MAX_MS);
+            assert_in_range(type->every_ms, PROFILE_TYPE_EVERY_MIN_MS, PROFILE_TYPE_EVERY_MAX_MS);
             if (type->kind != PROFILE_CPU)
                 continue;
             assert_in_range(type->seconds_ms, 1000, type->every_ms - 1);
@@ -269,13 +270,13 @@ static void sixteen_types_and_no_more(void **state)
     struct err err = {0};
     struct profile_types types;
     struct warnings warnings = {0};
-    for (int i = 1; i < TYPES_MAX; i++)
+    for (int i = 1; i < PROFILE_TYPES_MAX; i++)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), ",other/x%d", i);
-    assert_int_equal(0, types_parse(span_of(text), &usual, &types, &warnings, &err));
-    assert_int_equal(TYPES_MAX, types.count);
+    assert_int_equal(0, profile_types_parse(span_of(text), &usual, &types, &warnings, &err));
+    assert_int_equal(PROFILE_TYPES_MAX, types.count);
     assert_int_equal(0, warnings.count);
     strcat(text, ",heap");
-    int rc = types_parse(span_of(text), &usual, &types, NULL, &err);
+    int rc = profile_types_parse(span_of(text), &usual, &types, NULL, &err);
     expect_failure("17 types", -EINVAL, "at most 16 types", rc, &err);
 }
 

@@ -4,14 +4,14 @@
  * for plain files as well, and no watch has to survive the swap. A stamp is taken before the file is read, so that a
  * change in between is seen at the next look.
  */
-#ifndef PROFEFE_STAMP_H
-#define PROFEFE_STAMP_H
+#ifndef PROFEFE_FILE_STAMP_H
+#define PROFEFE_FILE_STAMP_H
 
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <time.h>
 
-struct stamp {
+struct file_stamp {
     dev_t device;
     ino_t inode;
     struct timespec modified;
@@ -21,9 +21,9 @@ struct stamp {
 };
 
 /* Like no file's: the first look finds a change. */
-#define STAMP_NONE ((struct stamp){.error = -1})
+#define FILE_STAMP_NONE ((struct file_stamp){.error = -1})
 
-struct stamp stamp_of(const char *path);
-bool stamp_equal(const struct stamp *a, const struct stamp *b);
+struct file_stamp file_stamp_of(const char *path);
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
 
 #endif

@@ -1,6 +1,10 @@
-#include "common/values/types.h"
+#include "common/values/profile_types.h"
 
-#include "common/base/parse.h"
+#include "common/base/duration.h"
+#include "common/base/name.h"
+#include "common/base/quote.h"
+#include "common/base/span.h"
+#include "common/base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,26 +37,26 @@ static struct item split_item(struct span text)
     struct item item = {.all = text, .type = text};
     const char *eq = memchr(text.ptr, '=', text.len);
     if (eq != NULL) {
-        item.seconds = text_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
+        item.seconds = span_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
         item.type.len = (size_t)(eq - text.ptr);
     }
     const char *colon = memchr(item.type.ptr, ':', item.type.len);
     if (colon != NULL) {
-        item.every = text_trim((struct span){colon + 1, item.type.len - (size_t)(colon - item.type.ptr) - 1});
+        item.every = span_trim((struct span){colon + 1, item.type.len - (size_t)(colon - item.type.ptr) - 1});
         item.type.len = (size_t)(colon - item.type.ptr);
     }
-    item.type = text_trim(item.type);
+    item.type = span_trim(item.type);
     return item;
 }
 
 static int unknown_type(struct span name, struct err *err)
 {
-    struct text_quoted q;
+    struct quoted q;
     const char *near = NULL;
     unsigned near_distance = 3; /* a slip or two, not another word */
-    text_quote_n(&q, name.ptr, name.len);
+    quote_bytes(&q, name.ptr, name.len);
     for (unsigned k = 0; k < PROFILE_OTHER; k++) {
-        unsigned distance = text_distance(name, profile_kinds[k].name);
+        unsigned distance = name_distance(name, profile_kinds[k].name);
         if (distance >= near_distance)
             continue;
         near = profile_kinds[k].name;
@@ -79,8 +83,8 @@ static bool is_other_name(struct span name)
     size_t step = 0;
     for (size_t i = 0, n; i < name.len; i += n) {
         char c = name.ptr[i];
-        n = text_utf8_len(name.ptr + i, name.len - i);
-        if (n == 0 || text_is_control(name.ptr + i, name.len - i) || strchr(" ?#%", c) != NULL)
+        n = utf8_len(name.ptr + i, name.len - i);
+        if (n == 0 || utf8_is_control(name.ptr + i, name.len - i) || strchr(" ?#%", c) != NULL)
             return false;
         if (c != '/')
             continue;
@@ -96,7 +100,7 @@ static int find_kind(struct span name, struct profile_type *type, struct err *er
     static const char other[] = "other/";
     const size_t prefix = sizeof(other) - 1;
     bool is_other = name.len > prefix && memcmp(name.ptr, other, prefix) == 0;
-    if (name.len > TYPE_NAME_MAX || memchr(name.ptr, '\0', name.len) != NULL)
+    if (name.len > PROFILE_TYPE_NAME_MAX || memchr(name.ptr, '\0', name.len) != NULL)
         return unknown_type(name, err);
     if (is_other) {
         if (!is_other_name((struct span){name.ptr + prefix, name.len - prefix}))
@@ -104,7 +108,7 @@ static int find_kind(struct span name, struct profile_type *type, struct err *er
         type->kind = PROFILE_OTHER;
     } else {
         unsigned k = 0;
-        while (k < PROFILE_OTHER && !text_equal(name, profile_kinds[k].name))
+        while (k < PROFILE_OTHER && !span_equal(name, profile_kinds[k].name))
             k++;
         if (k == PROFILE_OTHER)
             return unknown_type(name, err);
@@ -115,32 +119,32 @@ static int find_kind(struct span name, struct profile_type *type, struct err *er
     return 0;
 }
 
-static int set_every(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
+static int set_every(const struct item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
                      struct err *err)
 {
     type->every_ms = defaults->interval_ms;
     if (type->kind != PROFILE_CPU)
-        type->every_ms *= TYPE_OTHERS_FACTOR;
-    if (type->every_ms > TYPE_EVERY_MAX_MS)
-        type->every_ms = TYPE_EVERY_MAX_MS;
+        type->every_ms *= PROFILE_TYPE_OTHERS_FACTOR;
+    if (type->every_ms > PROFILE_TYPE_EVERY_MAX_MS)
+        type->every_ms = PROFILE_TYPE_EVERY_MAX_MS;
     if (item->every.ptr == NULL)
         return 0;
-    int rc = parse_duration_ms(item->every, TYPE_EVERY_MIN_MS, TYPE_EVERY_MAX_MS, &type->every_ms, err);
+    int rc = duration_parse(item->every, PROFILE_TYPE_EVERY_MIN_MS, PROFILE_TYPE_EVERY_MAX_MS, &type->every_ms, err);
     return rc < 0 ? err_wrap(err, rc, "EVERY of %s", type->name) : 0;
 }
 
 static void raise_every(const struct item *item, struct profile_type *type, struct warnings *warnings)
 {
-    struct parse_duration_text from, to;
+    struct duration_text from, to;
     if (type->kind != PROFILE_CPU || type->every_ms >= CPU_EVERY_MIN_MS)
         return;
     warnings_add(warnings, "%s: a CPU profile takes whole seconds, so cpu is taken every %s instead of %s",
                  item->every.ptr != NULL ? "types" : "interval",
-                 parse_format_duration(&to, CPU_EVERY_MIN_MS), parse_format_duration(&from, type->every_ms));
+                 duration_format(&to, CPU_EVERY_MIN_MS), duration_format(&from, type->every_ms));
     type->every_ms = CPU_EVERY_MIN_MS;
 }
 
-static int set_seconds(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
+static int set_seconds(const struct item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
                        struct warnings *warnings, struct err *err)
 {
     const struct profile_kind_info *info = &profile_kinds[type->kind];
@@ -156,15 +160,15 @@ static int set_seconds(const struct item *item, const struct types_defaults *def
                        : type->kind == PROFILE_TRACE ? TRACE_DEFAULT_MS
                                                      : 0;
     if (given) {
-        int64_t low = info->fractions ? TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
-        int rc = parse_seconds_ms(item->seconds, info->fractions, low, TYPE_SECONDS_MAX_MS, &type->seconds_ms, err);
+        int64_t low = info->fractions ? PROFILE_TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
+        int rc = duration_parse_seconds(item->seconds, info->fractions, low, PROFILE_TYPE_SECONDS_MAX_MS, &type->seconds_ms, err);
         if (rc < 0)
             return err_wrap(err, rc, "SECONDS of %s", type->name);
     }
     if (given && item->every.ptr != NULL && type->seconds_ms >= type->every_ms) {
-        struct text_quoted q;
+        struct quoted q;
         return err_set(err, EINVAL, "expected SECONDS less than EVERY, got %s",
-                       text_quote_n(&q, item->all.ptr, item->all.len));
+                       quote_bytes(&q, item->all.ptr, item->all.len));
     }
     return 0;
 }
@@ -172,16 +176,16 @@ static int set_seconds(const struct item *item, const struct types_defaults *def
 /* Whole seconds where the kind wants that, and never less than its shortest profile. */
 static int64_t round_seconds(enum profile_kind kind, int64_t ms)
 {
-    int64_t shortest = profile_kinds[kind].fractions ? TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
+    int64_t shortest = profile_kinds[kind].fractions ? PROFILE_TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
     int64_t rounded = profile_kinds[kind].fractions ? ms : ms / 1000 * 1000;
     return rounded > shortest ? rounded : shortest;
 }
 
 /* Both limits at once, so that the one warning names what will be. It names the setting that SECONDS came from. */
-static void limit_seconds(const struct item *item, const struct types_defaults *defaults, struct profile_type *type,
+static void limit_seconds(const struct item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
                           struct warnings *warnings)
 {
-    struct parse_duration_text from, to;
+    struct duration_text from, to;
     const char *why = "it must end before the next one begins";
     int64_t limit_ms = type->seconds_ms >= type->every_ms ? round_seconds(type->kind, type->every_ms / 2) : INT64_MAX;
     int64_t grace_limit_ms = defaults->grace_ms >= 0 ? round_seconds(type->kind, defaults->grace_ms / 2) : INT64_MAX;
@@ -193,7 +197,7 @@ static void limit_seconds(const struct item *item, const struct types_defaults *
         return;
     bool by_default = item->seconds.ptr == NULL && type->kind == PROFILE_CPU;
     warnings_add(warnings, "%s: %s takes %s instead of %s, since %s", by_default ? "cpu-seconds" : "types", type->name,
-                 parse_format_duration(&to, limit_ms), parse_format_duration(&from, type->seconds_ms), why);
+                 duration_format(&to, limit_ms), duration_format(&from, type->seconds_ms), why);
     type->seconds_ms = limit_ms;
 }
 
@@ -206,7 +210,7 @@ static bool has_type(const struct profile_types *types, const char *name)
     return false;
 }
 
-static int parse_item(struct span text, const struct types_defaults *defaults, struct profile_type *ret,
+static int parse_item(struct span text, const struct profile_types_defaults *defaults, struct profile_type *ret,
                       struct warnings *warnings, struct err *err)
 {
     struct item item = split_item(text);
@@ -224,20 +228,20 @@ static int parse_item(struct span text, const struct types_defaults *defaults, s
     return 0;
 }
 
-int types_parse(struct span text, const struct types_defaults *defaults, struct profile_types *ret,
+int profile_types_parse(struct span text, const struct profile_types_defaults *defaults, struct profile_types *ret,
                 struct warnings *warnings, struct err *err)
 {
     struct profile_types types = {0};
     struct span rest = text, item;
-    while (text_next_item(&rest, &item)) {
+    while (span_next_item(&rest, &item)) {
         struct profile_type type;
         int rc = parse_item(item, defaults, &type, warnings, err);
         if (rc < 0)
             return rc;
         if (has_type(&types, type.name))
             return err_set(err, EINVAL, "expected each type once, got %s twice", type.name);
-        if (types.count == TYPES_MAX)
-            return err_set(err, EINVAL, "expected at most %d types", TYPES_MAX);
+        if (types.count == PROFILE_TYPES_MAX)
+            return err_set(err, EINVAL, "expected at most %d types", PROFILE_TYPES_MAX);
         types.items[types.count++] = type;
     }
     if (types.count == 0)

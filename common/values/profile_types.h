@@ -5,11 +5,11 @@
  * anything but cpu and trace it would ask Go for a delta profile, which spoils the inuse values. What it means to
  * a custom handler is that handler's business: other/NAME sends it as given, and none when none is given.
  */
-#ifndef PROFEFE_TYPES_H
-#define PROFEFE_TYPES_H
+#ifndef PROFEFE_PROFILE_TYPES_H
+#define PROFEFE_PROFILE_TYPES_H
 
 #include "common/base/err.h"
-#include "common/base/text.h"
+#include "common/base/span.h"
 #include "common/base/warnings.h"
 
 #include <stdbool.h>
@@ -38,28 +38,28 @@ struct profile_kind_info {
 extern const struct profile_kind_info profile_kinds[PROFILE_KIND_COUNT];
 
 enum {
-    TYPES_MAX = 16,
-    TYPE_NAME_MAX = 63,
-    TYPE_EVERY_MIN_MS = 1000,
-    TYPE_EVERY_MAX_MS = 24 * 3600 * 1000,
-    TYPE_SECONDS_MIN_MS = 100,          /* shortest trace worth the transfer; cpu is whole seconds */
-    TYPE_SECONDS_MAX_MS = 300 * 1000,
-    TYPE_OTHERS_FACTOR = 5,             /* EVERY of all types but cpu defaults to 5 intervals */
+    PROFILE_TYPES_MAX = 16,
+    PROFILE_TYPE_NAME_MAX = 63,
+    PROFILE_TYPE_EVERY_MIN_MS = 1000,
+    PROFILE_TYPE_EVERY_MAX_MS = 24 * 3600 * 1000,
+    PROFILE_TYPE_SECONDS_MIN_MS = 100,          /* shortest trace worth the transfer; cpu is whole seconds */
+    PROFILE_TYPE_SECONDS_MAX_MS = 300 * 1000,
+    PROFILE_TYPE_OTHERS_FACTOR = 5,             /* EVERY of all types but cpu defaults to 5 intervals */
 };
 
 struct profile_type {
     enum profile_kind kind;
-    char name[TYPE_NAME_MAX + 1]; /* as in settings: "cpu", "other/wall" */
+    char name[PROFILE_TYPE_NAME_MAX + 1]; /* as in settings: "cpu", "other/wall" */
     int64_t every_ms;
     int64_t seconds_ms;           /* 0 = none */
 };
 
 struct profile_types {
     unsigned count;
-    struct profile_type items[TYPES_MAX];
+    struct profile_type items[PROFILE_TYPES_MAX];
 };
 
-struct types_defaults {
+struct profile_types_defaults {
     int64_t interval_ms;
     int64_t cpu_seconds_ms;
     int64_t grace_ms; /* terminationGracePeriodSeconds; SECONDS is capped at half of it, at least 1 s; -1 = no cap */
@@ -69,7 +69,7 @@ struct types_defaults {
  * both given and SECONDS not below EVERY, the same type twice, too many, none): whether a text is an error does
  * not depend on `defaults`. Tolerated with a warning: SECONDS where it makes no sense (ignored); SECONDS not
  * below a defaulted EVERY or above half of the grace period (capped). */
-int types_parse(struct span text, const struct types_defaults *defaults, struct profile_types *ret,
+int profile_types_parse(struct span text, const struct profile_types_defaults *defaults, struct profile_types *ret,
                 struct warnings *warnings, struct err *err);
 
 #endif

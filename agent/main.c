@@ -11,7 +11,6 @@
 #include <limits.h>
 #include <microhttpd.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -38,14 +37,14 @@ static int write_version(struct buf *out)
 static void print_problems(const struct warnings *problems)
 {
     for (unsigned i = 0; i < warnings_shown(problems); i++)
-        fprintf(stderr, "profefe-agent: %s\n", warnings_text(problems, i));
+        std_fds_complain("profefe-agent", "%s", warnings_text(problems, i));
 }
 
 /* Of a daemon the log tells them. */
 static void print_warnings(const struct warnings *warnings)
 {
     for (unsigned i = 0; i < warnings_shown(warnings); i++)
-        fprintf(stderr, "profefe-agent: warning: %s\n", warnings_text(warnings, i));
+        std_fds_complain("profefe-agent", "warning: %s", warnings_text(warnings, i));
 }
 
 static void set_up_log(const struct settings *settings)
@@ -99,7 +98,7 @@ static int run_once(const struct agent_command *command, const struct options *o
     struct err err;
     int rc = agent_run_once(options, command->timeout_ms, &err);
     if (rc < 0)
-        fprintf(stderr, "profefe-agent: %s\n", err.text);
+        std_fds_complain("profefe-agent", "%s", err.text);
     return rc < 0 ? 1 : rc;
 }
 

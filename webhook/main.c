@@ -15,7 +15,6 @@
 #include <gnutls/gnutls.h>
 #include <malloc.h>
 #include <microhttpd.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,7 +31,7 @@ enum {
 
 static int complain(const struct err *err)
 {
-    fprintf(stderr, "profefe-webhook: %s\n", err->text);
+    std_fds_complain("profefe-webhook", "%s", err->text);
     return EXIT_USAGE;
 }
 
@@ -55,7 +54,7 @@ static int write_version(struct buf *out)
 static void print_warnings(const struct warnings *warnings)
 {
     for (unsigned i = 0; i < warnings_shown(warnings); i++)
-        fprintf(stderr, "profefe-webhook: warning: %s\n", warnings_text(warnings, i));
+        std_fds_complain("profefe-webhook", "warning: %s", warnings_text(warnings, i));
 }
 
 /* ---- --review ---- */
@@ -66,7 +65,7 @@ static int stand_in_for_image(struct settings *settings, struct err *err)
     static const char name[] = "profefe-agent";
     if (settings_is_set(settings, SETTING_IMAGE))
         return 0;
-    fprintf(stderr, "profefe-webhook: no [inject] image is configured, showing %s\n", name);
+    std_fds_complain("profefe-webhook", "no [inject] image is configured, showing %s", name);
     return settings_set(settings, SETTING_IMAGE, (struct span){name, sizeof(name) - 1}, SETTING_FROM_DEFAULT, err);
 }
 

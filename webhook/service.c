@@ -243,6 +243,8 @@ static void serve_metrics(void *ctx, const struct httpd_request *request, struct
     (void)request;
     response->content_type = METRICS_CONTENT_TYPE;
     metrics_build_info(&response->body, "profefe_webhook");
+    write_number(&response->body, "profefe_webhook_log_lines_lost_total", "counter", "Log lines that could not be written.",
+                 log_lost_lines());
     write_reviews(&response->body, &service->counters);
     write_requests(&response->body, service);
     write_connections(&response->body, service);

@@ -4,19 +4,20 @@
 #include "common/base/quote.h"
 #include "common/base/span.h"
 #include "common/base/utf8.h"
+#include "common/os/std_fds.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 static struct {
     enum log_level level;
     enum log_format format;
     char identity[LOG_IDENTITY_MAX]; /* formatted: " pod=web-1" or ",\"pod\":\"web-1\"" */
     uint64_t lost;
+    uint64_t told; /* of the lost: how many a line in the log has told of */
+    bool torn;     /* the end of the line written last is missing */
 } logger = {.level = LOG_LEVEL_INFO};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -149,25 +150,49 @@ int log_format_line(struct buf *out, int64_t now_ms, enum log_level level, const
     return buf_puts(out, json ? "}\n" : "\n");
 }
 
+/* 0, or -Exxx when less than all was written. */
+static int write_whole(const struct buf *text)
+{
+    ssize_t written = std_fds_write_error(text->data, text->len);
+    if (written > 0)
+        logger.torn = (size_t)written < text->len;
+    return written == (ssize_t)text->len ? 0 : written < 0 ? (int)written : -EAGAIN;
+}
+
+static_assert(2 * LOG_LINE_MAX <= STD_FDS_TEXT_MAX, "a line and the one about the loss before it are written at once");
+
+/* What was lost is told in front of the first line that is written again, by the same write. */
+static int write_after_loss(const struct buf *line, int64_t now_ms)
+{
+    CLEANUP(buf_done) struct buf both;
+    buf_init(&both, 2 * LOG_LINE_MAX);
+    if (logger.torn)
+        buf_putc(&both, '\n');
+    log_format_line(&both, now_ms, LOG_LEVEL_WARN, "log lines were lost",
+                    LOG_FIELDS(LOG_I64("lines", logger.lost - logger.told)));
+    int rc = buf_append(&both, line->data, line->len);
+    if (rc == 0)
+        rc = write_whole(&both);
+    if (rc == 0)
+        logger.told = logger.lost;
+    return rc;
+}
+
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
 {
     if (level < logger.level)
         return;
+    CLEANUP(buf_done) struct buf line;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    struct buf line;
+    int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     buf_init(&line, LOG_LINE_MAX);
     (void)buf_reserve(&line, LINE_USUAL);
-    int rc = log_format_line(&line, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, level, msg, fields);
-    ssize_t written = -1;
-    if (rc == 0) {
-        do
-            written = write(STDERR_FILENO, line.data, line.len);
-        while (written < 0 && errno == EINTR);
-    }
-    if (written < 0 || (size_t)written != line.len)
+    int rc = log_format_line(&line, now_ms, level, msg, fields);
+    if (rc == 0)
+        rc = logger.lost == logger.told ? write_whole(&line) : write_after_loss(&line, now_ms);
+    if (rc != 0)
         logger.lost++;
-    buf_done(&line);
 }
 
 void log_throttled(struct log_throttle *throttle, int64_t now_ms, enum log_level level, const char *msg,

@@ -5,7 +5,11 @@
  *
  * Only the code that decides logs, once; library code returns a struct err. Values from outside are
  * escaped (quote_escape) and cut to LOG_VALUE_MAX; a line never exceeds LOG_LINE_MAX and is written by one
- * write(2). A line that cannot be written whole is lost and counted: log_lost_lines().
+ * write(2).
+ *
+ * A line never waits for its reader. What stderr does not take at this moment (nobody reads the pipe, the disk is full, it
+ * is closed) is lost and counted by log_lost_lines(), and the next line that can be written comes with one before it:
+ * `level=warn msg="log lines were lost" lines=N`. Why no line is ever written late: it would have to be kept somewhere.
  *
  * Repeated failures go through log_throttled(): the first is written, then at most one every
  * LOG_REPEAT_MS, which carries repeated=N.
@@ -22,7 +26,7 @@
 #include <stdint.h>
 
 enum {
-    LOG_LINE_MAX = 2048,
+    LOG_LINE_MAX = 2048, /* bytes with the newline; two lines are what a pipe takes at once (STD_FDS_TEXT_MAX) */
     LOG_VALUE_MAX = 512,
     LOG_IDENTITY_MAX = 512,   /* bytes of the identity, formatted */
     LOG_REPEAT_MS = 60 * 1000, /* a failing collector is said once a minute */
@@ -75,6 +79,7 @@ void log_throttled(struct log_throttle *throttle, int64_t now_ms, enum log_level
 /* After a success: the next failure is written at once again. */
 void log_throttle_reset(struct log_throttle *throttle);
 
+/* Lines lost since the start, those that found no memory included. */
 uint64_t log_lost_lines(void);
 
 int log_level_parse(const char *text, enum log_level *ret, struct err *err);

@@ -58,8 +58,9 @@ class Webhook:
     def url(self, path="/mutate"):
         return f"https://127.0.0.1:{self.port}{path}"
 
-    def start(self, env=None):
-        self.child = Child("profefe-webhook", [self.binary, "--config", self.config],
+    def start(self, env=None, wrap=()):
+        """wrap: a command that execs its arguments."""
+        self.child = Child("profefe-webhook", [*wrap, self.binary, "--config", self.config],
                            os.path.join(self.folder, "webhook.log"), env=env)
         wait_until(self._ready, START_SECONDS,
                    lambda: f"/readyz of profefe-webhook did not say 200 within {START_SECONDS} s; the end of its output:\n"

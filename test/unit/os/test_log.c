@@ -3,18 +3,32 @@
 
 #include "alloc_fail.h"
 #include "common/os/log.h"
+#include "common/os/std_fds.h"
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 static const int64_t wall_ms = INT64_C(1795366000123); /* 2026-11-22T16:46:40.123Z */
 
+/* What an earlier test lost is told into /dev/null, so that it stands in no later one. */
 static int reset(void **state)
 {
     (void)state;
+    int saved = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+    assert_true(saved >= 0 && dup2(nowhere, STDERR_FILENO) >= 0);
+    log_error("reset");
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(nowhere);
     return log_set_identity(LOG_FIELDS());
 }
 
@@ -232,26 +246,219 @@ static void time_is_utc_now(void **state)
     assert_in_range(timegm(&tm), before.tv_sec, after.tv_sec);
 }
 
-static void lost_lines_are_counted(void **state)
+/* ---- a stderr that takes nothing, or not all ---- */
+
+/* Until poll() says that it takes no more. */
+static void fill(int fd)
+{
+    static const char bytes[PIPE_BUF];
+    struct pollfd look = {.fd = fd, .events = POLLOUT};
+    while (poll(&look, 1, 0) == 1)
+        assert_true(write(fd, bytes, sizeof(bytes)) > 0);
+}
+
+/* Each returns the end for stderr, and in *other what must stay open beside it, or -1. */
+static int full_pipe(int *other)
+{
+    int fds[2];
+    assert_int_equal(0, pipe2(fds, O_CLOEXEC));
+    fill(fds[1]);
+    *other = fds[0];
+    return fds[1];
+}
+
+static int full_socket(int *other)
+{
+    int fds[2];
+    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+    fill(fds[1]);
+    *other = fds[0];
+    return fds[1];
+}
+
+static int pipe_without_reader(int *other)
+{
+    int fds[2];
+    assert_int_equal(0, pipe2(fds, O_CLOEXEC));
+    close(fds[0]);
+    *other = -1;
+    return fds[1];
+}
+
+static int socket_without_reader(int *other)
+{
+    int fds[2];
+    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+    close(fds[0]);
+    *other = -1;
+    return fds[1];
+}
+
+static int full_disk(int *other)
+{
+    *other = -1;
+    return open("/dev/full", O_WRONLY | O_CLOEXEC);
+}
+
+static int closed(int *other)
+{
+    *other = -1;
+    return open("/", O_PATH | O_CLOEXEC); /* as std_fds_fill fills it */
+}
+
+/* Without waiting, and without SIGPIPE, which would end this program. */
+static void what_stderr_does_not_take_is_counted_and_told_later(void **state)
 {
     (void)state;
-    char text[256 * 1024];
-    uint64_t before = log_lost_lines(), written;
-    struct capture capture = capture_start(O_NONBLOCK);
-    for (int i = 0; i < 3000; i++)
-        log_info("filling the pipe that nobody reads");
-    size_t len = capture_end(&capture, text, sizeof(text));
-    written = count_of(text, "\n");
-    assert_true(len > 0 && written < 3000);
-    assert_int_equal(3000, written + log_lost_lines() - before);
+    static const struct {
+        const char *name;
+        int (*open_it)(int *other);
+    } rows[] = {
+        {"a full pipe", full_pipe},
+        {"a full socket", full_socket},
+        {"a pipe without reader", pipe_without_reader},
+        {"a socket without reader", socket_without_reader},
+        {"a full disk", full_disk},
+        {"closed", closed},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[4096];
+        int other;
+        uint64_t before = log_lost_lines();
+        struct capture capture = capture_start(0);
+        int reader = dup(STDERR_FILENO), useless = rows[i].open_it(&other);
+        assert_true(useless >= 0 && dup2(useless, STDERR_FILENO) >= 0);
+        for (int line = 0; line < 3; line++)
+            log_info("lost");
+        expect_number(rows[i].name, 3, (long long)(log_lost_lines() - before));
+        dup2(reader, STDERR_FILENO);
+        log_error("heard");
+        log_error("heard again");
+        close(reader);
+        close(useless);
+        if (other >= 0)
+            close(other);
+        capture_end(&capture, text, sizeof(text));
+        expect_number(rows[i].name, 3, count_of(text, "\n"));
+        expect_contains(rows[i].name, text, " level=warn msg=\"log lines were lost\" lines=3\nts=");
+        expect_contains(rows[i].name, text, " level=error msg=heard\nts=");
+        expect_contains(rows[i].name, text, " level=error msg=\"heard again\"\n");
+        expect_number(rows[i].name, 3, (long long)(log_lost_lines() - before));
+    }
+}
 
-    before = log_lost_lines();
+static void no_stderr_at_all_is_counted(void **state)
+{
+    (void)state;
+    uint64_t before = log_lost_lines();
     int saved = dup(STDERR_FILENO);
     close(STDERR_FILENO);
     log_info("into the void");
     dup2(saved, STDERR_FILENO);
     close(saved);
     assert_int_equal(before + 1, log_lost_lines());
+}
+
+static uint64_t sum_of_told(const char *text)
+{
+    uint64_t sum = 0;
+    static const char part[] = "msg=\"log lines were lost\" lines=";
+    for (; (text = strstr(text, part)) != NULL; text++)
+        sum += strtoull(text + strlen(part), NULL, 10);
+    return sum;
+}
+
+/* It reads a little now and then: what it reads are whole lines, and with those that are told as lost they are all. */
+static void slow_reader_gets_whole_lines_and_the_number_of_the_others(void **state)
+{
+    (void)state;
+    enum { LINES = 6000, SIZE = 2 * 1024 * 1024 };
+    char *text = malloc(SIZE), filler[200];
+    size_t len = 0;
+    assert_non_null(text);
+    memset(filler, 'f', sizeof(filler) - 1);
+    filler[sizeof(filler) - 1] = '\0';
+    struct capture capture = capture_start(0);
+    for (int i = 0; i < LINES; i++) {
+        log_info("line", LOG_STR("filler", filler), LOG_I64("last", i));
+        if (i % 10 == 9)
+            len += (size_t)read(capture.read_fd, text + len, 1000);
+    }
+    while (poll(&(struct pollfd){.fd = capture.read_fd, .events = POLLIN}, 1, 0) == 1)
+        len += (size_t)read(capture.read_fd, text + len, SIZE - len);
+    log_info("line", LOG_I64("last", LINES));
+    len += capture_end(&capture, text + len, SIZE - len);
+    unsigned written = count_of(text, " msg=line ");
+    assert_int_equal(written, count_of(text, " last="));
+    assert_in_range(written, 100, LINES - 1);
+    assert_int_equal(LINES + 1, written + sum_of_told(text));
+    assert_int_equal(count_of(text, "\n"), count_of(text, "ts="));
+    free(text);
+}
+
+/* A disk that is full takes the beginning of a line; the next one that it takes begins on a line of its own. */
+static void what_follows_half_a_line_begins_a_line(void **state)
+{
+    (void)state;
+    enum { HALF = 100 };
+    char path[] = "/tmp/test_log_XXXXXX", text[1024];
+    struct rlimit limit, before;
+    int saved = dup(STDERR_FILENO), file = mkstemp(path);
+    assert_true(file >= 0 && unlink(path) == 0 && dup2(file, STDERR_FILENO) >= 0);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = (struct rlimit){.rlim_cur = HALF, .rlim_max = before.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    log_info("a line of some 130 bytes, of which 100 find room", LOG_STR("key", "a value that makes it so long"));
+    log_info("a line that finds none");
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    log_info("whole");
+    log_info("whole again");
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    ssize_t len = pread(file, text, sizeof(text) - 1, 0);
+    close(file);
+    assert_true(len > HALF);
+    text[len] = '\0';
+    assert_int_equal('\n', text[HALF]);
+    assert_int_equal(4, count_of(text, "\n"));
+    expect_contains("half", text + HALF, "\nts=");
+    expect_contains("after half", text + HALF, " lines=2\nts=");
+    expect_contains("whole", text + HALF, " msg=whole\nts=");
+}
+
+/* poll() may call it writable that has room for half of a line. The shell's own view of it is not changed. */
+static void terminal_that_is_stopped_is_not_waited_for(void **state)
+{
+    (void)state;
+    static char text[256 * 1024];
+    char filler[LOG_VALUE_MAX];
+    struct termios raw = {0};
+    int master, slave, lines = 1;
+    memset(filler, 'f', sizeof(filler) - 1);
+    filler[sizeof(filler) - 1] = '\0';
+    cfmakeraw(&raw);
+    uint64_t before = log_lost_lines();
+    assert_int_equal(0, openpty(&master, &slave, NULL, &raw, NULL));
+    struct capture capture = capture_start(0);
+    dup2(slave, STDERR_FILENO);
+    std_fds_fill();
+    assert_int_equal(0, fcntl(slave, F_GETFL) & O_NONBLOCK);
+    assert_int_not_equal(0, fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK);
+    for (; log_lost_lines() < before + 3; lines++)
+        log_info("line", LOG_STR("1", filler), LOG_STR("2", filler), LOG_STR("3", filler), LOG_I64("last", 1));
+    size_t len = 0;
+    while (poll(&(struct pollfd){.fd = master, .events = POLLIN}, 1, 0) == 1)
+        len += (size_t)read(master, text + len, sizeof(text) - 1 - len);
+    log_info("line", LOG_I64("last", 1));
+    len += (size_t)read(master, text + len, sizeof(text) - 1 - len);
+    text[len] = '\0';
+    assert_int_equal(lines, count_of(text, " last=1\n") + sum_of_told(text));
+    assert_int_equal(count_of(text, "ts="), count_of(text, "\nts=") + 1);
+    capture_end(&capture, (char[16]){0}, 16);
+    close(master);
+    close(slave);
 }
 
 static void repeated_failures_are_written_once_a_minute_with_their_number(void **state)
@@ -316,7 +523,7 @@ static int write_attempt(void *ctx)
         assert_string_equal("", text);
         return -ENOMEM;
     }
-    assert_int_equal(1, count_of(text, "\n"));
+    assert_int_equal(1, count_of(text, " msg=event"));
     if (strstr(text, " k=v\n") != NULL)
         return 0;
     expect_contains("without its field", text, " cut=true\n");
@@ -341,7 +548,11 @@ int main(void)
         cmocka_unit_test_setup(lines_never_pass_their_limit, reset),
         cmocka_unit_test_setup(lines_below_the_level_are_not_written, reset),
         cmocka_unit_test_setup(time_is_utc_now, reset),
-        cmocka_unit_test_setup(lost_lines_are_counted, reset),
+        cmocka_unit_test_setup(what_stderr_does_not_take_is_counted_and_told_later, reset),
+        cmocka_unit_test_setup(no_stderr_at_all_is_counted, reset),
+        cmocka_unit_test_setup(slow_reader_gets_whole_lines_and_the_number_of_the_others, reset),
+        cmocka_unit_test_setup(what_follows_half_a_line_begins_a_line, reset),
+        cmocka_unit_test_setup(terminal_that_is_stopped_is_not_waited_for, reset),
         cmocka_unit_test_setup(repeated_failures_are_written_once_a_minute_with_their_number, reset),
         cmocka_unit_test_setup(words_of_level_and_format, reset),
         cmocka_unit_test_setup(without_memory_lines_are_lost_and_counted, reset),

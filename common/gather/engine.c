@@ -2,6 +2,10 @@
 
 #include "common/os/log.h"
 
+enum {
+    TRANSFERS_MAX = 4, /* one profile is taken and one sent; the rest is to spare */
+};
+
 int engine_init(struct engine *engine, struct err *err)
 {
     *engine = (struct engine){0};
@@ -46,6 +50,7 @@ static int start_push(struct engine *engine, const struct gather_options *option
         .collector = options->collector,
         .output_dir = options->output_dir,
         .credentials = engine->credentials,
+        .ca_hint = "ca.crt in secret-dir",
         .service = options->service,
         .instance_id = options->instance,
         .labels = &options->labels,
@@ -65,7 +70,8 @@ static int start_push(struct engine *engine, const struct gather_options *option
 int engine_start(struct engine *engine, const struct gather_options *options, bool once, const struct engine_callbacks *callbacks,
                  struct err *err)
 {
-    int rc = httpc_new(engine->loop, &engine->httpc, err);
+    const struct httpc_options client = {.user_agent = "profefe-agent/" PROFEFE_VERSION, .transfers_max = TRANSFERS_MAX};
+    int rc = httpc_new(engine->loop, &client, &engine->httpc, err);
     if (rc == 0)
         rc = open_spool(engine, options, err);
     if (rc == 0)

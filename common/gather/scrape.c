@@ -4,7 +4,6 @@
 #include "common/pprof/gotrace.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
-#include "common/base/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +30,11 @@ const char *const scrape_result_names[SCRAPE_RESULT_COUNT] = {
 
 /* ---- naming an answer ---- */
 
+static const char *const kept_headers[SCRAPE_KEPT_HEADERS] = {
+    [SCRAPE_X_GO_PPROF] = "X-Go-Pprof",
+    [SCRAPE_LOCATION] = "Location",
+};
+
 /* What the server said, short and safe, for the end of a sentence. */
 static const char *said(struct quoted *out, const struct httpc_result *http)
 {
@@ -47,7 +51,7 @@ static bool begins_with(const struct httpc_result *http, const char *words)
 static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
 {
     return profile_kinds[kind].timed && http->status == 500 &&
-           (http->go_pprof[0] != '\0' || begins_with(http, "Could not enable"));
+           (http->kept[SCRAPE_X_GO_PPROF][0] != '\0' || begins_with(http, "Could not enable"));
 }
 
 /* Three forms (facts/agent A5): the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
@@ -71,7 +75,7 @@ static enum scrape_result judge_status(const struct httpc_result *http, char wor
     struct quoted q;
     if (http->status >= 300 && http->status <= 399) {
         snprintf(words, ERR_TEXT_MAX, "answered %u, a redirect to %s; redirects are not followed", http->status,
-                 quote_text(&q, http->location));
+                 quote_text(&q, http->kept[SCRAPE_LOCATION]));
         return SCRAPE_REDIRECT;
     }
     if (http->status == 404) {
@@ -96,6 +100,7 @@ static const struct {
     [HTTPC_TRUNCATED] = {SCRAPE_TRUNCATED, "reply ended early"},
     [HTTPC_RESET] = {SCRAPE_TRUNCATED, "connection reset"},
     [HTTPC_MALFORMED] = {SCRAPE_MALFORMED, "not an HTTP reply"},
+    [HTTPC_ENDLESS] = {SCRAPE_ENDLESS, "headers without end"},
     [HTTPC_TOO_BIG] = {SCRAPE_TOO_BIG, "reply larger than the limit"},
     [HTTPC_ABORTED] = {SCRAPE_ERROR, "given up"},
     [HTTPC_NO_MEMORY] = {SCRAPE_ERROR, "no memory"},
@@ -108,12 +113,9 @@ static enum scrape_result judge_end(const struct httpc_result *http, char words[
     enum scrape_result result = by_end[http->end].result;
     if (http->end == HTTPC_TIMEOUT && http->status != 0)
         result = SCRAPE_SLOW;
-    if (http->end == HTTPC_MALFORMED && http->header_bytes > HTTPC_HEADERS_MAX)
-        result = SCRAPE_ENDLESS;
     if (http->end == HTTPC_ABORTED && http->abort_code == -EFBIG)
         result = SCRAPE_TOO_BIG;
-    const char *what = result == SCRAPE_SLOW      ? "the reply did not end in time"
-                       : result == SCRAPE_ENDLESS ? "headers without end"
+    const char *what = result == SCRAPE_SLOW ? "the reply did not end in time"
                        : result == SCRAPE_TOO_BIG ? "larger than the spool can hold"
                                                   : by_end[http->end].words;
     snprintf(words, ERR_TEXT_MAX, "%s after %lld ms, %llu bytes %s", what, (long long)http->elapsed_ms,
@@ -327,7 +329,7 @@ int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_r
     if (scrape->kind != PROFILE_TRACE && pprof_check_new(request->body_max * SCRAPE_RAW_FACTOR, &scrape->check) < 0)
         return err_set(err, ENOMEM, "no memory to check a profile");
     const struct httpc_request http = {
-        .url = buf_text(&url), .method = "GET", .user_agent = "profefe-agent/" PROFEFE_VERSION,
+        .url = buf_text(&url), .method = "GET", .keep = kept_headers, .keep_count = SCRAPE_KEPT_HEADERS,
         .sink = take_body, .body_ctx = scrape, .body_max = request->body_max,
         .connect_timeout_ms = request->connect_timeout_ms,
         .timeout_ms = request->seconds_ms + request->timeout_ms,

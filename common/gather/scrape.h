@@ -23,6 +23,13 @@ enum {
     SCRAPE_URL_MAX = 1024,        /* base, path with every byte escaped, and seconds */
 };
 
+/* Headers of a reply that are looked at: places in httpc_result.kept. */
+enum scrape_kept {
+    SCRAPE_X_GO_PPROF,
+    SCRAPE_LOCATION,
+    SCRAPE_KEPT_HEADERS,
+};
+
 /* What a fetch came to; the metric label `result`. */
 enum scrape_result {
     SCRAPE_OK,        /* in the spool */

@@ -1,26 +1,18 @@
 /* The HTTP(S) client: libcurl's multi_socket interface on the loop.
  *
- * One transfer = one struct httpc_transfer; its `done` is called exactly once, for success, failure and
- * abort alike, unless it was cancelled (then never). Bodies stream both ways through callbacks; nothing is
- * buffered here but HTTPC_REPLY_MAX bytes for callers that want a small reply kept.
+ * One transfer = one struct httpc_transfer; its `done` is called exactly once, for success, failure and abort alike,
+ * unless it was cancelled (then never). Bodies stream both ways through callbacks; nothing is buffered here but
+ * HTTPC_REPLY_MAX bytes for callers that want a small reply kept.
  *
- * Fixed for every transfer (facts seen with curl 7.88.1): no proxy from the environment, redirects never followed,
- * only http and https over HTTP/1.1, `Expect:` never sent, SIGPIPE never raised, socket buffers of 64 KiB, header
- * bytes capped by our own count (HTTPC_HEADERS_MAX, also over floods of 100 Continue and trailers), body bytes by
- * our own count (MAXFILESIZE does not stop chunked bodies), what is neither (chunk extensions, of which no callback
- * hears) by the socket's count (HTTPC_NOISE_MAX), the whole transfer by timeout_ms. "localhost" means 127.0.0.1, then ::1.
+ * For every transfer: no proxy from the environment, redirects never followed, only http and https over HTTP/1.1, no
+ * `Expect:`, and a bound on all that a server can send without end: headers, body, and what is neither. The whole takes
+ * at most timeout_ms. "localhost" means 127.0.0.1, then ::1. Names are looked up beside the loop; answers are kept for
+ * HTTPC_DNS_CACHE_S, and not trusted any more once connecting to one of them failed.
  *
  * https: TLS 1.2 or later; the server's certificate is verified, name or IP address included, unless `insecure`. Its
  * CAs are tls->ca_file's alone, or else the system's in the place that libcurl was built with; without either nothing
- * is tried. A connection that was not told to close is kept, and used again by transfers to the same server with the
- * same texts in `tls` (lib/vtls/vtls.c of 7.88.1 and 8.14.1 compares ca_file and cert_file, not what is in them).
- * Unused for HTTPC_IDLE_MAX_S it is not used any more, and closed with the next transfer. TLS sessions are not
- * resumed: a resumed one would keep a rotated identity alive. With libcurl 7.88.1 on GnuTLS a server that wants to
- * negotiate anew (TLS 1.2) and falls silent holds up the loop until timeout_ms; 8.14.1 does not wait there, and no
- * option of 7.88.1 or GnuTLS turns that off.
- *
- * Name look-ups run on libcurl's threads and never hold up the loop; answers are kept for HTTPC_DNS_CACHE_S, and not
- * trusted any more once connecting to one of them failed.
+ * is tried. A connection that was not told to close is kept for HTTPC_IDLE_MAX_S, and used again by transfers to the
+ * same server with the same texts in `tls`. TLS sessions are not resumed: that would keep a rotated identity alive.
  *
  * What callbacks may do: `done` may start and cancel any transfer. A sink or source may cancel any transfer, its own
  * included (then return anything), but not start one. None of them may free the client.
@@ -28,6 +20,7 @@
 #ifndef PROFEFE_HTTPC_H
 #define PROFEFE_HTTPC_H
 
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/os/loop.h"
 
@@ -36,11 +29,12 @@
 #include <stdint.h>
 
 enum {
-    HTTPC_HEADERS_MAX = 64 * 1024, /* all header bytes of one transfer */
-    HTTPC_NOISE_MAX = 1024 * 1024, /* chunk framing, interim replies and TLS beyond 64 times the headers and body */
+    HTTPC_TRANSFERS_MAX = 32,      /* of one client: each takes 160 KiB of buffers, some 200 with TLS */
+    HTTPC_HEADERS_MAX = 64 * 1024, /* bytes of all headers of one transfer, interim replies and trailers included */
+    HTTPC_NOISE_MAX = 1024 * 1024, /* bytes of chunk framing and TLS beyond 64 times the headers and body */
     HTTPC_REPLY_MAX = 4 * 1024,    /* kept beginning of a reply body: enough for a server's words */
-    HTTPC_VALUE_MAX = 128,         /* kept header values */
-    HTTPC_TRANSFERS_MAX = 8,       /* at once; more is our bug: -EBUSY */
+    HTTPC_KEEP_MAX = 8,            /* headers of a reply kept for one request; none of ours needs more than 3 */
+    HTTPC_VALUE_MAX = 128,         /* bytes of a kept header's value, NUL included; longer ones are cut */
     HTTPC_IDLE_MAX_S = 120,        /* of a kept connection; a handshake costs 40 ms of CPU */
     HTTPC_AUTHORIZATION_MAX = 8 * 1024, /* bytes of an Authorization header's value */
     HTTPC_DNS_CACHE_S = 300,       /* x.y.svc.cluster.local costs 10 queries a look-up (ndots 5) */
@@ -61,7 +55,8 @@ enum httpc_end {
     HTTPC_EMPTY,           /* connection closed without a byte of reply */
     HTTPC_TRUNCATED,       /* reply shorter than announced, or closed or reset inside it */
     HTTPC_RESET,           /* connection reset or send failed before a reply */
-    HTTPC_MALFORMED,       /* not HTTP, bad chunking, headers over HTTPC_HEADERS_MAX */
+    HTTPC_MALFORMED,       /* not HTTP, bad chunking, one line of the headers too long */
+    HTTPC_ENDLESS,         /* over HTTPC_HEADERS_MAX, or over HTTPC_NOISE_MAX of what is neither headers nor body */
     HTTPC_TOO_BIG,         /* body_max passed */
     HTTPC_ABORTED,         /* the sink or source said stop; its code is in result.abort_code */
     HTTPC_NO_MEMORY,
@@ -72,23 +67,17 @@ extern const char *const httpc_end_names[HTTPC_END_COUNT]; /* "ok", "bad-url", "
 
 struct httpc_result {
     enum httpc_end end;
-    unsigned status;                    /* 0 when no reply line came (an interim 1xx does not count) */
-    char text[ERR_TEXT_MAX];            /* in words, mostly curl's; "" on HTTPC_OK */
-    char content_type[HTTPC_VALUE_MAX]; /* "" when absent; cut */
-    char content_encoding[HTTPC_VALUE_MAX];
-    char retry_after[HTTPC_VALUE_MAX];  /* raw Retry-After */
-    char go_pprof[HTTPC_VALUE_MAX];     /* raw X-Go-Pprof */
-    char location[HTTPC_VALUE_MAX];
-    char reply[HTTPC_REPLY_MAX + 1];    /* beginning of a body that had no sink, NUL-terminated, may hold any byte */
+    unsigned status;                  /* 0 when no reply line came (an interim 1xx does not count) */
+    char text[ERR_TEXT_MAX];          /* in words, mostly libcurl's; "" on HTTPC_OK */
+    char kept[HTTPC_KEEP_MAX][HTTPC_VALUE_MAX]; /* of the final reply, as request.keep has them; "" = absent */
+    char reply[HTTPC_REPLY_MAX + 1];  /* beginning of a body that had no sink, NUL-terminated, may hold any byte */
     size_t reply_len;
-    uint64_t header_bytes;              /* of all replies and trailers, and noise where it was cut for that: over HTTPC_HEADERS_MAX
-                                           one of them was endless */
-    uint64_t received_bytes;            /* body bytes received */
-    uint64_t sent_bytes;                /* body bytes handed to curl */
-    bool body_sent;                     /* the whole request (body, or without one the headers) was handed over: a
-                                           failure after it is "unsure" */
+    uint64_t received_bytes;          /* body bytes received */
+    uint64_t sent_bytes;              /* body bytes handed to libcurl */
+    bool body_sent;                   /* the whole request (body, or without one the headers) was handed over: a failure
+                                         after it is "unsure" */
     int64_t elapsed_ms;
-    int abort_code;                     /* -EIO when a source ended before source_size */
+    int abort_code;                   /* -EIO when a source ended before source_size */
 };
 
 /* Body source: fills up to len bytes, returns how many, 0 at the end, -Exxx to abort. */
@@ -106,13 +95,15 @@ struct httpc_tls {
 };
 
 struct httpc_request {
-    const char *url;             /* absolute, http or https; copied like all strings here */
+    const char *url;             /* absolute, http or https; copied like all strings here but those of `keep` */
     const char *method;          /* "GET" or "POST" */
     const char *content_type;    /* of the request body, NULL = none */
     const char *accept_encoding; /* NULL = none sent; the body is never decoded */
-    const char *user_agent;      /* NULL = none sent */
     const char *authorization;   /* value of the header, e.g. "Bearer …"; NULL = none sent; never shown in a text */
+    const char *const *keep;     /* names of the reply's headers whose values are wanted; borrowed until done */
+    unsigned keep_count;         /* at most HTTPC_KEEP_MAX */
     const struct httpc_tls *tls; /* for https; NULL = no client certificate, the system's CAs; copied */
+    const char *ca_hint;         /* where a person puts CA certificates, told when there are none; NULL = no hint */
     httpc_source *source;        /* NULL = no body; only with POST */
     int64_t source_size;         /* bytes, or -1 = unknown: chunked */
     httpc_sink *sink;            /* NULL = only result.reply */
@@ -126,11 +117,23 @@ struct httpc_request {
     void *done_ctx;
 };
 
-int httpc_new(struct loop *loop, struct httpc **ret, struct err *err);
+struct httpc_options {
+    const char *user_agent; /* sent with each request; NULL = none; borrowed for the client's life */
+    unsigned transfers_max; /* at once, 1 to HTTPC_TRANSFERS_MAX; as many connections are kept at most */
+};
+
+int httpc_new(struct loop *loop, const struct httpc_options *options, struct httpc **ret, struct err *err);
 struct httpc *httpc_free(struct httpc *httpc); /* cancels what runs; NULL allowed; returns NULL */
 
+static inline void cleanup_httpc(struct httpc **httpc)
+{
+    httpc_free(*httpc);
+}
+
+#define CLEANUP_HTTPC CLEANUP(cleanup_httpc)
+
 /* Starts a transfer; `done` is never called from inside this call. *ret stays valid until `done` returns. -EINVAL for
- * a bad URL or authorization, -ENOENT for https without any CA certificates, -EBUSY over HTTPC_TRANSFERS_MAX or from a
+ * a bad URL or authorization, -ENOENT for https without any CA certificates, -EBUSY over transfers_max or from a
  * sink or source, -ENOMEM; then `done` is never called. */
 int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct httpc_transfer **ret,
                 struct err *err);

@@ -67,6 +67,7 @@ struct push_options {
     const char *collector;   /* base URL; not used with output_dir */
     const char *output_dir;  /* profiles become files below it (outdir.h) in place of being sent; NULL = collector */
     struct credentials *credentials; /* for the collector; refreshed before each try; NULL = none */
+    const char *ca_hint;     /* where a person puts the collector's CA certificates, for a text; NULL = no hint */
     const char *service;
     const char *instance_id;
     const struct labels *labels;   /* of every profile; all here is borrowed for the pusher's life */

@@ -4,7 +4,6 @@
 #include "common/http/credentials.h"
 #include "common/profefe/profefe.h"
 #include "common/http/retry.h"
-#include "common/base/version.h"
 #include "common/base/quote.h"
 
 #include <stdio.h>
@@ -25,6 +24,9 @@ void push_post_cancel(struct push_post *post)
 }
 
 /* ---- requests ---- */
+
+enum { RETRY_AFTER, KEPT_HEADERS };
+static const char *const kept_headers[KEPT_HEADERS] = {[RETRY_AFTER] = "Retry-After"};
 
 static struct profefe_upload upload_of(const struct push_post *post)
 {
@@ -75,7 +77,9 @@ static int start(struct push_post *post, struct httpc_request *request,
     if (rc < 0)
         return fail_to_begin(end, PUSH_WRONG, rc, err.text);
     request->url = buf_text(&url);
-    request->user_agent = "profefe-agent/" PROFEFE_VERSION;
+    request->ca_hint = post->options->ca_hint;
+    request->keep = kept_headers;
+    request->keep_count = KEPT_HEADERS;
     request->connect_timeout_ms = post->options->connect_timeout_ms;
     request->close_after = post->close_after;
     request->done_ctx = post;
@@ -110,7 +114,7 @@ static void judge_reply(const struct httpc_result *http, struct push_end *end)
     profefe_reply_parse(http->reply, http->reply_len, &reply);
     end->result = by_answer[profefe_judge(http->status, &reply)];
     if (end->result == PUSH_LATER)
-        end->retry_after_ms = retry_parse_after(http->retry_after, loop_wall_ms());
+        end->retry_after_ms = retry_parse_after(http->kept[RETRY_AFTER], loop_wall_ms());
     if (end->result != PUSH_STORED)
         snprintf(end->words, sizeof(end->words), "answered %u %s%s", http->status,
                  reply.is_profefe ? quote_text(&q, reply.error) : quote_bytes(&q, http->reply, http->reply_len),

@@ -275,7 +275,8 @@ static struct bench *bench_new(uint64_t budget)
         bench->connections[i] = (struct connection){.bench = bench, .fd = -1, .bytes = malloc(REQUEST_MAX)};
         assert_non_null(bench->connections[i].bytes);
     }
-    if (loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &bench->httpc, &err) < 0 ||
+    const struct httpc_options client = {.user_agent = "profefe-agent/0", .transfers_max = 4};
+    if (loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &client, &bench->httpc, &err) < 0 ||
         spool_new_memory(budget, &bench->spool, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(0, labels_add_list(&bench->labels, span_of("team=shop"), NULL, NULL));

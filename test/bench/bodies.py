@@ -14,8 +14,8 @@ import sys
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "fixtures", "review")
 SIZES_KB = (1, 3, 17, 64)
 DECISIONS = ("injected", "skipped")
-SMALL = "dry-run"      # a bare pod
-USUAL = "deployment"   # as a ReplicaSet creates it
+SMALL = "document/dry-run"     # a bare pod
+USUAL = "document/deployment"  # as a ReplicaSet creates it
 VARIABLES_A_CONTAINER = 40
 VARIABLE_MAX = 1000    # bytes that one adds at most, with a container when it is the first of it
 

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import dataclasses
 import fnmatch
+import glob
 import json
 import os
 import re
@@ -54,7 +55,7 @@ class Fixture:
 def load():
     """The fixtures that hold a Pod which somebody creates."""
     found = []
-    for name in sorted(os.listdir(FOLDER)):
+    for name in sorted(glob.glob("*/*", root_dir=FOLDER)):
         folder = os.path.join(FOLDER, name)
         pod = _pod_in(folder)
         if pod is None:

@@ -6,9 +6,8 @@
 #include "webhook/inject/patch.h"
 #include "webhook/verify.h"
 
-#include <dirent.h>
 #include <fnmatch.h>
-#include <sys/stat.h>
+#include <glob.h>
 #include <unistd.h>
 
 #define ROOT FIXTURES "/review"
@@ -90,7 +89,7 @@ struct outcome {
         fail_msg(__VA_ARGS__);                                                                     \
     } while (0)
 
-/* Reads fixtures/review/NAME/file; false when there is none. @VERSION@ becomes the version. */
+/* Reads fixtures/review/NAME/file (NAME is GROUP/CASE); false when there is none. @VERSION@ becomes the version. */
 static bool read_fixture(const char *name, const char *file, struct buf *out)
 {
     char path[512];
@@ -546,14 +545,6 @@ static void check_without_memory(const struct fixture *f, bool go_on)
     buf_done(&reply);
 }
 
-static bool is_case(const char *name)
-{
-    char path[512];
-    struct stat st;
-    snprintf(path, sizeof(path), ROOT "/%s", name);
-    return name[0] != '.' && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 static void check_without_memory_from_then_on(const struct fixture *f)
 {
     check_without_memory(f, /* go_on= */ true);
@@ -566,24 +557,24 @@ static void check_without_memory_for_a_moment(const struct fixture *f)
 
 typedef void check_case(const struct fixture *f);
 
+/* Each ROOT/GROUP/CASE, and nothing but folders there: a case one floor too high would never be looked at. */
 static unsigned for_each_case(check_case *check)
 {
-    struct dirent **entries;
-    unsigned count = 0;
-    int n = scandir(ROOT, &entries, NULL, alphasort);
-    assert_true(n > 0);
-    for (int i = 0; i < n; i++) {
-        if (is_case(entries[i]->d_name)) {
-            struct fixture f;
-            open_fixture(&f, entries[i]->d_name);
-            check(&f);
-            close_fixture(&f);
-            count++;
-        }
-        free(entries[i]);
+    static const size_t root_len = sizeof(ROOT "/") - 1;
+    glob_t found;
+    assert_int_equal(glob(ROOT "/*/*", GLOB_MARK, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        struct fixture f;
+        char *name = found.gl_pathv[i] + root_len, *mark = strrchr(name, '/');
+        if (mark[1] != '\0')
+            fail_msg("%s: expected the folder of a case", name);
+        *mark = '\0';
+        open_fixture(&f, name);
+        check(&f);
+        close_fixture(&f);
     }
-    free(entries);
-    return count;
+    globfree(&found);
+    return (unsigned)found.gl_pathc;
 }
 
 static void check_case_as_expected(const struct fixture *f)

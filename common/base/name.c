@@ -1,5 +1,7 @@
 #include "common/base/name.h"
 
+#include "common/base/ascii.h"
+
 #include <string.h>
 
 static unsigned min3(unsigned a, unsigned b, unsigned c)
@@ -35,13 +37,46 @@ unsigned name_distance(struct span a, const char *b)
     return last[blen];
 }
 
-bool name_is_dns_label(struct span text)
+struct name_near name_near_begin(struct span mistyped, unsigned slips)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word && (c != '-' || i == 0 || i == text.len - 1))
+    return (struct name_near){.mistyped = mistyped, .below = slips + 1};
+}
+
+void name_near_offer(struct name_near *near, const char *word)
+{
+    unsigned distance = name_distance(near->mistyped, word);
+    if (distance >= near->below)
+        return;
+    near->below = distance;
+    near->word = word;
+}
+
+/* What a label is, whatever its length. */
+static bool is_label(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        bool word = ascii_is_lower(s.ptr[i]) || ascii_is_digit(s.ptr[i]);
+        if (!word && (s.ptr[i] != '-' || i == 0 || i == s.len - 1))
             return false;
     }
-    return text.len > 0 && text.len <= NAME_DNS_LABEL_MAX;
+    return s.len > 0;
+}
+
+bool name_is_dns_label(struct span text)
+{
+    return text.len <= NAME_DNS_LABEL_MAX && is_label(text);
+}
+
+/* k8s.io/apimachinery pkg/util/validation, IsDNS1123Subdomain. */
+bool name_is_dns_subdomain(struct span text)
+{
+    struct span rest = text;
+    bool good = text.len > 0 && text.len <= NAME_DNS_SUBDOMAIN_MAX;
+    while (good && rest.ptr != NULL) {
+        const char *dot = memchr(rest.ptr, '.', rest.len);
+        size_t len = dot != NULL ? (size_t)(dot - rest.ptr) : rest.len;
+        good = is_label((struct span){rest.ptr, len});
+        rest = dot != NULL ? (struct span){dot + 1, rest.len - len - 1} : (struct span){NULL, 0};
+    }
+    return good;
 }

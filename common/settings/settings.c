@@ -31,8 +31,8 @@ enum {
     SECOND = 1000 * MS,
     MINUTE = 60 * SECOND,
     HOUR = 60 * MINUTE,
-    NAME_MAX_BYTES = 253, /* the longest Kubernetes object name */
     FILE_MAX_BYTES = 4095,
+    SHORT_NAME_MAX = 4, /* bytes; two slips make another word of such a name */
 };
 
 #define LEVELS "debug|info|warn|error"
@@ -50,7 +50,7 @@ const struct setting settings_table[SETTING_COUNT] = {
     [SETTING_SCHEME] = {"scheme", SETTING_TYPE_CHOICE, POD | HOOK, "defaults", NULL, .choices = "http|https",
         .dflt = "http", .help = "https is not verified: it never leaves loopback"},
     [SETTING_SERVICE] = {"service", SETTING_TYPE_TEXT, POD | AGENT, NULL, "PROFEFE_AGENT_SERVICE",
-        .min = 1, .max = NAME_MAX_BYTES,
+        .min = 1, .max = NAME_DNS_SUBDOMAIN_MAX,
         .help = "service name in profefe (default in a pod: label app.kubernetes.io/name, else app, else the owner)"},
     [SETTING_TYPES] = {"types", SETTING_TYPE_TYPES, POD | AGENT | HOOK, "defaults", "PROFEFE_AGENT_TYPES",
         .dflt = "cpu,heap,goroutine,block,mutex", .live = true,
@@ -115,13 +115,13 @@ const struct setting settings_table[SETTING_COUNT] = {
         .help = "the pod's terminationGracePeriodSeconds (set by the webhook)"},
     [SETTING_CONTAINER] = {"container", SETTING_TYPE_TEXT, AGENT, NULL, "PROFEFE_AGENT_CONTAINER",
         .min = 1, .max = TARGET_NAME_MAX, .help = "name of the profiled container, a label (set by the webhook)"},
-    [SETTING_POD_NAME] = {"pod-name", SETTING_TYPE_TEXT, AGENT, NULL, "POD_NAME", .min = 1, .max = NAME_MAX_BYTES,
+    [SETTING_POD_NAME] = {"pod-name", SETTING_TYPE_TEXT, AGENT, NULL, "POD_NAME", .min = 1, .max = NAME_DNS_SUBDOMAIN_MAX,
         .help = "label pod and instance_id (default: the host name)"},
     [SETTING_POD_NAMESPACE] = {"pod-namespace", SETTING_TYPE_TEXT, AGENT, NULL, "POD_NAMESPACE",
-        .min = 1, .max = NAME_MAX_BYTES, .help = "label namespace"},
-    [SETTING_POD_UID] = {"pod-uid", SETTING_TYPE_TEXT, AGENT, NULL, "POD_UID", .min = 1, .max = NAME_MAX_BYTES,
+        .min = 1, .max = NAME_DNS_SUBDOMAIN_MAX, .help = "label namespace"},
+    [SETTING_POD_UID] = {"pod-uid", SETTING_TYPE_TEXT, AGENT, NULL, "POD_UID", .min = 1, .max = NAME_DNS_SUBDOMAIN_MAX,
         .help = "spreads a fleet's profiles over the interval (default: the pod name)"},
-    [SETTING_NODE_NAME] = {"node-name", SETTING_TYPE_TEXT, AGENT, NULL, "NODE_NAME", .min = 1, .max = NAME_MAX_BYTES,
+    [SETTING_NODE_NAME] = {"node-name", SETTING_TYPE_TEXT, AGENT, NULL, "NODE_NAME", .min = 1, .max = NAME_DNS_SUBDOMAIN_MAX,
         .help = "label node"},
     [SETTING_POD_IP] = {"pod-ip", SETTING_TYPE_TEXT, AGENT, NULL, "POD_IP", .min = 1, .max = 64,
         .help = "shown in /status"},
@@ -198,17 +198,12 @@ int settings_find(struct span name, unsigned uses)
 
 const char *settings_near_miss(struct span name, unsigned uses)
 {
-    const char *best = NULL;
-    unsigned best_distance = name.len <= 4 ? 2 : 3; /* a slip or two, not another word */
+    struct name_near near = name_near_begin(name, name.len <= SHORT_NAME_MAX ? 1 : NAME_SLIPS_MAX);
     for (int id = 0; id < SETTING_COUNT; id++) {
-        const struct setting *setting = &settings_table[id];
-        unsigned distance = name_distance(name, setting->name);
-        if ((setting->uses & uses) == 0 || distance >= best_distance)
-            continue;
-        best = setting->name;
-        best_distance = distance;
+        if ((settings_table[id].uses & uses) != 0)
+            name_near_offer(&near, settings_table[id].name);
     }
-    return best;
+    return near.word;
 }
 
 /* ---- checks by type ---- */
@@ -396,17 +391,6 @@ static int check_image(const struct setting *setting, struct span text, struct e
     return 0;
 }
 
-/* An RFC 1123 label, but as long as it likes. */
-static bool is_subdomain_part(struct span s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        bool word = (s.ptr[i] >= 'a' && s.ptr[i] <= 'z') || (s.ptr[i] >= '0' && s.ptr[i] <= '9');
-        if (!word && (s.ptr[i] != '-' || i == 0 || i == s.len - 1))
-            return false;
-    }
-    return s.len > 0;
-}
-
 static int check_percent(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
@@ -414,22 +398,13 @@ static int check_percent(const struct setting *setting, struct span text, struct
     return number_parse_percent(text, &percent, err);
 }
 
-/* k8s.io/apimachinery pkg/util/validation, IsDNS1123Subdomain: labels separated by dots, 253 bytes. */
 static int check_object(const struct setting *setting, struct span text, struct err *err)
 {
     (void)setting;
     struct quoted q;
-    struct span rest = text;
-    bool ok = text.len > 0 && text.len <= NAME_MAX_BYTES;
-    while (ok && rest.ptr != NULL) {
-        const char *dot = memchr(rest.ptr, '.', rest.len);
-        size_t len = dot != NULL ? (size_t)(dot - rest.ptr) : rest.len;
-        ok = is_subdomain_part((struct span){rest.ptr, len});
-        rest = dot != NULL ? (struct span){dot + 1, rest.len - len - 1} : (struct span){NULL, 0};
-    }
-    if (!ok)
+    if (!name_is_dns_subdomain(text))
         return err_set(err, EINVAL, "expected the name of an object (a-z, 0-9, - and ., at most %d bytes), got %s",
-                       NAME_MAX_BYTES, quote_bytes(&q, text.ptr, text.len));
+                       NAME_DNS_SUBDOMAIN_MAX, quote_bytes(&q, text.ptr, text.len));
     return 0;
 }
 

@@ -2,7 +2,6 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
-#include "common/base/name.h"
 #include "common/base/quote.h"
 #include "common/base/utf8.h"
 
@@ -250,33 +249,6 @@ static void list_is_cut_at_commas(void **state)
     }
 }
 
-static void distance_counts_slips(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *a, *b;
-        unsigned expected;
-    } rows[] = {
-        {"", "", 0},
-        {"port", "port", 0},
-        {"", "port", 4},
-        {"port", "", 4},
-        {"prot", "port", 1},
-        {"ports", "port", 1},
-        {"por", "port", 1},
-        {"pert", "port", 1},
-        {"opr", "port", 2},
-        {"ca", "abc", 3}, /* alignment, not Damerau: a swapped pair is not edited again */
-        {"kitten", "sitting", 3},
-        {"cpu-second", "cpu-seconds", 1},
-        {"1234567890123456789012345678901234567890", "1234567890123456789012345678901234567890", 0},
-        {"12345678901234567890123456789012345678901", "1234567890123456789012345678901234567890", 40},
-        {"", "1234567890123456789012345678901234567890", 40},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        expect_number(rows[i].a, rows[i].expected, name_distance(span_of(rows[i].a), rows[i].b));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,7 +264,6 @@ int main(void)
         cmocka_unit_test(equal_compares_whole_words),
         cmocka_unit_test(has_prefix_looks_at_the_beginning),
         cmocka_unit_test(list_is_cut_at_commas),
-        cmocka_unit_test(distance_counts_slips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,33 +183,10 @@ static int check_image(enum setting_id id, struct span limit, struct span value,
     return image_is_permitted(limit, value) ? 0 : not_in_list(limit, "an image that begins with one of", value, err);
 }
 
-/* TYPE[:EVERY][=SECONDS] */
-struct type_item {
-    struct span name, every, seconds; /* ptr NULL = not given */
-};
-
-static struct type_item split_type(struct span text)
-{
-    struct type_item item = {.name = text};
-    const char *eq = memchr(text.ptr, '=', text.len);
-    if (eq != NULL) {
-        item.seconds = span_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
-        item.name.len = (size_t)(eq - text.ptr);
-    }
-    const char *colon = memchr(item.name.ptr, ':', item.name.len);
-    if (colon != NULL) {
-        item.every = span_trim((struct span){colon + 1, item.name.len - (size_t)(colon - item.name.ptr) - 1});
-        item.name.len = (size_t)(colon - item.name.ptr);
-    }
-    item.name = span_trim(item.name);
-    return item;
-}
-
 static bool permits_type(struct span limit, struct span name)
 {
-    static const char other[] = "other/";
-    bool is_other = name.len > sizeof(other) - 1 && memcmp(name.ptr, other, sizeof(other) - 1) == 0;
-    return has_item(limit, name) || (is_other && has_item(limit, span_of("other")));
+    return has_item(limit, name) ||
+           (profile_types_is_other(name) && has_item(limit, span_of(profile_kinds[PROFILE_OTHER].name)));
 }
 
 static int check_types(enum setting_id id, struct span limit, struct span value, struct err *err)
@@ -217,9 +194,9 @@ static int check_types(enum setting_id id, struct span limit, struct span value,
     (void)id;
     struct span rest = value, text;
     while (span_next_item(&rest, &text)) {
-        struct type_item item = split_type(text);
-        if (!permits_type(limit, item.name))
-            return not_in_list(limit, "types among", item.name, err);
+        struct profile_types_item item = profile_types_split(text);
+        if (!permits_type(limit, item.type))
+            return not_in_list(limit, "types among", item.type, err);
     }
     return 0;
 }
@@ -361,12 +338,12 @@ static int check_type_times(const struct settings *settings, struct span types, 
 {
     struct span text;
     while (span_next_item(&types, &text)) {
-        struct type_item item = split_type(text);
+        struct profile_types_item item = profile_types_split(text);
         int rc = check_one(settings, SETTING_TYPES, SETTING_INTERVAL, item.every, owner, ret_by, err);
-        if (rc == 0 && span_equal(item.name, profile_kinds[PROFILE_CPU].name))
+        if (rc == 0 && span_equal(item.type, profile_kinds[PROFILE_CPU].name))
             rc = check_one(settings, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by, err);
         if (rc < 0)
-            return err_wrap(err, rc, "%.*s", (int)item.name.len, item.name.ptr);
+            return err_wrap(err, rc, "%.*s", (int)item.type.len, item.type.ptr);
     }
     return 0;
 }

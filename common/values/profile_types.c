@@ -27,14 +27,9 @@ enum {
     CPU_EVERY_MIN_MS = 2000, /* a profile of one second must end before the next */
 };
 
-/* One item, cut into its parts; absent parts have a NULL ptr. */
-struct item {
-    struct span all, type, every, seconds;
-};
-
-static struct item split_item(struct span text)
+struct profile_types_item profile_types_split(struct span text)
 {
-    struct item item = {.all = text, .type = text};
+    struct profile_types_item item = {.all = text, .type = text};
     const char *eq = memchr(text.ptr, '=', text.len);
     if (eq != NULL) {
         item.seconds = span_trim((struct span){eq + 1, text.len - (size_t)(eq - text.ptr) - 1});
@@ -52,18 +47,12 @@ static struct item split_item(struct span text)
 static int unknown_type(struct span name, struct err *err)
 {
     struct quoted q;
-    const char *near = NULL;
-    unsigned near_distance = 3; /* a slip or two, not another word */
+    struct name_near near = name_near_begin(name, NAME_SLIPS_MAX);
+    for (unsigned k = 0; k < PROFILE_OTHER; k++)
+        name_near_offer(&near, profile_kinds[k].name);
     quote_bytes(&q, name.ptr, name.len);
-    for (unsigned k = 0; k < PROFILE_OTHER; k++) {
-        unsigned distance = name_distance(name, profile_kinds[k].name);
-        if (distance >= near_distance)
-            continue;
-        near = profile_kinds[k].name;
-        near_distance = distance;
-    }
-    if (near != NULL)
-        return err_set(err, EINVAL, "unknown profile type %s, did you mean %s?", q.text, near);
+    if (near.word != NULL)
+        return err_set(err, EINVAL, "unknown profile type %s, did you mean %s?", q.text, near.word);
     return err_set(err, EINVAL,
                    "unknown profile type %s, expected cpu, heap, goroutine, block, mutex, threadcreate, "
                    "allocs, trace or other/NAME",
@@ -95,14 +84,19 @@ static bool is_other_name(struct span name)
     return is_step(name.ptr + step, name.len - step);
 }
 
+static const char other_prefix[] = "other/";
+
+bool profile_types_is_other(struct span name)
+{
+    return name.len >= sizeof(other_prefix) && span_has_prefix(name, other_prefix);
+}
+
 static int find_kind(struct span name, struct profile_type *type, struct err *err)
 {
-    static const char other[] = "other/";
-    const size_t prefix = sizeof(other) - 1;
-    bool is_other = name.len > prefix && memcmp(name.ptr, other, prefix) == 0;
+    const size_t prefix = sizeof(other_prefix) - 1;
     if (name.len > PROFILE_TYPE_NAME_MAX || memchr(name.ptr, '\0', name.len) != NULL)
         return unknown_type(name, err);
-    if (is_other) {
+    if (profile_types_is_other(name)) {
         if (!is_other_name((struct span){name.ptr + prefix, name.len - prefix}))
             return unknown_type(name, err);
         type->kind = PROFILE_OTHER;
@@ -119,7 +113,7 @@ static int find_kind(struct span name, struct profile_type *type, struct err *er
     return 0;
 }
 
-static int set_every(const struct item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
+static int set_every(const struct profile_types_item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
                      struct err *err)
 {
     type->every_ms = defaults->interval_ms;
@@ -133,7 +127,7 @@ static int set_every(const struct item *item, const struct profile_types_default
     return rc < 0 ? err_wrap(err, rc, "EVERY of %s", type->name) : 0;
 }
 
-static void raise_every(const struct item *item, struct profile_type *type, struct warnings *warnings)
+static void raise_every(const struct profile_types_item *item, struct profile_type *type, struct warnings *warnings)
 {
     struct duration_text from, to;
     if (type->kind != PROFILE_CPU || type->every_ms >= CPU_EVERY_MIN_MS)
@@ -144,7 +138,7 @@ static void raise_every(const struct item *item, struct profile_type *type, stru
     type->every_ms = CPU_EVERY_MIN_MS;
 }
 
-static int set_seconds(const struct item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
+static int set_seconds(const struct profile_types_item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
                        struct warnings *warnings, struct err *err)
 {
     const struct profile_kind_info *info = &profile_kinds[type->kind];
@@ -182,7 +176,7 @@ static int64_t round_seconds(enum profile_kind kind, int64_t ms)
 }
 
 /* Both limits at once, so that the one warning names what will be. It names the setting that SECONDS came from. */
-static void limit_seconds(const struct item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
+static void limit_seconds(const struct profile_types_item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
                           struct warnings *warnings)
 {
     struct duration_text from, to;
@@ -213,7 +207,7 @@ static bool has_type(const struct profile_types *types, const char *name)
 static int parse_item(struct span text, const struct profile_types_defaults *defaults, struct profile_type *ret,
                       struct warnings *warnings, struct err *err)
 {
-    struct item item = split_item(text);
+    struct profile_types_item item = profile_types_split(text);
     struct profile_type type = {0};
     int rc = find_kind(item.type, &type, err);
     if (rc == 0)
@@ -229,7 +223,7 @@ static int parse_item(struct span text, const struct profile_types_defaults *def
 }
 
 int profile_types_parse(struct span text, const struct profile_types_defaults *defaults, struct profile_types *ret,
-                struct warnings *warnings, struct err *err)
+                        struct warnings *warnings, struct err *err)
 {
     struct profile_types types = {0};
     struct span rest = text, item;

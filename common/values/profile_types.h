@@ -65,11 +65,21 @@ struct profile_types_defaults {
     int64_t grace_ms; /* terminationGracePeriodSeconds; SECONDS is capped at half of it, at least 1 s; -1 = no cap */
 };
 
+/* One item as it is written, cut into its parts, each trimmed; `all` is the item itself. What is not given has a NULL ptr.
+ * Borrowed; nothing of it is checked. */
+struct profile_types_item {
+    struct span all, type, every, seconds;
+};
+struct profile_types_item profile_types_split(struct span text);
+
+/* Begins with "other/" and goes on. */
+bool profile_types_is_other(struct span name);
+
 /* -EINVAL names the item and what was expected (unknown type with its near miss, EVERY or SECONDS out of range,
  * both given and SECONDS not below EVERY, the same type twice, too many, none): whether a text is an error does
  * not depend on `defaults`. Tolerated with a warning: SECONDS where it makes no sense (ignored); SECONDS not
  * below a defaulted EVERY or above half of the grace period (capped). */
 int profile_types_parse(struct span text, const struct profile_types_defaults *defaults, struct profile_types *ret,
-                struct warnings *warnings, struct err *err);
+                        struct warnings *warnings, struct err *err);
 
 #endif

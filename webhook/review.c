@@ -2,6 +2,7 @@
 
 #include "common/base/quote.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define V1 "admission.k8s.io/v1"
@@ -71,7 +72,9 @@ int review_read(const cJSON *root, struct review *ret, struct err *err)
         return expected(root, "request", "an object", err);
     const char *uid = json_get_text(request, "uid");
     if (uid == NULL || uid[0] == '\0' || strlen(uid) > REVIEW_UID_MAX) {
-        int rc = expected(request, "uid", "a text of 1 to 253 bytes", err);
+        char what[40];
+        snprintf(what, sizeof(what), "a text of 1 to %d bytes", REVIEW_UID_MAX);
+        int rc = expected(request, "uid", what, err);
         return err_wrap(err, rc, "request");
     }
     const cJSON *object = json_get_object(request, "object");

@@ -5,6 +5,7 @@
 #include "common/base/span.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool take_prefix(struct span *text, const char *prefix)
@@ -49,6 +50,13 @@ static int bad_url(struct span text, const char *what, struct err *err)
     struct quoted q;
     return err_set(err, EINVAL, "expected http://HOST[:PORT][/PATH] or https://…, got %s (%s)",
                    quote_without_secrets(&q, text), what);
+}
+
+static int too_long(struct span text, struct err *err)
+{
+    char what[32];
+    snprintf(what, sizeof(what), "longer than %d bytes", URL_MAX);
+    return bad_url(text, what, err);
 }
 
 static bool is_hex(char c)
@@ -153,7 +161,7 @@ int url_parse(struct span text, struct url *ret, struct err *err)
     struct span rest = text;
     struct url url = {0};
     if (text.len > URL_MAX)
-        return bad_url(text, "longer than 2048 bytes", err);
+        return too_long(text, err);
     if (take_prefix(&rest, "https://"))
         url.https = true;
     else if (!take_prefix(&rest, "http://"))

@@ -2,7 +2,7 @@
 
 #include "common/values/address.h"
 #include "common/base/cleanup.h"
-#include "common/settings/conf.h"
+#include "common/settings/ini_file.h"
 #include "common/values/image.h"
 #include "common/values/labels.h"
 #include "common/base/boolean.h"
@@ -718,7 +718,7 @@ static int take_ini_key(void *ctx, const char *section, const char *key, const c
 int settings_read_ini(struct settings *settings, const char *path, unsigned use, struct err *err)
 {
     struct ini_reading r = {.settings = settings, .use = use};
-    return conf_read_file(path, take_ini_key, &r, err);
+    return ini_file_read(path, take_ini_key, &r, err);
 }
 
 static bool has_flag(const struct setting *setting, unsigned use)

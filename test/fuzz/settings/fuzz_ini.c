@@ -4,7 +4,7 @@
 
 #include "fuzz.h"
 
-#include "common/settings/conf.h"
+#include "common/settings/ini_file.h"
 #include "common/settings/settings.h"
 #include "common/pod/limits.h"
 #include "common/base/utf8.h"
@@ -24,7 +24,7 @@ static void must_be_one_line(const char *text)
         must(n > 0, "expected UTF-8");
         i += n;
     }
-    must(strlen(text) <= CONF_LINE_MAX, "expected no more than a line");
+    must(strlen(text) <= INI_FILE_LINE_MAX, "expected no more than a line");
 }
 
 static int take(void *ctx, const char *section, const char *key, const char *value, int number, struct err *err)
@@ -57,7 +57,7 @@ static void read_keys(struct span text, bool refuses)
 {
     struct seen seen = {.refuses = refuses};
     struct err err = {0};
-    int rc = conf_read("fuzz", text.ptr, text.len, take, &seen, &err);
+    int rc = ini_file_parse("fuzz", text.ptr, text.len, take, &seen, &err);
     must_be_told(rc, &err);
     must(rc == 0 || rc == -EINVAL || (refuses && rc == -ERANGE), "expected a bad line or none");
     if (rc < 0)

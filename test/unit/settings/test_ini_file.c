@@ -1,11 +1,11 @@
-/* conf: INI texts as folders: fixtures/ini/NAME/in.ini gives what NAME/expected says: a line
+/* ini_file: INI texts as folders: fixtures/ini/NAME/in.ini gives what NAME/expected says: a line
  * "[SECTION] KEY = VALUE" for each call (" / " where the value has a new line), then "error: MESSAGE" where it ends with one. A handler that meets the key
  * `refuse` fails. */
 #include "unit.h"
 
 #include "alloc_fail.h"
 #include "common/base/buf.h"
-#include "common/settings/conf.h"
+#include "common/settings/ini_file.h"
 #include "common/os/file.h"
 
 #include <glob.h>
@@ -43,7 +43,7 @@ static void read_as_expected(const char *dir)
     size_t len = 0, expected_len = 0;
     char *in = read_fixture(dir, "in.ini", &len), *expected = read_fixture(dir, "expected", &expected_len);
     buf_init(&out, OUT_MAX);
-    int rc = conf_read("in.ini", in, len, take, &out, &err);
+    int rc = ini_file_parse("in.ini", in, len, take, &out, &err);
     if (rc < 0)
         buf_printf(&out, "error: %s\n", err.text);
     else
@@ -80,8 +80,8 @@ static void lines_up_to_190_bytes_are_whole_and_longer_ones_refused(void **state
         while (text.len < 4 + len)
             buf_putc(&text, 'v');
         buf_puts(&text, "\nnext = 1\n");
-        int rc = conf_read("long", text.data, text.len, take, &out, &err);
-        if (len > CONF_LINE_MAX) {
+        int rc = ini_file_parse("long", text.data, text.len, take, &out, &err);
+        if (len > INI_FILE_LINE_MAX) {
             expect_failure("long line", -EINVAL, "long:2: line longer than 190 bytes", rc, &err);
             assert_string_equal("", buf_text(&out));
         } else {
@@ -97,31 +97,31 @@ static void nothing_at_all_is_a_good_text(void **state)
 {
     (void)state;
     struct err err = err_untouched;
-    expect_success("NULL", conf_read("empty", NULL, 0, take, NULL, &err), &err);
-    expect_success("\"\"", conf_read("empty", "", 0, take, NULL, &err), &err);
+    expect_success("NULL", ini_file_parse("empty", NULL, 0, take, NULL, &err), &err);
+    expect_success("\"\"", ini_file_parse("empty", "", 0, take, NULL, &err), &err);
 }
 
 static void null_err_is_allowed(void **state)
 {
     (void)state;
-    assert_int_equal(-EINVAL, conf_read("x", "what is this", 12, take, NULL, NULL));
-    assert_int_equal(-ERANGE, conf_read("x", "refuse = 1", 10, take, NULL, NULL));
-    assert_int_equal(-ENOENT, conf_read_file("/no/such.ini", take, NULL, NULL));
+    assert_int_equal(-EINVAL, ini_file_parse("x", "what is this", 12, take, NULL, NULL));
+    assert_int_equal(-ERANGE, ini_file_parse("x", "refuse = 1", 10, take, NULL, NULL));
+    assert_int_equal(-ENOENT, ini_file_read("/no/such.ini", take, NULL, NULL));
 }
 
 static void file_errors_name_the_file(void **state)
 {
     (void)state;
     struct err err = {0};
-    int rc = conf_read_file("/no/such.ini", take, NULL, &err);
+    int rc = ini_file_read("/no/such.ini", take, NULL, &err);
     expect_failure("absent", -ENOENT, "/no/such.ini: No such file or directory", rc, &err);
-    rc = conf_read_file("/", take, NULL, &err);
+    rc = ini_file_read("/", take, NULL, &err);
     expect_failure("folder", -EISDIR, "/: Is a directory", rc, &err);
-    rc = conf_read_file("/dev/zero", take, NULL, &err);
+    rc = ini_file_read("/dev/zero", take, NULL, &err);
     expect_failure("endless", -EFBIG, "/dev/zero: larger than 1048576 bytes", rc, &err);
     struct buf out;
     buf_init(&out, OUT_MAX);
-    rc = conf_read_file(FIXTURES "/ini/refused-value/in.ini", take, &out, &err);
+    rc = ini_file_read(FIXTURES "/ini/refused-value/in.ini", take, &out, &err);
     buf_done(&out);
     expect_failure("bad line", -ERANGE, "/ini/refused-value/in.ini:3: refused yes", rc, &err);
 }
@@ -135,7 +135,7 @@ static int read_file_attempt(void *ctx)
     alloc_fail_pause();
     buf_reserve(&out, 4096);
     alloc_fail_resume();
-    int rc = conf_read_file(FIXTURES "/ini/plain/in.ini", take, &out, &err);
+    int rc = ini_file_read(FIXTURES "/ini/plain/in.ini", take, &out, &err);
     if (rc < 0) {
         assert_int_equal(-ENOMEM, rc);
         assert_string_equal("", buf_text(&out));
@@ -148,7 +148,7 @@ static int read_file_attempt(void *ctx)
 static void without_memory_it_says_so(void **state)
 {
     (void)state;
-    assert_in_range(alloc_fail_in_turn("conf_read_file", read_file_attempt, NULL), 1, 10);
+    assert_in_range(alloc_fail_in_turn("ini_file_read", read_file_attempt, NULL), 1, 10);
 }
 
 int main(void)

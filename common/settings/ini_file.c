@@ -1,4 +1,4 @@
-#include "common/settings/conf.h"
+#include "common/settings/ini_file.h"
 
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
@@ -13,14 +13,14 @@
 
 /* inih 55 (MAX_SECTION and MAX_NAME in its ini.c) keeps so many bytes of a section's name, and of a key's for the lines that
  * go on with it; it cuts the rest in silence, also inside a character. */
-enum { INIH_NAME_KEPT = CONF_SECTION_MAX + 1 };
+enum { INIH_NAME_KEPT = INI_FILE_SECTION_MAX + 1 };
 
 /* The key whose value may still go on. */
 struct pending {
     bool there;
     int line;
-    char section[CONF_LINE_MAX + 1];
-    char key[CONF_LINE_MAX + 1];
+    char section[INI_FILE_LINE_MAX + 1];
+    char key[INI_FILE_LINE_MAX + 1];
     struct buf value;
 };
 
@@ -31,7 +31,7 @@ struct reading {
     size_t pos;
     int line; /* of the line inih was given last */
     bool indented; /* that line */
-    conf_handler *handler;
+    ini_file_handler *handler;
     void *ctx;
     struct pending pending;
     int rc;       /* first failure of ours */
@@ -66,7 +66,7 @@ static void refuse_line(struct reading *r, const char *what)
 /* What inih must never see, since it would take it for something else. */
 static const char *line_fault(const char *line, size_t len)
 {
-    if (len > CONF_LINE_MAX)
+    if (len > INI_FILE_LINE_MAX)
         return "line longer than 190 bytes; put the rest of a list on indented lines";
     for (size_t i = 0; i < len;) {
         size_t n = utf8_len(line + i, len - i);
@@ -128,7 +128,7 @@ static int take_key(void *user, const char *section, const char *key, const char
     struct pending *pending = &r->pending;
     if (r->rc < 0)
         return 1;
-    if (strlen(section) > CONF_SECTION_MAX) {
+    if (strlen(section) > INI_FILE_SECTION_MAX) {
         refuse_line(r, "expected a section name of at most 48 bytes above it");
         return 1;
     }
@@ -160,23 +160,22 @@ static int read_all(struct reading *r)
     return r->rc;
 }
 
-int conf_read(const char *name, const char *bytes, size_t len, conf_handler *handler, void *ctx,
-              struct err *err)
+int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx, struct err *err)
 {
     struct reading r = {
         .name = name, .bytes = bytes, .len = len, .handler = handler, .ctx = ctx, .err = err};
-    buf_init(&r.pending.value, CONF_FILE_MAX);
+    buf_init(&r.pending.value, INI_FILE_MAX);
     int rc = read_all(&r);
     buf_done(&r.pending.value);
     return rc;
 }
 
-int conf_read_file(const char *path, conf_handler *handler, void *ctx, struct err *err)
+int ini_file_read(const char *path, ini_file_handler *handler, void *ctx, struct err *err)
 {
     CLEANUP_FREE char *bytes = NULL;
     size_t len = 0;
-    int rc = file_read(path, CONF_FILE_MAX, &bytes, &len, err);
+    int rc = file_read(path, INI_FILE_MAX, &bytes, &len, err);
     if (rc < 0)
         return rc;
-    return conf_read(path, bytes, len, handler, ctx, err);
+    return ini_file_parse(path, bytes, len, handler, ctx, err);
 }

@@ -55,26 +55,26 @@ static int deliver(struct reading *r)
 }
 
 /* What stands above a bad line comes first, unless the line would have gone on with it. */
-static void refuse_line(struct reading *r, const char *what)
+static void refuse_line(struct reading *r, const struct err *why)
 {
     if (!r->indented && deliver(r) < 0)
         return;
     r->bad_line = r->line;
-    r->rc = err_set(r->err, EINVAL, "%s:%d: %s", r->name, r->line, what);
+    r->rc = err_set(r->err, EINVAL, "%s:%d: %s", r->name, r->line, why->text);
 }
 
-/* What inih must never see, since it would take it for something else. */
-static const char *line_fault(const char *line, size_t len)
+/* Refuses what inih must never see, since it would take it for something else. `room`: bytes that inih has for a line. */
+static int check_line(const char *line, size_t len, size_t room, struct err *err)
 {
     if (len > INI_FILE_LINE_MAX)
-        return "line longer than 190 bytes; put the rest of a list on indented lines";
+        return err_set(err, EINVAL, "line longer than %d bytes; put the rest of a list on indented lines", INI_FILE_LINE_MAX);
     for (size_t i = 0; i < len;) {
         size_t n = utf8_len(line + i, len - i);
         if (n == 0 || line[i] == '\0')
-            return "expected UTF-8 text";
+            return err_set(err, EINVAL, "expected UTF-8 text");
         i += n;
     }
-    return NULL;
+    return len + sizeof("\n") > room ? err_set(err, EINVAL, "line too long for the INI library") : 0;
 }
 
 /* Length of the line without a comment inside it, which inih leaves in a line that goes on with a value. */
@@ -99,11 +99,9 @@ static char *read_line(char *out, int num, void *stream)
     r->line++;
     r->pos += len + (newline != NULL ? 1 : 0);
     r->indented = len > 0 && ascii_is_space(line[0]);
-    const char *fault = line_fault(line, len);
-    if (fault == NULL && len + 2 > (size_t)num)
-        fault = "line too long for the INI library";
-    if (fault != NULL) {
-        refuse_line(r, fault);
+    struct err why;
+    if (check_line(line, len, (size_t)num, &why) < 0) {
+        refuse_line(r, &why);
         return NULL;
     }
     len = cut_comment(line, len);
@@ -129,7 +127,9 @@ static int take_key(void *user, const char *section, const char *key, const char
     if (r->rc < 0)
         return 1;
     if (strlen(section) > INI_FILE_SECTION_MAX) {
-        refuse_line(r, "expected a section name of at most 48 bytes above it");
+        struct err why;
+        err_set(&why, EINVAL, "expected a section name of at most %d bytes above it", INI_FILE_SECTION_MAX);
+        refuse_line(r, &why);
         return 1;
     }
     if (goes_on(r, section, key)) {

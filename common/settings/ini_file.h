@@ -12,8 +12,8 @@
 #include <stddef.h>
 
 enum {
-    INI_FILE_LINE_MAX = 190,          /* bytes; a longer list goes on over indented lines */
-    INI_FILE_SECTION_MAX = 48,        /* bytes of a section's name */
+    INI_FILE_LINE_MAX = 190,     /* bytes; a longer list goes on over indented lines */
+    INI_FILE_SECTION_MAX = 48,   /* bytes of a section's name */
     INI_FILE_MAX = 1024 * 1024,  /* a ConfigMap's ceiling (Kubernetes: 1 MiB) */
 };
 

@@ -5,6 +5,10 @@
 #include "common/base/name.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
+#include "common/settings/settings_help.h"
+#include "common/settings/settings_flag.h"
+#include "common/settings/settings_ini.h"
+#include "common/settings/settings_env.h"
 
 #include <string.h>
 
@@ -13,23 +17,12 @@ static void add_problem(void *ctx, const struct err *err)
     warnings_add(ctx, "%s", err->text);
 }
 
-/* NULL when it is not set or empty. */
-static const char *env_value(char *const *env, const char *name)
-{
-    size_t len = strlen(name);
-    for (; *env != NULL; env++) {
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return (*env)[len + 1] != '\0' ? *env + len + 1 : NULL;
-    }
-    return NULL;
-}
-
 /* A sidecar whose PROFEFE_AGENT_SIDECAR holds garbage, or that has no memory to keep it, is still a sidecar: only a word
  * for false says otherwise. */
 static bool is_sidecar(const struct settings *settings, char *const *env)
 {
     const struct settings_value *value = &settings->values[SETTING_SIDECAR];
-    const char *text = env_value(env, settings_table[SETTING_SIDECAR].env);
+    const char *text = settings_env_value(env, settings_table[SETTING_SIDECAR].env);
     bool by_flag = value->text != NULL && value->origin == SETTING_FROM_FLAG, sidecar = true;
     if (by_flag || text == NULL)
         return settings_get_bool(settings, SETTING_SIDECAR);
@@ -80,7 +73,7 @@ static bool take_own(struct agent_command *command, int argc, char *const *argv,
 static const char *near_option(struct span name)
 {
     static const char *const own[] = {"help", "version", "check", "once", "config", "timeout"};
-    const char *near = settings_near_miss(name, SETTING_AGENT);
+    const char *near = settings_table_near_miss(name, SETTING_AGENT);
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         unsigned distance = name_distance(name, own[i]);
         if (distance <= 2 && (near == NULL || distance < name_distance(name, near)))
@@ -107,7 +100,7 @@ static const char *read_flags(struct agent_command *command, int argc, char *con
         struct err err;
         if (take_own(command, argc, argv, &i, &config))
             continue;
-        int rc = settings_read_flag(&command->settings, SETTING_AGENT, argc, argv, &i, &err);
+        int rc = settings_flag_read(&command->settings, SETTING_AGENT, argc, argv, &i, &err);
         if (rc < 0)
             add_problem(&command->problems, &err);
         else if (rc == 0)
@@ -121,9 +114,9 @@ void agent_command_read(struct agent_command *command, int argc, char *const *ar
     *command = (struct agent_command){.timeout_ms = AGENT_COMMAND_ONCE_TIMEOUT_MS};
     settings_init(&command->settings);
     const char *config = read_flags(command, argc, argv);
-    settings_read_env(&command->settings, SETTING_AGENT, env, add_problem, &command->problems);
+    settings_env_read(&command->settings, SETTING_AGENT, env, add_problem, &command->problems);
     struct err err;
-    if (config != NULL && settings_read_ini(&command->settings, config, SETTING_AGENT, &err) < 0)
+    if (config != NULL && settings_ini_read(&command->settings, config, SETTING_AGENT, &err) < 0)
         add_problem(&command->problems, &err);
     command->sidecar = is_sidecar(&command->settings, env);
 }
@@ -146,5 +139,5 @@ int agent_command_write_help(struct buf *out)
                   "  --version\n      print the version and those of the libraries\n"
                   "  --help\n      print this\n\n"
                   "Settings, in the order flag, environment, INI file, default:\n\n");
-    return settings_write_help(out, SETTING_AGENT);
+    return settings_help_write_flags(out, SETTING_AGENT);
 }

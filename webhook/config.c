@@ -6,6 +6,7 @@
 #include "common/os/file_stamp.h"
 #include "webhook/inject/inject.h"
 #include "common/pod/limits.h"
+#include "common/settings/settings_ini.h"
 
 #include <string.h>
 
@@ -23,7 +24,7 @@ int config_load(const struct settings *base, const char *path, struct settings *
 {
     int rc = settings_copy(ret, base, err);
     if (rc == 0 && path != NULL)
-        rc = settings_read_ini(ret, path, SETTING_WEBHOOK, err);
+        rc = settings_ini_read(ret, path, SETTING_WEBHOOK, err);
     if (rc == 0 && path != NULL)
         rc = limits_check_settings(ret, path, err);
     return rc;
@@ -54,7 +55,7 @@ static bool same_text(const char *a, const char *b)
 static bool is_fixed_at_start(enum setting_id id)
 {
     const struct setting *setting = &settings_table[id];
-    bool server = (setting->uses & SETTING_WEBHOOK) != 0 && strcmp(setting->section, "server") == 0;
+    bool server = (setting->where & SETTING_WEBHOOK) != 0 && strcmp(setting->section, "server") == 0;
     return server && id != SETTING_SERVER_LOG_LEVEL && id != SETTING_SERVER_LOG_FORMAT;
 }
 

@@ -2,6 +2,9 @@
 
 #include "common/pod/limits.h"
 #include "common/base/quote.h"
+#include "common/settings/settings_help.h"
+#include "common/settings/settings_flag.h"
+#include "common/settings/settings_env.h"
 
 #include <string.h>
 
@@ -56,7 +59,7 @@ static int read_flags(struct webhook_command *command, int argc, char *const *ar
     for (int i = 1; i < argc; i++) {
         const struct option *option = find_option(options, argv[i]);
         int rc = option != NULL ? take_option(option, argc, argv, &i, err)
-                                : settings_read_flag(&command->base, SETTING_WEBHOOK, argc, argv, &i, err);
+                                : settings_flag_read(&command->base, SETTING_WEBHOOK, argc, argv, &i, err);
         if (rc < 0)
             return rc;
         if (option == NULL && rc == 0)
@@ -86,7 +89,7 @@ int webhook_command_read(struct webhook_command *command, int argc, char *const 
     if (rc < 0)
         return rc;
     struct first_error first = {.err = err};
-    if (settings_read_env(&command->base, SETTING_WEBHOOK, env, keep_first, &first) > 0)
+    if (settings_env_read(&command->base, SETTING_WEBHOOK, env, keep_first, &first) > 0)
         return -err->code;
     return 0;
 }
@@ -111,11 +114,11 @@ int webhook_command_write_help(struct buf *out)
                   "  --version\n      print the version and those of the libraries\n"
                   "  --help\n      print this\n\n"
                   "Settings of the server, in the order flag, environment, INI file, default:\n\n");
-    settings_write_help(out, SETTING_WEBHOOK);
+    settings_help_write_flags(out, SETTING_WEBHOOK);
     buf_puts(out, "\nWhat is injected, in section [inject] of the INI file:\n\n");
-    settings_write_ini_help(out, SETTING_WEBHOOK, "inject");
+    settings_help_write_section(out, SETTING_WEBHOOK, "inject");
     buf_puts(out, "\nDefaults for what pods may say by annotation, in section [defaults]:\n\n");
-    settings_write_ini_help(out, SETTING_WEBHOOK, "defaults");
+    settings_help_write_section(out, SETTING_WEBHOOK, "defaults");
     buf_puts(out, "\nWhat pods may set them to, in section [limits]; LOW or HIGH may be empty, fixed = not at all:\n\n");
     return limits_write_help(out);
 }

@@ -5,6 +5,7 @@
 #include "common/base/span.h"
 #include "common/pod/limits.h"
 #include "common/values/image.h"
+#include "common/settings/settings_check.h"
 
 #include <string.h>
 
@@ -13,7 +14,7 @@ static void warn_unknown(const char *key, const cJSON *value, struct warnings *w
     struct quoted q = {"…"};
     const char *name = key + strlen(SETTINGS_ANNOTATION_PREFIX);
     bool shown = warnings->count < WARNINGS_MAX; /* a review has room for 100,000 keys, each of them slow to compare */
-    const char *near = shown ? settings_near_miss(span_of(name), SETTING_ANNOTATION) : NULL;
+    const char *near = shown ? settings_table_near_miss(span_of(name), SETTING_ANNOTATION) : NULL;
     if (cJSON_IsString(value))
         quote_text(&q, value->valuestring);
     if (near != NULL)
@@ -92,8 +93,8 @@ static int read_one(const cJSON *item, bool all, struct annotations *annotations
 {
     struct err err = {0};
     struct span name = span_of(item->string + strlen(SETTINGS_ANNOTATION_PREFIX));
-    int id = settings_find(name, SETTING_ANNOTATION);
-    if (id >= 0 && (settings_table[id].uses & SETTING_WRITTEN) != 0)
+    int id = settings_table_find(name, SETTING_ANNOTATION);
+    if (id >= 0 && (settings_table[id].where & SETTING_WRITTEN) != 0)
         return 0;
     annotations->count++;
     if (id < 0) {
@@ -149,7 +150,7 @@ struct span annotations_get_changed(const struct annotations *annotations, enum 
 {
     static const struct span none = {NULL, 0};
     struct span text = annotations_get(annotations, id);
-    const char *dflt = settings_table[id].dflt;
+    const char *dflt = settings_table[id].default_text;
     return text.ptr != NULL && dflt != NULL && span_equal(text, dflt) ? none : text;
 }
 

@@ -1,6 +1,7 @@
 #include "common/pod/identity.h"
 
 #include "common/settings/settings.h"
+#include "common/settings/settings_check.h"
 #include "common/pod/json.h"
 
 #include <string.h>

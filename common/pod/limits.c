@@ -7,6 +7,8 @@
 #include "common/values/quantity.h"
 #include "common/values/image.h"
 #include "common/values/profile_types.h"
+#include "common/settings/settings_check.h"
+#include "common/settings/settings_ini.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -341,7 +343,8 @@ static int check_type_times(const struct settings *settings, struct span types, 
         struct profile_types_item item = profile_types_split(text);
         int rc = check_one(settings, SETTING_TYPES, SETTING_INTERVAL, item.every, owner, ret_by, err);
         if (rc == 0 && span_equal(item.type, profile_kinds[PROFILE_CPU].name))
-            rc = check_one(settings, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by, err);
+            rc = check_one(settings, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by,
+                           err);
         if (rc < 0)
             return err_wrap(err, rc, "%.*s", (int)item.type.len, item.type.ptr);
     }

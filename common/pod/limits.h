@@ -10,8 +10,9 @@
  *     labels = fixed                  pods may not set it at all: every setting
  *
  * A prefix that ends in a letter or digit matches up to a boundary only, so that http://profefe does not permit
- * http://profefe.evil.example. `interval` also limits EVERY and `cpu-seconds` the SECONDS of cpu where `types` gives them.
- * `none` means no bound: it is not permitted where there is an upper one, nor as a request where there is a lower one.
+ * http://profefe.evil.example. `interval` also limits EVERY and `cpu-seconds` the SECONDS of cpu where `types` gives
+ * them. `none` means no bound: it is not permitted where there is an upper one, nor as a request where there is a lower
+ * one.
  *
  * Limits are for pods. The webhook's own values, which count where a pod says nothing, must satisfy them too, but for
  * `fixed`. Pure.
@@ -19,6 +20,7 @@
 #ifndef PROFEFE_LIMITS_H
 #define PROFEFE_LIMITS_H
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/span.h"
 #include "common/settings/settings.h"

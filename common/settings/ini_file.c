@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* inih 55 (MAX_SECTION and MAX_NAME in its ini.c) keeps so many bytes of a section's name, and of a key's for the lines that
- * go on with it; it cuts the rest in silence, also inside a character. */
+/* inih 55 (MAX_SECTION and MAX_NAME in its ini.c) keeps so many bytes of a section's name, and of a key's for the
+ * lines that go on with it; it cuts the rest in silence, also inside a character. */
 enum { INIH_NAME_KEPT = INI_FILE_SECTION_MAX + 1 };
 
 /* The key whose value may still go on. */
@@ -63,11 +63,13 @@ static void refuse_line(struct reading *r, const struct err *why)
     r->rc = err_set(r->err, EINVAL, "%s:%d: %s", r->name, r->line, why->text);
 }
 
-/* Refuses what inih must never see, since it would take it for something else. `room`: bytes that inih has for a line. */
+/* Refuses what inih must never see, since it would take it for something else. `room`: bytes that inih has for a
+ * line. */
 static int check_line(const char *line, size_t len, size_t room, struct err *err)
 {
     if (len > INI_FILE_LINE_MAX)
-        return err_set(err, EINVAL, "line longer than %d bytes; put the rest of a list on indented lines", INI_FILE_LINE_MAX);
+        return err_set(err, EINVAL, "line longer than %d bytes; put the rest of a list on indented lines",
+                       INI_FILE_LINE_MAX);
     for (size_t i = 0; i < len;) {
         size_t n = utf8_len(line + i, len - i);
         if (n == 0 || line[i] == '\0')
@@ -160,7 +162,8 @@ static int read_all(struct reading *r)
     return r->rc;
 }
 
-int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx, struct err *err)
+int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx,
+                   struct err *err)
 {
     struct reading r = {
         .name = name, .bytes = bytes, .len = len, .handler = handler, .ctx = ctx, .err = err};

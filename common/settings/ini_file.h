@@ -19,11 +19,13 @@ enum {
 
 /* Called for each key when its value is whole; lines that go on are separated from it and each other by a newline. A
  * negative return stops with err, which ini_file_parse wraps with "NAME:LINE: ", LINE being the key's. */
-typedef int ini_file_handler(void *ctx, const char *section, const char *key, const char *value, int line, struct err *err);
+typedef int ini_file_handler(void *ctx, const char *section, const char *key, const char *value, int line,
+                             struct err *err);
 
 /* Reads bytes as an INI text; name is for messages. The first bad line is told: -EINVAL where it is no INI, else what
  * the handler said. Keys above it were handed over. -ENOMEM. */
-int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx, struct err *err);
+int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx,
+                   struct err *err);
 
 /* Reads a file whole (-ENOENT, -EACCES …, -EFBIG over INI_FILE_MAX) and then as ini_file_parse. */
 int ini_file_read(const char *path, ini_file_handler *handler, void *ctx, struct err *err);

@@ -113,8 +113,8 @@ static int find_kind(struct span name, struct profile_type *type, struct err *er
     return 0;
 }
 
-static int set_every(const struct profile_types_item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
-                     struct err *err)
+static int set_every(const struct profile_types_item *item, const struct profile_types_defaults *defaults,
+                     struct profile_type *type, struct err *err)
 {
     type->every_ms = defaults->interval_ms;
     if (type->kind != PROFILE_CPU)
@@ -138,8 +138,8 @@ static void raise_every(const struct profile_types_item *item, struct profile_ty
     type->every_ms = CPU_EVERY_MIN_MS;
 }
 
-static int set_seconds(const struct profile_types_item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
-                       struct warnings *warnings, struct err *err)
+static int set_seconds(const struct profile_types_item *item, const struct profile_types_defaults *defaults,
+                       struct profile_type *type, struct warnings *warnings, struct err *err)
 {
     const struct profile_kind_info *info = &profile_kinds[type->kind];
     bool given = item->seconds.ptr != NULL;
@@ -155,7 +155,8 @@ static int set_seconds(const struct profile_types_item *item, const struct profi
                                                      : 0;
     if (given) {
         int64_t low = info->fractions ? PROFILE_TYPE_SECONDS_MIN_MS : CPU_MIN_MS;
-        int rc = duration_parse_seconds(item->seconds, info->fractions, low, PROFILE_TYPE_SECONDS_MAX_MS, &type->seconds_ms, err);
+        int rc = duration_parse_seconds(item->seconds, info->fractions, low, PROFILE_TYPE_SECONDS_MAX_MS,
+                                        &type->seconds_ms, err);
         if (rc < 0)
             return err_wrap(err, rc, "SECONDS of %s", type->name);
     }
@@ -176,8 +177,8 @@ static int64_t round_seconds(enum profile_kind kind, int64_t ms)
 }
 
 /* Both limits at once, so that the one warning names what will be. It names the setting that SECONDS came from. */
-static void limit_seconds(const struct profile_types_item *item, const struct profile_types_defaults *defaults, struct profile_type *type,
-                          struct warnings *warnings)
+static void limit_seconds(const struct profile_types_item *item, const struct profile_types_defaults *defaults,
+                          struct profile_type *type, struct warnings *warnings)
 {
     struct duration_text from, to;
     const char *why = "it must end before the next one begins";

@@ -65,8 +65,8 @@ struct profile_types_defaults {
     int64_t grace_ms; /* terminationGracePeriodSeconds; SECONDS is capped at half of it, at least 1 s; -1 = no cap */
 };
 
-/* One item as it is written, cut into its parts, each trimmed; `all` is the item itself. What is not given has a NULL ptr.
- * Borrowed; nothing of it is checked. */
+/* One item as it is written, cut into its parts, each trimmed; `all` is the item itself. What is not given has a
+ * NULL ptr. Borrowed; nothing of it is checked. */
 struct profile_types_item {
     struct span all, type, every, seconds;
 };

@@ -7,9 +7,10 @@
 
 #include <stdint.h>
 
+#define SPOOL_BUDGET_DEFAULT 8388608 /* bytes, 8 MiB; a macro and one number, since --help shows it as it is written here */
+
 enum {
     SPOOL_BUDGET_MIN = 256 * 1024,           /* bytes, as all here */
-    SPOOL_BUDGET_DEFAULT = 8 * 1024 * 1024,
     SPOOL_BUDGET_MAX = 1024 * 1024 * 1024,
     SPOOL_PROFILE_MAX = 64 * 1024 * 1024,    /* one profile on disk; the largest seen in the field are 8 MB */
 };

@@ -50,7 +50,7 @@ static uint64_t read_number(const char *text, uint64_t max)
 
 static struct span default_of(enum setting_id id)
 {
-    const char *text = settings_table[id].dflt;
+    const char *text = settings_table[id].default_text;
     return (struct span){text, strlen(text)};
 }
 
@@ -70,7 +70,7 @@ static void read_defaults(struct fleet *fleet)
     struct err err;
     const struct profile_types_defaults defaults = {
         .interval_ms = default_ms(SETTING_INTERVAL),
-        .cpu_seconds_ms = (int64_t)read_number(settings_table[SETTING_CPU_SECONDS].dflt, PROFILE_TYPE_SECONDS_MAX_MS / 1000) * 1000,
+        .cpu_seconds_ms = (int64_t)read_number(settings_table[SETTING_CPU_SECONDS].default_text, PROFILE_TYPE_SECONDS_MAX_MS / 1000) * 1000,
         .grace_ms = -1,
     };
     if (profile_types_parse(default_of(SETTING_TYPES), &defaults, &fleet->types, &warnings, &err) < 0)

@@ -182,8 +182,8 @@ static void add_value(struct container *container, enum setting_id id, struct sp
 static void add_asked(struct container *container, const struct environment_source *from)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
-        unsigned uses = settings_table[id].uses;
-        bool shared = (uses & SETTING_AGENT) != 0 && (uses & (SETTING_ANNOTATION | SETTING_WEBHOOK)) != 0;
+        unsigned where = settings_table[id].where;
+        bool shared = (where & SETTING_AGENT) != 0 && (where & (SETTING_ANNOTATION | SETTING_WEBHOOK)) != 0;
         if (shared && id != SETTING_SERVICE && id != SETTING_LABELS)
             add_value(container, (enum setting_id)id, annotations_get_changed(from->asked, (enum setting_id)id));
     }

@@ -5,6 +5,8 @@
 #include "fuzz.h"
 
 #include "common/settings/ini_file.h"
+#include "common/settings/settings_check.h"
+#include "common/settings/settings_ini.h"
 #include "common/settings/settings.h"
 #include "common/pod/limits.h"
 #include "common/base/utf8.h"
@@ -91,7 +93,7 @@ static void read_settings(int fd, unsigned use)
     struct err err = {0};
     settings_init(&settings);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    int rc = settings_read_ini(&settings, path, use, &err);
+    int rc = settings_ini_read(&settings, path, use, &err);
     must_be_told(rc, &err);
     if (rc == 0 && use == SETTING_WEBHOOK)
         check_limits(&settings);
@@ -99,7 +101,7 @@ static void read_settings(int fd, unsigned use)
         const char *value = settings_get(&settings, (enum setting_id)id);
         if (!settings_is_set(&settings, (enum setting_id)id))
             continue;
-        must((settings_table[id].uses & use) != 0, "expected only settings of this use");
+        must((settings_table[id].where & use) != 0, "expected only settings of this use");
         must(settings_check((enum setting_id)id, (struct span){value, strlen(value)}, NULL) == 0, "expected only checked values");
     }
     settings_done(&settings);

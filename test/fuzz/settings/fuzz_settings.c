@@ -5,6 +5,8 @@
 
 #include "common/values/labels.h"
 #include "common/settings/settings.h"
+#include "common/settings/settings_check.h"
+#include "common/settings/settings_flag.h"
 
 static void read_typed(const struct settings *settings, enum setting_id id)
 {
@@ -71,12 +73,12 @@ static void check_flag(enum setting_id id, const char *text)
     int index = 1;
     name[0] = '\0';
     settings_init(&settings);
-    int rc = settings_read_flag(&settings, SETTING_AGENT, 2, with_value, &index, &err);
+    int rc = settings_flag_read(&settings, SETTING_AGENT, 2, with_value, &index, &err);
     must(rc <= 1 && index == 1, "expected one word to be taken");
     if (rc < 0)
         must_be_told(rc, &err);
     struct err bare_err = {0};
-    rc = settings_read_flag(&settings, SETTING_AGENT, 2, bare, &index, &bare_err);
+    rc = settings_flag_read(&settings, SETTING_AGENT, 2, bare, &index, &bare_err);
     if (rc < 0)
         must_be_told(rc, &bare_err);
     settings_done(&settings);
@@ -87,7 +89,7 @@ static void check_flag(enum setting_id id, const char *text)
 /* So that the corpus keeps its meaning when settings come and go, they are called by name. */
 static enum setting_id choose_setting(const uint8_t *data, size_t name_len)
 {
-    int id = settings_find((struct span){(const char *)data, name_len}, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
+    int id = settings_table_find((struct span){(const char *)data, name_len}, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
     return (enum setting_id)(id >= 0 ? id : data[0] % SETTING_COUNT);
 }
 
@@ -101,8 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span text = fuzz_copy(equals + 1, len);
     check_value(id, text);
     check_labels(text);
-    settings_near_miss(text, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
-    settings_find(text, SETTING_ANNOTATION);
+    settings_table_near_miss(text, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
+    settings_table_find(text, SETTING_ANNOTATION);
     free((char *)text.ptr);
     char *string = fuzz_string(equals + 1, len);
     check_flag(id, string);

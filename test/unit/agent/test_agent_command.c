@@ -207,7 +207,7 @@ static void garbage_in_every_variable(void **state)
     static const char *const argv[] = {"x", NULL};
     unsigned count = 0;
     for (int id = 0; id < SETTING_COUNT; id++) {
-        if ((settings_table[id].uses & SETTING_AGENT) == 0)
+        if ((settings_table[id].where & SETTING_AGENT) == 0)
             continue;
         snprintf(lines[count], sizeof(lines[count]), "%s=\x01,,=\xff", settings_table[id].env);
         env[count] = lines[count];
@@ -246,7 +246,7 @@ static void help_names_every_option(void **state)
     for (size_t i = 0; i < COUNT_OF(own); i++)
         expect_contains("help", help.data, own[i]);
     for (int id = 0; id < SETTING_COUNT; id++) {
-        if ((settings_table[id].uses & SETTING_AGENT) != 0)
+        if ((settings_table[id].where & SETTING_AGENT) != 0)
             expect_contains("help", help.data, settings_table[id].env);
     }
     buf_done(&help);

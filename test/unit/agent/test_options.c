@@ -3,6 +3,7 @@
 
 #include "agent/options.h"
 #include "common/spool/spool.h"
+#include "common/settings/settings_env.h"
 
 enum { MIB = 1024 * 1024 };
 
@@ -16,7 +17,7 @@ static void read_env(struct settings *settings, const char *const *env)
 {
     char what[] = "environment of the test";
     settings_init(settings);
-    settings_read_env(settings, SETTING_AGENT, words_of(env), no_bad, what);
+    settings_env_read(settings, SETTING_AGENT, words_of(env), no_bad, what);
 }
 
 #define TARGET "PROFEFE_AGENT_TARGETS=http://127.0.0.1:6060/debug/pprof"

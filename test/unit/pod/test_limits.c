@@ -5,13 +5,15 @@
 #include "ini_file.h"
 #include "common/base/cleanup.h"
 #include "common/pod/limits.h"
+#include "common/settings/settings_check.h"
+#include "common/settings/settings_ini.h"
 
 #include <unistd.h>
 
 static int load(struct settings *settings, const char *text, struct err *err)
 {
     write_ini(text);
-    int rc = settings_read_ini(settings, ini_path, SETTING_WEBHOOK, err);
+    int rc = settings_ini_read(settings, ini_path, SETTING_WEBHOOK, err);
     return rc == 0 ? limits_check_settings(settings, ini_path, err) : rc;
 }
 
@@ -203,7 +205,7 @@ static void the_agent_does_not_know_them(void **state)
     struct err err = err_untouched;
     write_ini("[limits]\nmode = native\n");
     expect_failure("agent", -EINVAL, ":2: unknown key \"mode\" in section \"limits\"",
-                   settings_read_ini(&settings, ini_path, SETTING_AGENT, &err), &err);
+                   settings_ini_read(&settings, ini_path, SETTING_AGENT, &err), &err);
 }
 
 static void help_names_each_of_them(void **state)
@@ -226,7 +228,7 @@ static int load_attempt(void *ctx)
     (void)ctx;
     CLEANUP(settings_done) struct settings settings = {0};
     struct err err = {0};
-    int rc = settings_read_ini(&settings, ini_path, SETTING_WEBHOOK, &err);
+    int rc = settings_ini_read(&settings, ini_path, SETTING_WEBHOOK, &err);
     if (rc == 0)
         rc = limits_check_settings(&settings, ini_path, &err);
     return rc;

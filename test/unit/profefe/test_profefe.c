@@ -6,6 +6,7 @@
 #include "alloc_fail.h"
 #include "common/profefe/profefe.h"
 #include "common/settings/settings.h"
+#include "common/settings/settings_check.h"
 
 static struct labels make_labels(const char *list)
 {

@@ -7,6 +7,11 @@
 #include "common/os/file.h"
 #include "common/base/span.h"
 #include "common/settings/settings.h"
+#include "common/settings/settings_check.h"
+#include "common/settings/settings_help.h"
+#include "common/settings/settings_flag.h"
+#include "common/settings/settings_ini.h"
+#include "common/settings/settings_env.h"
 #include "common/values/profile_types.h"
 
 #include <stdio.h>
@@ -31,9 +36,9 @@ static void each_row_is_whole(void **state)
             fail_msg("%s: help is not one line without a full stop", row->name);
         for (const char *c = row->name; *c != '\0'; c++)
             assert_true((*c >= 'a' && *c <= 'z') || (*c == '-' && c != row->name));
-        if ((row->uses & (SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK)) == 0)
+        if ((row->where & (SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK)) == 0)
             fail_msg("%s: nobody uses it", row->name);
-        if ((row->section != NULL) != ((row->uses & SETTING_WEBHOOK) != 0))
+        if ((row->section != NULL) != ((row->where & SETTING_WEBHOOK) != 0))
             fail_msg("%s: a section, but no INI key of the webhook, or the other way round", row->name);
         if ((row->choices != NULL) != (row->type == SETTING_TYPE_CHOICE))
             fail_msg("%s: choices without being one", row->name);
@@ -46,8 +51,8 @@ static void each_default_passes_its_own_check(void **state)
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *row = &settings_table[id];
         struct err err = err_untouched;
-        if (row->dflt != NULL)
-            expect_success(row->name, settings_check((enum setting_id)id, span_of(row->dflt), &err), &err);
+        if (row->default_text != NULL)
+            expect_success(row->name, settings_check((enum setting_id)id, span_of(row->default_text), &err), &err);
     }
 }
 
@@ -76,7 +81,7 @@ static void no_environment_name_can_be_a_service_link(void **state)
     unsigned identities = 0;
     for (int id = 0; id < SETTING_COUNT; id++) {
         const char *env = settings_table[id].env;
-        bool agent = (settings_table[id].uses & SETTING_AGENT) != 0, known = false;
+        bool agent = (settings_table[id].where & SETTING_AGENT) != 0, known = false;
         if (env == NULL) {
             if (agent)
                 fail_msg("%s: a setting of the agent without an environment variable", settings_table[id].name);
@@ -127,7 +132,7 @@ static void names_are_unique_where_they_are_used(void **state)
                 fail_msg("%s is the variable of %s and %s", one->env, one->name, two->name);
             if (strcmp(one->name, two->name) != 0)
                 continue;
-            unsigned both = one->uses & two->uses;
+            unsigned both = one->where & two->where;
             if ((both & (SETTING_ANNOTATION | SETTING_AGENT)) != 0)
                 fail_msg("two settings are called %s", one->name);
             if ((both & SETTING_WEBHOOK) != 0 && strcmp(one->section, two->section) == 0)
@@ -153,17 +158,6 @@ static void each_choice_is_taken(void **state)
             if (*choice == '\0')
                 break;
         }
-    }
-}
-
-/* Contract 1: what can be live is marked, and only an annotation can. */
-static void live_settings_are_annotations_of_the_agent(void **state)
-{
-    (void)state;
-    for (int id = 0; id < SETTING_COUNT; id++) {
-        const struct setting *row = &settings_table[id];
-        if (row->live)
-            assert_int_equal(SETTING_ANNOTATION | SETTING_AGENT, row->uses & (SETTING_ANNOTATION | SETTING_AGENT));
     }
 }
 
@@ -193,13 +187,13 @@ static void readme_has_each_annotation_with_its_default(void **state)
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *row = &settings_table[id];
         char cell[512], dflt[512];
-        if ((row->uses & SETTING_ANNOTATION) == 0)
+        if ((row->where & SETTING_ANNOTATION) == 0)
             continue;
         if (!find_readme_row(readme, row->name, cell))
             fail_msg("README.md: its table lacks a row `%s`", row->name);
-        if (row->dflt == NULL)
+        if (row->default_text == NULL)
             continue;
-        snprintf(dflt, sizeof(dflt), "`%s`", row->dflt);
+        snprintf(dflt, sizeof(dflt), "`%s`", row->default_text);
         if (strstr(cell, dflt) == NULL)
             fail_msg("README.md: `%s` says its default is%s, expected %s", row->name, cell, dflt);
     }
@@ -223,7 +217,7 @@ static void readme_has_no_annotation_that_is_not_built(void **state)
         if (!span_has_prefix(span_of(row), "\n| `"))
             continue;
         struct span name = {row + 4, strcspn(row + 4, "`\n")};
-        if (settings_find(name, SETTING_ANNOTATION) < 0)
+        if (settings_table_find(name, SETTING_ANNOTATION) < 0)
             fail_msg("README.md: `%.*s` is no annotation", (int)name.len, name.ptr);
         rows++;
     }
@@ -235,13 +229,13 @@ static void readme_has_no_annotation_that_is_not_built(void **state)
 static void find_looks_among_the_uses_asked_for(void **state)
 {
     (void)state;
-    assert_int_equal(SETTING_PORT, settings_find(span_of("port"), SETTING_ANNOTATION));
-    assert_int_equal(-1, settings_find(span_of("port"), SETTING_AGENT));
-    assert_int_equal(SETTING_LISTEN, settings_find(span_of("listen"), SETTING_AGENT));
-    assert_int_equal(SETTING_SERVER_LISTEN, settings_find(span_of("listen"), SETTING_WEBHOOK));
-    assert_int_equal(-1, settings_find(span_of("Port"), SETTING_ANNOTATION));
-    assert_int_equal(-1, settings_find(span_of(""), SETTING_ANNOTATION));
-    assert_int_equal(-1, settings_find((struct span){NULL, 0}, SETTING_ANNOTATION));
+    assert_int_equal(SETTING_PORT, settings_table_find(span_of("port"), SETTING_ANNOTATION));
+    assert_int_equal(-1, settings_table_find(span_of("port"), SETTING_AGENT));
+    assert_int_equal(SETTING_LISTEN, settings_table_find(span_of("listen"), SETTING_AGENT));
+    assert_int_equal(SETTING_SERVER_LISTEN, settings_table_find(span_of("listen"), SETTING_WEBHOOK));
+    assert_int_equal(-1, settings_table_find(span_of("Port"), SETTING_ANNOTATION));
+    assert_int_equal(-1, settings_table_find(span_of(""), SETTING_ANNOTATION));
+    assert_int_equal(-1, settings_table_find((struct span){NULL, 0}, SETTING_ANNOTATION));
 }
 
 static void near_miss_is_a_slip_not_another_word(void **state)
@@ -270,7 +264,7 @@ static void near_miss_is_a_slip_not_another_word(void **state)
         {"a-name-that-is-much-longer-than-any-name-we-have", SETTING_ANNOTATION, NULL},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        const char *near = settings_near_miss(span_of(rows[i].name), rows[i].uses);
+        const char *near = settings_table_near_miss(span_of(rows[i].name), rows[i].uses);
         expect_text(rows[i].name, rows[i].expected != NULL ? rows[i].expected : "(none)", near != NULL ? near : "(none)");
     }
 }
@@ -542,7 +536,7 @@ static void typed_getters_take_every_default(void **state)
     for (int i = 0; i < SETTING_COUNT; i++) {
         enum setting_id id = (enum setting_id)i;
         const struct setting *row = &settings_table[id];
-        if (row->dflt == NULL)
+        if (row->default_text == NULL)
             continue;
         if (row->type == SETTING_TYPE_BOOL)
             settings_get_bool(&settings, id);
@@ -586,7 +580,7 @@ static void environment_is_read_by_the_table(void **state)
     struct settings settings;
     struct bad_list bad = {0};
     settings_init(&settings);
-    assert_int_equal(0, settings_read_env(&settings, SETTING_AGENT, words_of(env), take_bad, &bad));
+    assert_int_equal(0, settings_env_read(&settings, SETTING_AGENT, words_of(env), take_bad, &bad));
     assert_int_equal(0, bad.count);
     assert_string_equal("2m", settings_get(&settings, SETTING_INTERVAL));
     assert_string_equal("7", settings_get(&settings, SETTING_CPU_SECONDS));
@@ -596,7 +590,7 @@ static void environment_is_read_by_the_table(void **state)
     assert_false(settings_is_set(&settings, SETTING_SERVER_LISTEN));
     settings_done(&settings);
 
-    assert_int_equal(0, settings_read_env(&settings, SETTING_WEBHOOK, words_of(env), take_bad, &bad));
+    assert_int_equal(0, settings_env_read(&settings, SETTING_WEBHOOK, words_of(env), take_bad, &bad));
     assert_string_equal(":1", settings_get(&settings, SETTING_SERVER_LISTEN));
     assert_false(settings_is_set(&settings, SETTING_POD_NAME));
     settings_done(&settings);
@@ -610,7 +604,7 @@ static void garbage_in_every_variable_is_told_one_by_one(void **state)
     char *env[SETTING_COUNT + 1];
     unsigned count = 0;
     for (int id = 0; id < SETTING_COUNT; id++) {
-        if (settings_table[id].env == NULL || (settings_table[id].uses & SETTING_AGENT) == 0)
+        if (settings_table[id].env == NULL || (settings_table[id].where & SETTING_AGENT) == 0)
             continue;
         snprintf(lines[count], sizeof(lines[count]), "%s=\x01 rubbish \xff", settings_table[id].env);
         env[count] = lines[count];
@@ -620,7 +614,7 @@ static void garbage_in_every_variable_is_told_one_by_one(void **state)
     struct settings settings;
     struct bad_list bad = {0};
     settings_init(&settings);
-    assert_int_equal(count, settings_read_env(&settings, SETTING_AGENT, env, take_bad, &bad));
+    assert_int_equal(count, settings_env_read(&settings, SETTING_AGENT, env, take_bad, &bad));
     assert_int_equal(count, bad.count);
     for (int id = 0; id < SETTING_COUNT; id++)
         assert_false(settings_is_set(&settings, (enum setting_id)id));
@@ -650,7 +644,7 @@ static void ini_gives_values_below_the_environment(void **state)
               "  worker=http://127.0.0.1:2/x\n");
     settings_init(&settings);
     assert_int_equal(0, set(&settings, SETTING_INTERVAL, "3m", SETTING_FROM_ENV));
-    expect_success("ini", settings_read_ini(&settings, ini_path, SETTING_AGENT, &err), &err);
+    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_AGENT, &err), &err);
     assert_string_equal("3m", settings_get(&settings, SETTING_INTERVAL));
     assert_string_equal("from the file", settings_get(&settings, SETTING_SERVICE));
     assert_string_equal("cpu:30s=5s,heap,goroutine", settings_get(&settings, SETTING_TYPES));
@@ -668,7 +662,7 @@ static void ini_list_goes_on_beside_a_stronger_value(void **state)
     write_ini("[agent]\ntypes = cpu,\n  heap\nlabels = a=b,\n  c=d\n");
     settings_init(&settings);
     assert_int_equal(0, set(&settings, SETTING_TYPES, "heap", SETTING_FROM_ENV));
-    expect_success("ini", settings_read_ini(&settings, ini_path, SETTING_AGENT, &err), &err);
+    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_AGENT, &err), &err);
     assert_string_equal("heap", settings_get(&settings, SETTING_TYPES));
     assert_string_equal("a=b,c=d", settings_get(&settings, SETTING_LABELS));
     settings_done(&settings);
@@ -682,7 +676,7 @@ static void webhook_ini_has_sections(void **state)
     write_ini("[server]\nlisten = :1\nlog-level = debug\n[inject]\nlog-level = error\nimage = a:1\n"
               "image-prefixes = a,\n  b/\n[defaults]\ninterval = 30s\n");
     settings_init(&settings);
-    expect_success("ini", settings_read_ini(&settings, ini_path, SETTING_WEBHOOK, &err), &err);
+    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_WEBHOOK, &err), &err);
     assert_string_equal(":1", settings_get(&settings, SETTING_SERVER_LISTEN));
     assert_string_equal("debug", settings_get(&settings, SETTING_SERVER_LOG_LEVEL));
     assert_string_equal("error", settings_get(&settings, SETTING_LOG_LEVEL));
@@ -726,7 +720,7 @@ static void bad_ini_lines_are_named_with_file_line_and_key(void **state)
         char words[200];
         write_ini(rows[i].text);
         settings_init(&settings);
-        int rc = settings_read_ini(&settings, ini_path, rows[i].use, &err);
+        int rc = settings_ini_read(&settings, ini_path, rows[i].use, &err);
         snprintf(words, sizeof(words), "%s%s", ini_path, rows[i].words);
         expect_failure(rows[i].text, -EINVAL, words, rc, &err);
         settings_done(&settings);
@@ -744,7 +738,7 @@ static void ini_list_has_a_limit(void **state)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "  k%d=%0100d,\n", i, i);
     write_ini(text);
     settings_init(&settings);
-    int rc = settings_read_ini(&settings, ini_path, SETTING_AGENT, &err);
+    int rc = settings_ini_read(&settings, ini_path, SETTING_AGENT, &err);
     expect_failure("6 KB of labels", -EINVAL, ":2: [agent] labels: expected at most 4096 bytes", rc, &err);
     settings_done(&settings);
 }
@@ -758,7 +752,7 @@ static int read_flags(struct settings *settings, unsigned use, const char *const
     while (argv[argc] != NULL)
         argc++;
     for (*ret_index = 1; *ret_index < argc; (*ret_index)++) {
-        rc = settings_read_flag(settings, use, argc, words_of(argv), ret_index, err);
+        rc = settings_flag_read(settings, use, argc, words_of(argv), ret_index, err);
         if (rc <= 0)
             return rc;
     }
@@ -853,7 +847,7 @@ static void joined_targets_have_a_limit(void **state)
         const char *const argv[] = {"x", "--target", name, NULL};
         int index = 1;
         snprintf(name, sizeof(name), "n%d=%s", i, long_url);
-        rc = settings_read_flag(&settings, SETTING_AGENT, 3, words_of(argv), &index, &err);
+        rc = settings_flag_read(&settings, SETTING_AGENT, 3, words_of(argv), &index, &err);
     }
     expect_failure("9 long targets", -EINVAL, "--target: expected at most", rc, &err);
     settings_done(&settings);
@@ -866,18 +860,18 @@ static void help_names_every_setting_of_the_use_with_its_default(void **state)
     for (size_t u = 0; u < COUNT_OF(uses); u++) {
         struct buf help;
         buf_init(&help, PAGE_MAX);
-        assert_int_equal(0, settings_write_help(&help, uses[u]));
+        assert_int_equal(0, settings_help_write_flags(&help, uses[u]));
         assert_null(strstr(help.data, "(null)"));
         for (int id = 0; id < SETTING_COUNT; id++) {
             const struct setting *row = &settings_table[id];
             char words[300];
-            bool flag = (row->uses & uses[u]) != 0 && (uses[u] == SETTING_AGENT || strcmp(row->section, "server") == 0);
+            bool flag = (row->where & uses[u]) != 0 && (uses[u] == SETTING_AGENT || strcmp(row->section, "server") == 0);
             if (!flag)
                 continue;
             snprintf(words, sizeof(words), "  --%s VALUE\n", id == SETTING_TARGETS ? "target" : row->name);
             expect_contains("help", help.data, words);
-            snprintf(words, sizeof(words), "(default %s)", row->dflt);
-            if (row->dflt != NULL)
+            snprintf(words, sizeof(words), "(default %s)", row->default_text);
+            if (row->default_text != NULL)
                 expect_contains(row->name, help.data, words);
             snprintf(words, sizeof(words), "env %s, INI [%s] %s\n", row->env, uses[u] == SETTING_AGENT ? "agent" : row->section,
                      row->name);
@@ -917,7 +911,7 @@ static int ini_attempt(void *ctx)
     struct settings settings;
     struct err err = {0};
     settings_init(&settings);
-    int rc = settings_read_ini(&settings, ini_path, SETTING_AGENT, &err);
+    int rc = settings_ini_read(&settings, ini_path, SETTING_AGENT, &err);
     if (rc < 0) {
         assert_int_equal(-ENOMEM, rc);
         assert_non_null(strstr(err.text, "no memory"));
@@ -950,7 +944,7 @@ static int help_attempt(void *ctx)
     (void)ctx;
     struct buf help;
     buf_init(&help, PAGE_MAX);
-    int rc = settings_write_help(&help, SETTING_AGENT);
+    int rc = settings_help_write_flags(&help, SETTING_AGENT);
     buf_done(&help);
     return rc;
 }
@@ -962,9 +956,9 @@ static void without_memory_the_old_values_stay(void **state)
     alloc_fail_in_turn_exactly(2, "settings_set, first", set_attempt, NULL);
     alloc_fail_in_turn_exactly(2, "settings_set, again", set_attempt, old);
     write_ini("[agent]\ntypes = cpu,\n  heap\nlabels = a=b,\n  c=d\nservice = web\n");
-    assert_in_range(alloc_fail_in_turn("settings_read_ini", ini_attempt, NULL), 5, 30);
-    assert_in_range(alloc_fail_in_turn("settings_read_flag", flag_attempt, NULL), 3, 20);
-    assert_in_range(alloc_fail_in_turn("settings_write_help", help_attempt, NULL), 1, 20);
+    assert_in_range(alloc_fail_in_turn("settings_ini_read", ini_attempt, NULL), 5, 30);
+    assert_in_range(alloc_fail_in_turn("settings_flag_read", flag_attempt, NULL), 3, 20);
+    assert_in_range(alloc_fail_in_turn("settings_help_write_flags", help_attempt, NULL), 1, 20);
 }
 
 int main(void)
@@ -977,7 +971,6 @@ int main(void)
         cmocka_unit_test(environment_names_follow_from_the_setting),
         cmocka_unit_test(names_are_unique_where_they_are_used),
         cmocka_unit_test(each_choice_is_taken),
-        cmocka_unit_test(live_settings_are_annotations_of_the_agent),
         cmocka_unit_test(readme_has_each_annotation_with_its_default),
         cmocka_unit_test(readme_has_no_annotation_that_is_not_built),
         cmocka_unit_test(find_looks_among_the_uses_asked_for),

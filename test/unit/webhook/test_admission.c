@@ -5,6 +5,7 @@
 #include "common/base/version.h"
 #include "webhook/inject/patch.h"
 #include "webhook/verify.h"
+#include "common/settings/settings_ini.h"
 
 #include <fnmatch.h>
 #include <glob.h>
@@ -144,7 +145,7 @@ static void read_config(struct fixture *f)
     if (access(path, F_OK) != 0)
         snprintf(path, sizeof(path), ROOT "/webhook.ini");
     settings_init(&f->settings);
-    if (settings_read_ini(&f->settings, path, SETTING_WEBHOOK, &err) != 0)
+    if (settings_ini_read(&f->settings, path, SETTING_WEBHOOK, &err) != 0)
         fail_case(f, "%s", err.text);
     if (inject_check_settings(&f->settings, NULL, &err) != 0)
         fail_case(f, "%s: %s", path, err.text);
@@ -621,7 +622,7 @@ static void note_answer(const struct fixture *f, const struct admission_result *
     for (int id = 0; id < SETTING_COUNT; id++) {
         char key[64];
         snprintf(key, sizeof(key), "profefe.com/%s", settings_table[id].name);
-        if ((settings_table[id].uses & SETTING_ANNOTATION) == 0)
+        if ((settings_table[id].where & SETTING_ANNOTATION) == 0)
             continue;
         seen[id].good |= clean && json_get_text(annotations, key) != NULL;
         note_warnings(&result->warnings, id);
@@ -645,8 +646,8 @@ static void fixtures_cover_each_annotation_decision_and_reason(void **state)
     unsigned missing = 0;
     for_each_case(note_case);
     for (int id = 0; id < SETTING_COUNT; id++) {
-        bool read = (settings_table[id].uses & SETTING_WRITTEN) == 0;
-        if ((settings_table[id].uses & SETTING_ANNOTATION) == 0)
+        bool read = (settings_table[id].where & SETTING_WRITTEN) == 0;
+        if ((settings_table[id].where & SETTING_ANNOTATION) == 0)
             continue;
         if ((read && (!seen[id].good || !seen[id].bad)) || !seen[id].near) {
             print_error("%s: good %d, bad %d, near miss %d\n", settings_table[id].name, seen[id].good, seen[id].bad,

@@ -1,4 +1,4 @@
-/* wrap: settings_near_miss */
+/* wrap: settings_table_near_miss */
 /* inject and its parts, beyond what the fixtures show: the configuration, image prefixes, what annotations may say
  * once the table lets them, and the words that other parts of the project rely on. */
 /* sees: webhook */
@@ -350,13 +350,13 @@ static void resources_never_make_a_pod_invalid(void **state)
 /* ---- pods that are too large ---- */
 
 static unsigned near_misses;
-const char *__real_settings_near_miss(struct span name, unsigned uses);
-const char *__wrap_settings_near_miss(struct span name, unsigned uses);
+const char *__real_settings_table_near_miss(struct span name, unsigned uses);
+const char *__wrap_settings_table_near_miss(struct span name, unsigned uses);
 
-const char *__wrap_settings_near_miss(struct span name, unsigned uses)
+const char *__wrap_settings_table_near_miss(struct span name, unsigned uses)
 {
     near_misses++;
-    return __real_settings_near_miss(name, uses);
+    return __real_settings_table_near_miss(name, uses);
 }
 
 /* Decides about `json` and applies the patch to it, which then borrows from *ret_operations. */

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+static const struct program program = {
+    .name = "profefe-agent", .noun = "agent", .user_agent = "profefe-agent/" PROFEFE_VERSION};
+
 /* A setting without which there is nothing to do. */
 static int require(const struct settings *settings, enum setting_id id, const char *flag, struct err *err)
 {
@@ -58,7 +61,7 @@ static int add_identity(const struct settings *settings, struct labels *labels, 
         if (rc < 0)
             return err_wrap(err, rc, "%s", settings_table[identity[i].id].name);
     }
-    return labels_add(labels, span_of("from"), span_of("profefe-agent"), err);
+    return labels_add(labels, span_of("from"), span_of(program.name), err);
 }
 
 static int resolve_labels(const struct settings *settings, struct options *options, struct warnings *warnings,
@@ -67,7 +70,7 @@ static int resolve_labels(const struct settings *settings, struct options *optio
     int rc = add_identity(settings, &options->gather.labels, err);
     const char *user = settings_get(settings, SETTING_LABELS);
     if (rc == 0 && user != NULL)
-        rc = labels_add_list(&options->gather.labels, span_of(user), warnings, err);
+        rc = labels_add_list(&options->gather.labels, span_of(user), program.name, warnings, err);
     return rc < 0 ? err_wrap(err, rc, "labels") : 0;
 }
 
@@ -144,7 +147,7 @@ static int check_retry(const struct options *options, struct err *err)
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
                     struct warnings *warnings, struct err *err)
 {
-    *ret = (struct options){0};
+    *ret = (struct options){.gather.program = &program};
     resolve_plain(settings, host, ret);
     resolve_spool(settings, memory_limit, ret);
     int rc = resolve_targets(settings, ret, err);

@@ -16,7 +16,7 @@ static int open_spool(struct engine *engine, const struct gather_options *option
 {
     if (options->spool_dir == NULL)
         return spool_new_memory(options->spool_bytes, &engine->spool, err);
-    int rc = spool_new_disk(options->spool_dir, options->spool_bytes, &engine->spool, err);
+    int rc = spool_new_disk(options->spool_dir, options->spool_bytes, options->program->noun, &engine->spool, err);
     if (rc < 0)
         return err_wrap(err, rc, "spool-dir");
     const struct spool_stats *found = spool_get_stats(engine->spool);
@@ -47,6 +47,7 @@ static int start_push(struct engine *engine, const struct gather_options *option
                       struct err *err)
 {
     const struct push_options push = {
+        .program = options->program,
         .collector = options->collector,
         .output_dir = options->output_dir,
         .credentials = engine->credentials,
@@ -70,7 +71,7 @@ static int start_push(struct engine *engine, const struct gather_options *option
 int engine_start(struct engine *engine, const struct gather_options *options, bool once, const struct engine_callbacks *callbacks,
                  struct err *err)
 {
-    const struct httpc_options client = {.user_agent = "profefe-agent/" PROFEFE_VERSION, .transfers_max = TRANSFERS_MAX};
+    const struct httpc_options client = {.user_agent = options->program->user_agent, .transfers_max = TRANSFERS_MAX};
     int rc = httpc_new(engine->loop, &client, &engine->httpc, err);
     if (rc == 0)
         rc = open_spool(engine, options, err);

@@ -4,6 +4,7 @@
 #ifndef PROFEFE_GATHER_OPTIONS_H
 #define PROFEFE_GATHER_OPTIONS_H
 
+#include "common/base/program.h"
 #include "common/values/labels.h"
 #include "common/values/targets.h"
 #include "common/values/profile_types.h"
@@ -16,6 +17,7 @@ enum {
 };
 
 struct gather_options {
+    const struct program *program;
     struct targets targets;
     struct profile_types types;
     struct labels labels;     /* identity, then the user's */

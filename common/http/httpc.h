@@ -118,7 +118,7 @@ struct httpc_request {
 };
 
 struct httpc_options {
-    const char *user_agent; /* sent with each request; NULL = none; borrowed for the client's life */
+    const char *user_agent; /* "profefe-agent/0.1.0", sent with each request; NULL = none; borrowed */
     unsigned transfers_max; /* at once, 1 to HTTPC_TRANSFERS_MAX; as many connections are kept at most */
 };
 

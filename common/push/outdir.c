@@ -23,6 +23,7 @@ enum {
     COMPARE_BYTES = 16 * 1024,
     LEFTOVERS_MAX = 64, /* deleted in one go, so that a begin stays short */
     HASH_CHARS = 9,     /* '~' and eight hexadecimal digits */
+    SHARER_WORDS_MAX = 64,
 };
 
 static const int64_t TIME_MAX_S = 253402300799; /* 9999-12-31T23:59:59Z: four digits */
@@ -31,6 +32,7 @@ static const int64_t TIME_MAX_S = 253402300799; /* 9999-12-31T23:59:59Z: four di
 
 struct outdir {
     char path[PATH_MAX];
+    const char *sharer; /* what to call another one at work there */
     struct outdir_names names;
     char partial[sizeof(PARTIAL_PREFIX) + 16];
     int root_fd;
@@ -138,7 +140,7 @@ static int lose(struct outdir *outdir, int code, const char *what, struct err *e
     return err_errno(err, code, "output directory %s: %s", quote_text(&quoted, outdir->path), what);
 }
 
-int outdir_new(const char *path, struct outdir **ret, struct err *err)
+int outdir_new(const char *path, const char *sharer, struct outdir **ret, struct err *err)
 {
     struct quoted quoted;
     size_t len = strlen(path);
@@ -149,6 +151,7 @@ int outdir_new(const char *path, struct outdir **ret, struct err *err)
     if (outdir == NULL)
         return err_errno(err, ENOMEM, "output directory %s", quote_text(&quoted, path));
     memcpy(outdir->path, path, len + 1);
+    outdir->sharer = sharer;
     outdir->root_fd = outdir->type_fd = outdir->file_fd = -1;
     *ret = outdir;
     return 0;
@@ -221,16 +224,23 @@ static void delete_leftovers(const struct outdir *outdir)
     closedir(dir);
 }
 
+static int lose_to_sharer(struct outdir *outdir, struct err *err)
+{
+    char what[SHARER_WORDS_MAX];
+    snprintf(what, sizeof(what), "another %s is clearing up", outdir->sharer);
+    return lose(outdir, EAGAIN, what, err);
+}
+
 /* Where locks do not work nobody can take it for a leftover either. Anybody's sweep in the moment between making and
  * locking it shows by the lock or by the missing name: then the next try makes another. */
 static int lock_partial(struct outdir *outdir, struct err *err)
 {
     struct stat st;
     if (flock(outdir->file_fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-        return lose(outdir, EAGAIN, "another agent is clearing up", err);
+        return lose_to_sharer(outdir, err);
     if (fstat(outdir->file_fd, &st) < 0)
         return lose(outdir, errno, "cannot look at a file", err);
-    return st.st_nlink > 0 ? 0 : lose(outdir, EAGAIN, "another agent is clearing up", err);
+    return st.st_nlink > 0 ? 0 : lose_to_sharer(outdir, err);
 }
 
 int outdir_begin(struct outdir *outdir, const struct outdir_entry *entry, struct err *err)

@@ -10,7 +10,7 @@
  * overwritten: where the name is taken by other bytes it gets -2, -3 … before its ending; where it is taken by the same
  * bytes (the agent was killed between this and forgetting the profile) that file is it. What a killed agent left as
  * .partial-RANDOM is deleted at the next begin of any agent on DIR; flock tells it from a file that is being written, so
- * several agents may share DIR.
+ * several may share DIR.
  *
  * DIR is made when missing, and opened anew for each profile, so that it may be unmounted, deleted and come back.
  * DIR itself may be reached through symbolic links, what is below it may not (-ELOOP, -ENOTDIR). Files and directories
@@ -54,8 +54,9 @@ void outdir_name(const struct outdir_entry *entry, struct outdir_names *ret);
 
 struct outdir;
 
-/* Touches nothing yet. -EINVAL for an empty or too long path, -ENOMEM. */
-int outdir_new(const char *path, struct outdir **ret, struct err *err);
+/* Touches nothing yet. sharer: what to call another program at work there, "agent"; borrowed. -EINVAL for an empty or too
+ * long path, -ENOMEM. */
+int outdir_new(const char *path, const char *sharer, struct outdir **ret, struct err *err);
 struct outdir *outdir_free(struct outdir *outdir); /* aborts; NULL allowed; returns NULL */
 
 /* Each fails with -Exxx and words that name the path; the profile is then aborted, and begins anew with outdir_begin. */

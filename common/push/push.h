@@ -19,6 +19,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/program.h"
 #include "common/http/httpc.h"
 #include "common/values/labels.h"
 #include "common/os/loop.h"
@@ -64,6 +65,7 @@ enum push_drop { PUSH_DROP_REFUSED, PUSH_DROP_TOO_LARGE, PUSH_DROP_BLOCKED, PUSH
 extern const char *const push_drop_names[PUSH_DROP_COUNT];
 
 struct push_options {
+    const struct program *program;
     const char *collector;   /* base URL; not used with output_dir */
     const char *output_dir;  /* profiles become files below it (outdir.h) in place of being sent; NULL = collector */
     struct credentials *credentials; /* for the collector; refreshed before each try; NULL = none */

@@ -85,7 +85,7 @@ int push_file_init(struct push_file *file, struct loop *loop, const struct push_
 {
     *file = (struct push_file){.options = options, .done = done, .ctx = ctx};
     loop_timer_init(&file->timer, loop, write_on, file);
-    return outdir_new(options->output_dir, &file->outdir, err);
+    return outdir_new(options->output_dir, options->program->noun, &file->outdir, err);
 }
 
 void push_file_done(struct push_file *file)

@@ -146,7 +146,7 @@ static int check_labels(const struct setting *setting, struct span text, struct 
     struct labels *labels = calloc(1, sizeof(*labels));
     if (labels == NULL)
         return err_set(err, ENOMEM, "no memory");
-    int rc = labels_add_list(labels, text, NULL, err);
+    int rc = labels_add_list(labels, text, /* owner= */ "", /* warnings= */ NULL, err);
     free(labels);
     return rc;
 }

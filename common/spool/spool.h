@@ -24,7 +24,7 @@
  * name. The next start reads them in the order of SEQ; what is not as long as its name says (the machine
  * crashed) is deleted and counted. Files with other names are left alone. Blocks are charged
  * (st_blocks * 512), not sizes: 1000 profiles of 0.6 KB take 4 MB (seen); the directory itself (about 100 KB)
- * is not. "lock" is held by flock as long as the spool is open and never deleted: one agent a directory. One
+ * is not. "lock" is held by flock as long as the spool is open and never deleted: one program a directory. One
  * profile: at most spool_profile_max(). No fsync: a killed agent needs none, a crashed
  * machine is found at start. A full disk (short write, ENOSPC, EDQUOT) evicts the oldest like a full budget
  * does; a directory that vanishes is made again at the next begin; a profile that cannot be deleted
@@ -84,9 +84,10 @@ struct spool;
 /* -ERANGE outside SPOOL_BUDGET_MIN..MAX, -ENOMEM, or why there is no memfd. */
 int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struct err *err);
 
-/* Makes the directory when missing (0700, its parents too) and takes in what an earlier agent left; stats tell
- * how much that is and what was lost. -EAGAIN: another agent holds it. -EROFS, -EACCES, …: not writable. */
-int spool_new_disk(const char *dir, uint64_t budget_bytes, struct spool **ret, struct err *err);
+/* Makes the directory when missing (0700, its parents too) and takes in what an earlier program left; stats tell
+ * how much that is and what was lost. -EAGAIN: another program holds it, which the text calls by `holder` ("agent";
+ * borrowed). -EROFS, -EACCES, …: not writable. */
+int spool_new_disk(const char *dir, uint64_t budget_bytes, const char *holder, struct spool **ret, struct err *err);
 
 /* NULL allowed; returns NULL. What waits on disk stays there; what is being written is aborted. */
 struct spool *spool_free(struct spool *spool);

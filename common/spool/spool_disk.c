@@ -44,6 +44,7 @@ struct disk {
     struct spool base; /* first: the front frees it */
     char *path;
     char *label;
+    const char *holder; /* what to call another one */
     struct place place;
     int write_fd; /* WRITING_NAME; -1 also between close and rename */
     bool has_temporary;
@@ -197,8 +198,8 @@ static bool parse_name(const char *text, struct spool_entry *entry, struct spool
 
 /* ---- the directory ---- */
 
-/* The lock is taken on a file that is never deleted: were it, two agents could each hold "the" lock. */
-static int lock_place(struct place *place, struct err *err)
+/* The lock is taken on a file that is never deleted: were it, two could each hold "the" lock. */
+static int lock_place(struct place *place, const char *holder, struct err *err)
 {
     place->lock_fd = openat(place->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
     if (place->lock_fd < 0)
@@ -206,8 +207,8 @@ static int lock_place(struct place *place, struct err *err)
     struct stat st;
     int rc = flock(place->lock_fd, LOCK_EX | LOCK_NB);
     if (rc < 0 && errno == EWOULDBLOCK)
-        return err_set(err, EAGAIN,
-                       "another agent holds its file \"" LOCK_NAME "\"; each agent needs its own directory");
+        return err_set(err, EAGAIN, "another %s holds its file \"" LOCK_NAME "\"; each %s needs its own directory",
+                       holder, holder);
     if (rc < 0 || fstat(place->lock_fd, &st) < 0)
         return err_errno(err, errno, "cannot lock its file \"" LOCK_NAME "\"");
     place->lock_dev = st.st_dev;
@@ -221,7 +222,7 @@ static void close_place(struct place *place)
     close_fd(&place->lock_fd);
 }
 
-static int open_place(const char *path, struct place *ret, struct err *err)
+static int open_place(const char *path, const char *holder, struct place *ret, struct err *err)
 {
     struct place place = {.dir_fd = -1, .lock_fd = -1};
     int rc = directory_make(path, DIRECTORY_MODE, err);
@@ -230,7 +231,7 @@ static int open_place(const char *path, struct place *ret, struct err *err)
     place.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (place.dir_fd < 0)
         return err_errno(err, errno, "cannot open it");
-    rc = lock_place(&place, err);
+    rc = lock_place(&place, holder, err);
     if (rc < 0) {
         close_place(&place);
         return rc;
@@ -344,7 +345,7 @@ static bool is_there(const struct disk *disk, const struct spool_entry *entry)
 static int reopen_place(struct disk *disk, struct err *err)
 {
     struct place fresh;
-    int rc = open_place(disk->path, &fresh, err);
+    int rc = open_place(disk->path, disk->holder, &fresh, err);
     if (rc < 0)
         return err_wrap(err, rc, "%s", disk->label);
     close_fd(&disk->read_fd);
@@ -578,7 +579,7 @@ static int load(struct disk *disk, struct err *err)
     return 0;
 }
 
-int spool_new_disk(const char *dir, uint64_t budget_bytes, struct spool **ret, struct err *err)
+int spool_new_disk(const char *dir, uint64_t budget_bytes, const char *holder, struct spool **ret, struct err *err)
 {
     struct disk *disk = calloc(1, sizeof(*disk));
     if (disk == NULL)
@@ -588,11 +589,12 @@ int spool_new_disk(const char *dir, uint64_t budget_bytes, struct spool **ret, s
         free(disk);
         return rc;
     }
+    disk->holder = holder;
     disk->place = (struct place){.dir_fd = -1, .lock_fd = -1};
     disk->write_fd = disk->read_fd = -1;
     rc = set_path(disk, dir, err);
     if (rc == 0) {
-        rc = open_place(disk->path, &disk->place, err);
+        rc = open_place(disk->path, holder, &disk->place, err);
         if (rc == 0)
             rc = load(disk, err);
         if (rc < 0)

@@ -80,7 +80,8 @@ int labels_add(struct labels *labels, struct span key, struct span value, struct
     return 0;
 }
 
-static int add_item(struct labels *labels, struct span item, struct warnings *warnings, struct err *err)
+static int add_item(struct labels *labels, struct span item, const char *owner, struct warnings *warnings,
+                    struct err *err)
 {
     struct quoted q;
     const char *eq = memchr(item.ptr, '=', item.len);
@@ -89,8 +90,8 @@ static int add_item(struct labels *labels, struct span item, struct warnings *wa
     struct span key = span_trim((struct span){item.ptr, (size_t)(eq - item.ptr)});
     struct span value = span_trim((struct span){eq + 1, item.len - (size_t)(eq - item.ptr) - 1});
     if (labels_key_is_reserved(key)) {
-        warnings_add(warnings, "labels: %s is set by profefe-agent itself and is left out",
-                     quote_bytes(&q, key.ptr, key.len));
+        warnings_add(warnings, "labels: %s is set by %s itself and is left out", quote_bytes(&q, key.ptr, key.len),
+                     owner);
         return 0;
     }
     int rc = check(key, value, err);
@@ -105,12 +106,13 @@ static int add_item(struct labels *labels, struct span item, struct warnings *wa
     return 0;
 }
 
-int labels_add_list(struct labels *labels, struct span text, struct warnings *warnings, struct err *err)
+int labels_add_list(struct labels *labels, struct span text, const char *owner, struct warnings *warnings,
+                    struct err *err)
 {
     unsigned before = labels->count;
     struct span rest = text, item;
     while (span_next_item(&rest, &item)) {
-        int rc = add_item(labels, item, warnings, err);
+        int rc = add_item(labels, item, owner, warnings, err);
         if (rc < 0) {
             labels->count = before;
             return rc;

@@ -36,8 +36,10 @@ bool labels_key_is_reserved(struct span key);
 int labels_add(struct labels *labels, struct span key, struct span value, struct err *err);
 
 /* Adds a user's list. -EINVAL on a malformed item (labels is then unchanged): whether a text is an error does not
- * depend on what labels holds. A reserved or repeated key, and what passes LABELS_MAX, is left out, with a warning. */
-int labels_add_list(struct labels *labels, struct span text, struct warnings *warnings, struct err *err);
+ * depend on what labels holds. A reserved or repeated key, and what passes LABELS_MAX, is left out, with a warning; for
+ * the former it says that `owner` ("profefe-agent") sets it. */
+int labels_add_list(struct labels *labels, struct span text, const char *owner, struct warnings *warnings,
+                    struct err *err);
 
 /* NULL when there is none. */
 const char *labels_get(const struct labels *labels, const char *key);

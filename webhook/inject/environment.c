@@ -133,7 +133,7 @@ static int merge_labels(const struct environment_source *from, struct buf *out, 
     warnings_clear(&told);
     labels->count = 0;
     if (own.ptr != NULL)
-        labels_add_list(labels, own, &told, NULL); /* cannot fail: checked when it was read */
+        labels_add_list(labels, own, "profefe-agent", &told, NULL); /* cannot fail: checked when it was read */
     if (annotations_is_given(from->asked, SETTING_LABELS))
         take_warnings(&told, WARNING_BAD_VALUE, warnings); /* each is a label that is left out */
     add_pod_labels(from, names, labels, warnings);

@@ -47,7 +47,7 @@ static void check_labels(struct span text)
     struct labels labels = {0};
     struct warnings warnings = {0};
     struct err err = {0};
-    must_be_told(labels_add_list(&labels, text, &warnings, &err), &err);
+    must_be_told(labels_add_list(&labels, text, "profefe-agent", &warnings, &err), &err);
     must(labels.count <= LABELS_MAX, "expected at most 32 labels");
     for (unsigned i = 0; i < labels.count; i++) {
         struct span key = {labels.items[i].key, strlen(labels.items[i].key)};

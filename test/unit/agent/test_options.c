@@ -59,6 +59,8 @@ static void laptop_needs_only_target_collector_and_service(void **state)
     assert_false(options.stop_profiles);
     assert_null(options.gather.output_dir);
     assert_null(options.gather.secret_dir);
+    assert_string_equal("profefe-agent", options.gather.program->name);
+    assert_string_equal("profefe-agent/" PROFEFE_VERSION, options.gather.program->user_agent);
     assert_string_equal("http://profefe:10100", options_destination(&options));
     assert_int_equal(0, warnings.count);
     settings_done(&settings);

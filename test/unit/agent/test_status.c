@@ -76,7 +76,7 @@ static void make_state(const char *targets, const char *types)
     memset(&now, 0, sizeof(now));
     assert_int_equal(0, targets_parse(span_of(targets), &now.options.gather.targets, NULL));
     assert_int_equal(0, profile_types_parse(span_of(types), &defaults, &now.options.gather.types, NULL, NULL));
-    assert_int_equal(0, labels_add_list(&now.options.gather.labels, span_of("team=shop,tier=web"), NULL, NULL));
+    assert_int_equal(0, labels_add_list(&now.options.gather.labels, span_of("team=shop,tier=web"), "profefe-agent", NULL, NULL));
     now.options.gather.collector = "http://profefe:10100";
     now.options.gather.service = "web";
     strcpy(now.options.gather.instance, "web-1");

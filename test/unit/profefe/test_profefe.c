@@ -11,7 +11,7 @@
 static struct labels make_labels(const char *list)
 {
     struct labels labels = {0};
-    assert_int_equal(0, labels_add_list(&labels, span_of(list), NULL, NULL));
+    assert_int_equal(0, labels_add_list(&labels, span_of(list), "profefe-agent", NULL, NULL));
     return labels;
 }
 
@@ -134,7 +134,7 @@ static void the_longest_settings_fit(void **state)
     for (char *c = list; (c = strstr(c, ",/")) != NULL;)
         memcpy(c, ",a", 2);
     assert_int_equal(0, settings_check(SETTING_LABELS, span_of(list), NULL));
-    assert_int_equal(0, labels_add_list(&labels, span_of(list), NULL, NULL));
+    assert_int_equal(0, labels_add_list(&labels, span_of(list), "profefe-agent", NULL, NULL));
     memset(extra.value, 't', 63);
     snprintf(service, sizeof(service), "%.252s", value);
     memset(collector, 'c', 2048);

@@ -87,7 +87,7 @@ static int setup(void **state)
     snprintf(bench->root, sizeof(bench->root), "/tmp/test-outdir-XXXXXX");
     assert_non_null(mkdtemp(bench->root));
     snprintf(bench->dir, sizeof(bench->dir), "%s/a/out", bench->root);
-    expect_success("new", outdir_new(bench->dir, &bench->outdir, &err), &err);
+    expect_success("new", outdir_new(bench->dir, "agent", &bench->outdir, &err), &err);
     *state = bench;
     return 0;
 }
@@ -412,7 +412,7 @@ static void leftovers_go_and_files_being_written_stay(void **state)
     close(make_file(bench, ".profile")); /* not ours */
     int busy = make_file(bench, ".partial-busy");
     assert_int_equal(0, flock(busy, LOCK_EX | LOCK_NB));
-    assert_int_equal(0, outdir_new(bench->dir, &other, NULL));
+    assert_int_equal(0, outdir_new(bench->dir, "agent", &other, NULL));
     struct outdir_entry heap = cpu;
     heap.type = "heap";
     assert_int_equal(0, outdir_begin(other, &heap, NULL)); /* another agent on the same directory */
@@ -438,8 +438,8 @@ static void bad_paths_are_refused(void **state)
     char path[PATH_MAX + 1];
     memset(path, 'x', PATH_MAX);
     path[PATH_MAX] = '\0';
-    expect_failure("empty", -EINVAL, "expected a path", outdir_new("", &outdir, &err), &err);
-    expect_failure("long", -EINVAL, "expected a path", outdir_new(path, &outdir, &err), &err);
+    expect_failure("empty", -EINVAL, "expected a path", outdir_new("", "agent", &outdir, &err), &err);
+    expect_failure("long", -EINVAL, "expected a path", outdir_new(path, "agent", &outdir, &err), &err);
     assert_null(outdir);
     assert_null(outdir_free(NULL));
 }
@@ -449,7 +449,7 @@ static int new_attempt(void *ctx)
     const struct bench *bench = ctx;
     struct outdir *outdir = NULL;
     struct err err = {0};
-    int rc = outdir_new(bench->dir, &outdir, &err);
+    int rc = outdir_new(bench->dir, "agent", &outdir, &err);
     assert_int_equal(rc, -err.code);
     outdir_free(outdir);
     return rc;

@@ -64,6 +64,8 @@ struct connection {
     char *bytes; /* REQUEST_MAX */
 };
 
+static const struct program program = {.name = "profefe-agent", .noun = "agent", .user_agent = "profefe-agent/0"};
+
 struct bench {
     struct loop *loop;
     struct httpc *httpc;
@@ -275,16 +277,17 @@ static struct bench *bench_new(uint64_t budget)
         bench->connections[i] = (struct connection){.bench = bench, .fd = -1, .bytes = malloc(REQUEST_MAX)};
         assert_non_null(bench->connections[i].bytes);
     }
-    const struct httpc_options client = {.user_agent = "profefe-agent/0", .transfers_max = 4};
+    const struct httpc_options client = {.user_agent = program.user_agent, .transfers_max = 4};
     if (loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &client, &bench->httpc, &err) < 0 ||
         spool_new_memory(budget, &bench->spool, &err) < 0)
         fail_msg("%s", err.text);
-    assert_int_equal(0, labels_add_list(&bench->labels, span_of("team=shop"), NULL, NULL));
+    assert_int_equal(0, labels_add_list(&bench->labels, span_of("team=shop"), "profefe-agent", NULL, NULL));
     assert_int_equal(0, targets_parse(span_of("api=http://127.0.0.1:6060/debug/pprof"), &bench->targets, NULL));
     take_port(bench);
     collector_up(bench);
     bench->otherwise = (struct answer){ANSWER, STORED};
     bench->options = (struct push_options){
+        .program = &program,
         .collector = bench->url, .service = "web", .instance_id = "web-1", .labels = &bench->labels, .targets = &bench->targets,
         .retry_min_ms = RETRY_MIN_MS, .retry_max_ms = RETRY_MAX_MS, .connect_timeout_ms = 2000, .timeout_ms = 5000,
         .settled = on_settled, .settled_ctx = bench};

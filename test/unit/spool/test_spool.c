@@ -22,7 +22,7 @@ struct bench {
 
 static int bench_open(struct bench *bench, uint64_t budget, struct err *err)
 {
-    return bench->is_disk ? spool_new_disk(bench->dir.spool, budget, &bench->spool, err)
+    return bench->is_disk ? spool_new_disk(bench->dir.spool, budget, "agent", &bench->spool, err)
                           : spool_new_memory(budget, &bench->spool, err);
 }
 

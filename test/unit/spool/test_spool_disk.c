@@ -50,7 +50,7 @@ static int teardown(void **state)
 static struct spool *must_open(struct bench *bench, uint64_t budget)
 {
     struct err err = {0};
-    if (spool_new_disk(bench->dir.spool, budget, &bench->spool, &err) < 0)
+    if (spool_new_disk(bench->dir.spool, budget, "agent", &bench->spool, &err) < 0)
         fail_msg("%s", err.text);
     return bench->spool;
 }
@@ -336,7 +336,7 @@ static void disk_refuses_a_second_agent(void **state)
     struct err err = {0};
     must_open(bench, BUDGET);
     must_put(bench->spool, 1, 100);
-    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, &second, &err), -EAGAIN);
+    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, "agent", &second, &err), -EAGAIN);
     assert_null(second);
     assert_non_null(strstr(err.text, bench->dir.spool));
     assert_non_null(strstr(err.text, "another agent holds its file \"lock\"; each agent needs its own directory"));
@@ -354,14 +354,14 @@ static void disk_is_free_again_after_the_holder_was_killed(void **state)
     assert_int_equal(pipe(ready), 0);
     pid_t holder = fork_child();
     if (holder == 0) {
-        if (spool_new_disk(bench->dir.spool, BUDGET, &bench->spool, NULL) == 0 && write(ready[1], "x", 1) == 1)
+        if (spool_new_disk(bench->dir.spool, BUDGET, "agent", &bench->spool, NULL) == 0 && write(ready[1], "x", 1) == 1)
             pause();
         _exit(1);
     }
     close(ready[1]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     close(ready[0]);
-    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, &bench->spool, NULL), -EAGAIN);
+    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, "agent", &bench->spool, NULL), -EAGAIN);
     assert_int_equal(kill(holder, SIGKILL), 0);
     assert_int_equal(waitpid(holder, NULL, 0), holder);
     must_open(bench, BUDGET);
@@ -414,18 +414,18 @@ static void disk_makes_missing_directories(void **state)
     struct stat st;
     char deep[200], file[200];
     snprintf(deep, sizeof(deep), "%s/a//b/c/", bench->dir.root);
-    assert_int_equal(spool_new_disk(deep, BUDGET, &bench->spool, &err), 0);
+    assert_int_equal(spool_new_disk(deep, BUDGET, "agent", &bench->spool, &err), 0);
     assert_int_equal(stat(deep, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
     bench->spool = spool_free(bench->spool);
 
     snprintf(file, sizeof(file), "%s/file", bench->dir.root);
     fclose(fopen(file, "we"));
-    assert_int_equal(spool_new_disk(file, BUDGET, &bench->spool, &err), -ENOTDIR);
+    assert_int_equal(spool_new_disk(file, BUDGET, "agent", &bench->spool, &err), -ENOTDIR);
     assert_non_null(strstr(err.text, "Not a directory"));
     snprintf(deep, sizeof(deep), "%s/file/deeper", bench->dir.root);
-    assert_int_equal(spool_new_disk(deep, BUDGET, &bench->spool, &err), -ENOTDIR);
-    assert_int_equal(spool_new_disk("", BUDGET, &bench->spool, &err), -EINVAL);
+    assert_int_equal(spool_new_disk(deep, BUDGET, "agent", &bench->spool, &err), -ENOTDIR);
+    assert_int_equal(spool_new_disk("", BUDGET, "agent", &bench->spool, &err), -EINVAL);
     assert_null(bench->spool);
 }
 
@@ -444,7 +444,7 @@ static void disk_recreates_a_deleted_directory(void **state)
     assert_int_equal(check_all_whole(spool), 1);
     assert_int_equal(bench_blocks(bench->dir.spool), spool_get_stats(spool)->bytes);
     struct spool *second = NULL;
-    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, &second, NULL), -EAGAIN); /* locked anew */
+    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, "agent", &second, NULL), -EAGAIN); /* locked anew */
     assert_int_equal(check_all_whole(reopen(bench, BUDGET)), 1);
 }
 
@@ -476,7 +476,7 @@ static void disk_keeps_its_profiles_when_only_the_lock_file_goes(void **state)
     assert_int_equal(check_all_whole(spool), 2);
     assert_int_equal(sum_dropped(spool), 0);
     struct spool *second = NULL;
-    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, &second, NULL), -EAGAIN);
+    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, "agent", &second, NULL), -EAGAIN);
 }
 
 /* Another agent came first after the deletion: shed and say, until it is gone. */
@@ -487,7 +487,7 @@ static void disk_waits_while_another_agent_has_the_new_directory(void **state)
     struct err err = {0};
     must_put(spool, 1, 100);
     bench_delete(bench->dir.spool);
-    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, &other, NULL), 0);
+    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, "agent", &other, NULL), 0);
     must_put(other, 50, 100);
     assert_int_equal(put_profile(spool, 2, 100, NULL, &err), -EAGAIN);
     assert_non_null(strstr(err.text, "another agent holds"));
@@ -688,13 +688,13 @@ static void disk_says_why_it_cannot_start(void **state)
     unsigned refused = 0;
     struct err err = {0};
     fault_arm(CALL_READDIR, ACT_FAIL, 1, EIO); /* half a list is no list */
-    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, &bench->spool, &err), -EIO);
+    assert_int_equal(spool_new_disk(bench->dir.spool, BUDGET, "agent", &bench->spool, &err), -EIO);
     assert_non_null(strstr(err.text, "cannot read it: "));
     assert_non_null(strstr(err.text, strerror(EIO)));
     for (long n = 0; was_hit; n++) {
         err = (struct err){0};
         fault_arm(CALL_FILES | CALL_MEMORY, ACT_FAIL, n, n % 2 == 0 ? EROFS : ENOMEM);
-        int rc = spool_new_disk(bench->dir.spool, BUDGET, &bench->spool, &err);
+        int rc = spool_new_disk(bench->dir.spool, BUDGET, "agent", &bench->spool, &err);
         was_hit = fault_disarm();
         if (rc < 0) {
             refused++;
@@ -727,7 +727,7 @@ static _Noreturn void child_write(const struct bench *bench, uint64_t first_seed
 {
     struct spool *spool = NULL;
     uint64_t random = first_seed;
-    if (spool_new_disk(bench->dir.spool, BUDGET, &spool, NULL) < 0)
+    if (spool_new_disk(bench->dir.spool, BUDGET, "agent", &spool, NULL) < 0)
         _exit(2);
     for (uint64_t seed = first_seed; seed < first_seed + rounds; seed++) {
         struct spool_item item;
@@ -961,7 +961,7 @@ static void disk_read_only_is_refused_in_words_and_loses_nothing(void **state)
     must_put(must_open(bench, BUDGET), 1, 5000);
     bench->spool = spool_free(bench->spool);
     assert_int_equal(mount("none", dir, "", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
-    assert_int_equal(spool_new_disk(dir, BUDGET, &bench->spool, &err), -EROFS);
+    assert_int_equal(spool_new_disk(dir, BUDGET, "agent", &bench->spool, &err), -EROFS);
     assert_non_null(strstr(err.text, dir));
     assert_non_null(strstr(err.text, "Read-only file system"));
     assert_int_equal(mount("none", dir, "", MS_REMOUNT | MS_BIND, NULL), 0);

@@ -33,7 +33,7 @@ static void good_lists(void **state)
         struct labels labels = {0};
         struct warnings warnings = {0};
         char got[4096];
-        expect_success(rows[i].text, labels_add_list(&labels, span_of(rows[i].text), &warnings, &err), &err);
+        expect_success(rows[i].text, labels_add_list(&labels, span_of(rows[i].text), "profefe-agent", &warnings, &err), &err);
         show(&labels, got);
         expect_text(rows[i].text, rows[i].expected, got);
         expect_number(rows[i].text, 0, warnings.count);
@@ -68,7 +68,7 @@ static void bad_lists_change_nothing(void **state)
         struct labels labels = {0};
         char got[4096];
         labels_add(&labels, span_of("kept"), span_of("yes"), NULL);
-        int rc = labels_add_list(&labels, span_of(rows[i].text), NULL, &err);
+        int rc = labels_add_list(&labels, span_of(rows[i].text), "profefe-agent", NULL, &err);
         expect_failure(rows[i].text, -EINVAL, rows[i].words, rc, &err);
         show(&labels, got);
         expect_text(rows[i].text, "kept=yes", got);
@@ -86,7 +86,7 @@ static void our_own_keys_are_left_out_with_a_warning(void **state)
         char text[64];
         assert_true(labels_key_is_reserved(span_of(keys[i])));
         snprintf(text, sizeof(text), "%s=mine,a=b", keys[i]);
-        assert_int_equal(0, labels_add_list(&labels, span_of(text), &warnings, NULL));
+        assert_int_equal(0, labels_add_list(&labels, span_of(text), "profefe-agent", &warnings, NULL));
         assert_int_equal(1, labels.count);
         assert_int_equal(1, warnings.count);
         expect_contains(keys[i], warnings_text(&warnings, 0), keys[i]);
@@ -104,7 +104,7 @@ static void of_a_repeated_key_the_first_counts(void **state)
     struct labels labels = {0};
     struct warnings warnings = {0};
     labels_add(&labels, span_of("team"), span_of("one"), NULL);
-    expect_success("list", labels_add_list(&labels, span_of("team=two,x=1,x=2"), &warnings, &err), &err);
+    expect_success("list", labels_add_list(&labels, span_of("team=two,x=1,x=2"), "profefe-agent", &warnings, &err), &err);
     assert_string_equal("one", labels_get(&labels, "team"));
     assert_string_equal("1", labels_get(&labels, "x"));
     assert_null(labels_get(&labels, "y"));
@@ -152,7 +152,7 @@ static void labels_beyond_the_room_are_left_out_with_a_warning(void **state)
     char text[1024] = "";
     for (int i = 0; i < LABELS_MAX; i++)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "k%d=v,", i);
-    expect_success("32 into none", labels_add_list(&labels, span_of(text), &warnings, &err), &err);
+    expect_success("32 into none", labels_add_list(&labels, span_of(text), "profefe-agent", &warnings, &err), &err);
     assert_int_equal(LABELS_MAX, labels.count);
     assert_int_equal(0, warnings.count);
     assert_int_equal(-ENOSPC, labels_add(&labels, span_of("more"), span_of("v"), NULL));
@@ -163,7 +163,7 @@ static void labels_beyond_the_room_are_left_out_with_a_warning(void **state)
         snprintf(key, sizeof(key), "i%d", i);
         labels_add(&labels, span_of(key), span_of("v"), NULL);
     }
-    expect_success("32 into 27", labels_add_list(&labels, span_of(text), &warnings, &err), &err);
+    expect_success("32 into 27", labels_add_list(&labels, span_of(text), "profefe-agent", &warnings, &err), &err);
     assert_int_equal(LABELS_MAX, labels.count);
     assert_non_null(labels_get(&labels, "k26"));
     assert_null(labels_get(&labels, "k27"));

@@ -1,6 +1,5 @@
 #include "common/http/credentials.h"
 
-#include "common/base/cleanup.h"
 #include "common/os/file_stamp.h"
 #include "common/base/span.h"
 
@@ -437,16 +436,12 @@ int credentials_new(const char *dir, struct credentials **ret, struct err *err)
     if (dir[0] == '\0' || strlen(dir) > DIR_MAX)
         return err_set(err, EINVAL, "directory of credentials: expected a path of 1 to %d bytes, got %zu", DIR_MAX,
                        strlen(dir));
-    struct credentials *credentials = calloc(1, sizeof(*credentials));
-    if (credentials == NULL)
+    CLEANUP_CREDENTIALS struct credentials *credentials = calloc(1, sizeof(*credentials));
+    if (credentials == NULL || set_up_paths(credentials, dir) < 0)
         return err_set(err, ENOMEM, "no memory for credentials");
-    if (set_up_paths(credentials, dir) < 0) {
-        credentials_free(credentials);
-        return err_set(err, ENOMEM, "no memory for credentials");
-    }
     forget_stamps(&credentials->stamps);
     snprintf(credentials->summary, sizeof(credentials->summary), "nothing");
-    *ret = credentials;
+    *ret = TAKE_PTR(credentials);
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #ifndef PROFEFE_CREDENTIALS_H
 #define PROFEFE_CREDENTIALS_H
 
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/http/httpc.h"
 
@@ -32,6 +33,13 @@ struct credentials;
 /* Reads nothing yet. -ENOMEM, or -EINVAL for an empty or too long path. */
 int credentials_new(const char *dir, struct credentials **ret, struct err *err);
 struct credentials *credentials_free(struct credentials *credentials); /* wipes; NULL allowed; returns NULL */
+
+static inline void cleanup_credentials(struct credentials **credentials)
+{
+    credentials_free(*credentials);
+}
+
+#define CLEANUP_CREDENTIALS CLEANUP(cleanup_credentials)
 
 /* To be called before each try: six stat(2), and the files are read again only when they changed. 0, or -Exxx naming
  * the file and what was expected of it; then all getters give what they gave before, and the next call reads again.

@@ -1,5 +1,7 @@
 #include "pprof_fixtures.h"
 
+#include "common/pprof/gz.h"
+
 #include <errno.h>
 
 enum {

@@ -1,5 +1,6 @@
 #include "pprof_fixtures.h"
 
+#include "common/pprof/gz.h"
 #include "common/pprof/pprof.h"
 
 #include <errno.h>

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +81,7 @@ int buf_putc(struct buf *buf, char c)
     return buf_append(buf, &c, 1);
 }
 
-int buf_vprintf(struct buf *buf, const char *fmt, va_list ap)
+static int __attribute__((format(printf, 2, 0))) append_formatted(struct buf *buf, const char *fmt, va_list ap)
 {
     va_list again;
     if (buf->error != 0)
@@ -106,17 +107,9 @@ int buf_printf(struct buf *buf, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    int rc = buf_vprintf(buf, fmt, ap);
+    int rc = append_formatted(buf, fmt, ap);
     va_end(ap);
     return rc;
-}
-
-void buf_truncate(struct buf *buf, size_t len)
-{
-    assert(len <= buf->len);
-    buf->len = len;
-    if (buf->data != NULL)
-        buf->data[len] = '\0';
 }
 
 int buf_error(const struct buf *buf)

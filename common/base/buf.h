@@ -11,7 +11,6 @@
 #ifndef PROFEFE_BUF_H
 #define PROFEFE_BUF_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,13 +36,9 @@ int buf_append(struct buf *buf, const void *bytes, size_t len);
 int buf_puts(struct buf *buf, const char *text);
 int buf_putc(struct buf *buf, char c);
 int buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int buf_vprintf(struct buf *buf, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 /* Makes room for len more bytes without changing the content. */
 int buf_reserve(struct buf *buf, size_t len);
-
-/* Shortens the content to len bytes; len must not exceed it. */
-void buf_truncate(struct buf *buf, size_t len);
 
 /* 0, or the -Exxx that made the content incomplete. */
 int buf_error(const struct buf *buf);

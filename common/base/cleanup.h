@@ -7,7 +7,6 @@
 #ifndef PROFEFE_CLEANUP_H
 #define PROFEFE_CLEANUP_H
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -38,14 +37,7 @@ static inline void cleanup_close(int *fd)
         close(*fd);
 }
 
-static inline void cleanup_file(FILE **f)
-{
-    if (*f != NULL)
-        fclose(*f);
-}
-
 #define CLEANUP_FREE CLEANUP(cleanup_free)
 #define CLEANUP_CLOSE CLEANUP(cleanup_close)
-#define CLEANUP_FILE CLEANUP(cleanup_file)
 
 #endif

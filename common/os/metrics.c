@@ -46,16 +46,6 @@ void metrics_sample(struct buf *out, const char *name, uint64_t value, ...)
     va_end(ap);
 }
 
-void metrics_sample_seconds(struct buf *out, const char *name, double seconds, ...)
-{
-    va_list ap;
-    va_start(ap, seconds);
-    buf_puts(out, name);
-    put_labels(out, ap);
-    buf_printf(out, " %.6f\n", seconds);
-    va_end(ap);
-}
-
 void metrics_observe_us(struct metrics_histogram *histogram, uint64_t us)
 {
     assert(histogram->bounds_count <= METRICS_BUCKETS_MAX);

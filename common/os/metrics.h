@@ -22,7 +22,6 @@ void metrics_family(struct buf *out, const char *name, const char *type, const c
 
 /* One sample with label pairs (name, value, …, NULL). Values are escaped. */
 void metrics_sample(struct buf *out, const char *name, uint64_t value, ...) __attribute__((sentinel));
-void metrics_sample_seconds(struct buf *out, const char *name, double seconds, ...) __attribute__((sentinel));
 
 /* A histogram of durations. `bounds_us` is ascending, in microseconds; a last +Inf bucket is implied. */
 struct metrics_histogram {

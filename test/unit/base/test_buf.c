@@ -134,21 +134,6 @@ static void clear_forgets_content_and_error(void **state)
     buf_done(&buf);
 }
 
-static void truncate_shortens(void **state)
-{
-    (void)state;
-    struct buf buf;
-    buf_init(&buf, 9);
-    buf_truncate(&buf, 0);
-    buf_puts(&buf, "abcdef");
-    buf_truncate(&buf, 6);
-    assert_string_equal("abcdef", buf_text(&buf));
-    buf_truncate(&buf, 2);
-    buf_puts(&buf, "x");
-    assert_string_equal("abx", buf_text(&buf));
-    buf_done(&buf);
-}
-
 static void take_hands_the_memory_over(void **state)
 {
     (void)state;
@@ -207,7 +192,6 @@ int main(void)
         cmocka_unit_test(text_that_does_not_fit_leaves_no_part_of_itself),
         cmocka_unit_test(huge_lengths_do_not_wrap_around),
         cmocka_unit_test(clear_forgets_content_and_error),
-        cmocka_unit_test(truncate_shortens),
         cmocka_unit_test(take_hands_the_memory_over),
         cmocka_unit_test(keeps_its_content_when_memory_runs_out),
     };

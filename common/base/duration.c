@@ -1,5 +1,6 @@
 #include "common/base/duration.h"
 
+#include "common/base/ascii.h"
 #include "common/base/number.h"
 #include "common/base/quote.h"
 
@@ -55,7 +56,7 @@ static size_t read_fraction_ms(struct span text, int64_t *ret_ms)
         return 0;
     int64_t ms = 0, scale = 100;
     size_t i = 1;
-    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
+    for (; i < text.len && ascii_is_digit(text.ptr[i]); i++) {
         ms += (text.ptr[i] - '0') * scale;
         scale /= 10;
         if (i > 3)

@@ -1,12 +1,13 @@
 #include "common/base/number.h"
 
+#include "common/base/ascii.h"
 #include "common/base/quote.h"
 
 size_t number_read_digits(struct span text, uint64_t *ret)
 {
     uint64_t value = 0;
     size_t i = 0;
-    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
+    for (; i < text.len && ascii_is_digit(text.ptr[i]); i++) {
         uint64_t digit = (uint64_t)(text.ptr[i] - '0');
         value = value > (UINT64_MAX - digit) / 10 ? UINT64_MAX : value * 10 + digit;
     }
@@ -40,7 +41,7 @@ int number_parse_percent(struct span text, unsigned *ret, struct err *err)
     bool ok = used > 0;
     if (ok && used < text.len && text.ptr[used] == '.') {
         unsigned scale = 10;
-        for (used++; used < text.len && scale > 0 && text.ptr[used] >= '0' && text.ptr[used] <= '9'; used++) {
+        for (used++; used < text.len && scale > 0 && ascii_is_digit(text.ptr[used]); used++) {
             part += (unsigned)(text.ptr[used] - '0') * scale;
             scale /= 10;
         }

@@ -1,5 +1,6 @@
 #include "common/pod/identity.h"
 
+#include "common/base/ascii.h"
 #include "common/settings/settings.h"
 #include "common/settings/settings_check.h"
 #include "common/pod/json.h"
@@ -39,7 +40,7 @@ static struct span less_suffix(struct span name, struct span suffix)
 static struct span less_job_number(struct span name)
 {
     size_t digits = 0;
-    while (digits < name.len && name.ptr[name.len - 1 - digits] >= '0' && name.ptr[name.len - 1 - digits] <= '9')
+    while (digits < name.len && ascii_is_digit(name.ptr[name.len - 1 - digits]))
         digits++;
     if (digits < CRONJOB_DIGITS_MIN)
         return name;

@@ -1,5 +1,7 @@
 #include "common/pprof/gotrace.h"
 
+#include "common/base/ascii.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +19,7 @@ static bool is_header(const char *head)
     if (memcmp(head, start, at) != 0)
         return false;
     size_t digits = at;
-    while (at < GOTRACE_HEADER_BYTES && head[at] >= '0' && head[at] <= '9')
+    while (at < GOTRACE_HEADER_BYTES && ascii_is_digit(head[at]))
         at++;
     if (at == digits || at + sizeof(end) > GOTRACE_HEADER_BYTES || memcmp(head + at, end, sizeof(end) - 1) != 0)
         return false;

@@ -1,5 +1,7 @@
 #include "common/profefe/profefe_list.h"
 
+#include "common/base/ascii.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -291,7 +293,7 @@ static int on_structure(struct profefe_list *list, char c);
 
 static bool is_scalar_byte(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '+' || c == '.' || c == 'E';
+    return ascii_is_digit(c) || ascii_is_lower(c) || c == '-' || c == '+' || c == '.' || c == 'E';
 }
 
 /* A number, true, false or null ends with what comes after it. */

@@ -1,22 +1,19 @@
 #include "common/values/image.h"
 
+#include "common/base/ascii.h"
+
 #include <string.h>
 
 /* ---- is it one? ---- */
-
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-}
 
 /* Characters are words and `separators`; it begins and ends with a word. */
 static bool is_image_part(struct span s, const char *separators)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_word(s.ptr[i]) && (s.ptr[i] == '\0' || strchr(separators, s.ptr[i]) == NULL))
+        if (!ascii_is_word(s.ptr[i]) && (s.ptr[i] == '\0' || strchr(separators, s.ptr[i]) == NULL))
             return false;
     }
-    return s.len > 0 && is_word(s.ptr[0]) && is_word(s.ptr[s.len - 1]);
+    return s.len > 0 && ascii_is_word(s.ptr[0]) && ascii_is_word(s.ptr[s.len - 1]);
 }
 
 /* Cuts what follows the last `mark` off; an empty rest is a fault. */
@@ -35,7 +32,7 @@ static bool is_registry(struct span s)
 {
     bool host = span_equal(s, "localhost");
     for (size_t i = 0; i < s.len; i++)
-        host |= s.ptr[i] == '.' || s.ptr[i] == ':' || (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z');
+        host |= s.ptr[i] == '.' || s.ptr[i] == ':' || ascii_is_upper(s.ptr[i]);
     return host && is_image_part(s, ".-:");
 }
 
@@ -45,7 +42,7 @@ static bool has_good_separators(struct span part)
     for (size_t i = 1; i < part.len; i++) {
         char c = part.ptr[i], before = part.ptr[i - 1];
         bool triple = i > 1 && c == '_' && part.ptr[i - 2] == '_';
-        if (!is_word(c) && !is_word(before) && (c != before || c == '.' || triple))
+        if (!ascii_is_word(c) && !ascii_is_word(before) && (c != before || c == '.' || triple))
             return false;
     }
     return true;

@@ -1,5 +1,6 @@
 #include "common/values/labels.h"
 
+#include "common/base/ascii.h"
 #include "common/base/quote.h"
 #include "common/base/utf8.h"
 
@@ -23,8 +24,7 @@ static bool is_key(struct span key)
 {
     for (size_t i = 0; i < key.len; i++) {
         char c = key.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && (i == 0 || c == '\0' || strchr("-_./", c) == NULL))
+        if (!ascii_is_word(c) && (i == 0 || c == '\0' || strchr("-_./", c) == NULL))
             return false;
     }
     return key.len > 0 && key.len <= LABEL_KEY_MAX;

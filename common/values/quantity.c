@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "common/base/ascii.h"
 #include "common/base/number.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
@@ -32,11 +33,6 @@ static int bad_quantity(struct span text, int code, const char *what, struct err
     return err_set(err, code, "expected %s, got %s", what, quote_bytes(&q, text.ptr, text.len));
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* Reads digits with at most one point. Returns bytes used, 0 when there is no digit. */
 static size_t read_number(struct span text, struct number *ret)
 {
@@ -44,7 +40,7 @@ static size_t read_number(struct span text, struct number *ret)
     int kept = 0;
     bool any = false, point = false;
     size_t i = 0;
-    for (; i < text.len && (is_digit(text.ptr[i]) || (text.ptr[i] == '.' && !point)); i++) {
+    for (; i < text.len && (ascii_is_digit(text.ptr[i]) || (text.ptr[i] == '.' && !point)); i++) {
         if (text.ptr[i] == '.') {
             point = true;
             continue;

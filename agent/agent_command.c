@@ -116,7 +116,7 @@ void agent_command_read(struct agent_command *command, int argc, char *const *ar
     const char *config = read_flags(command, argc, argv);
     settings_env_read(&command->settings, SETTING_AGENT, env, add_problem, &command->problems);
     struct err err;
-    if (config != NULL && settings_ini_read(&command->settings, config, SETTING_AGENT, &err) < 0)
+    if (config != NULL && settings_ini_read(&command->settings, config, SETTING_AGENT, NULL, &err) < 0)
         add_problem(&command->problems, &err);
     command->sidecar = is_sidecar(&command->settings, env);
 }

@@ -45,28 +45,28 @@ static int write_reply(const struct review *review, const struct injection *inje
 }
 
 #ifndef NDEBUG
-static void verify(const struct settings *settings, struct span body, bool all, const struct patch *patch)
+static void verify(const struct policy *policy, struct span body, bool all, const struct patch *patch)
 {
     struct err err = {.text = ""};
-    int rc = verify_patch(settings, body, all, (struct span){buf_text(&patch->text), patch->text.len}, &err);
+    int rc = verify_patch(policy, body, all, (struct span){buf_text(&patch->text), patch->text.len}, &err);
     if (rc == -EINVAL)
         fprintf(stderr, "wrong patch: %s\n%s\n", err.text, buf_text(&patch->text));
     assert(rc != -EINVAL);
 }
 #else
-static void verify(const struct settings *settings, struct span body, bool all, const struct patch *patch)
+static void verify(const struct policy *policy, struct span body, bool all, const struct patch *patch)
 {
-    (void)settings, (void)body, (void)all, (void)patch;
+    (void)policy, (void)body, (void)all, (void)patch;
 }
 #endif
 
-static int answer(const struct settings *settings, struct span body, bool all, const struct review *review,
+static int answer(const struct policy *policy, struct span body, bool all, const struct review *review,
                   struct admission_result *ret, struct buf *reply, struct err *err)
 {
     struct injection injection;
     CLEANUP(patch_done) struct patch patch;
     patch_init(&patch);
-    int rc = inject_decide(settings, review->object, all, &injection, &patch, err);
+    int rc = inject_decide(policy, review->object, all, &injection, &patch, err);
     if (rc < 0)
         return rc;
     rc = patch_finish(&patch);
@@ -74,12 +74,12 @@ static int answer(const struct settings *settings, struct span body, bool all, c
         rc = write_reply(review, &injection, &patch, reply);
     if (rc < 0)
         return err_set(err, -rc, rc == -ENOMEM ? "no memory for a reply" : "the reply would be too large");
-    verify(settings, body, all, &patch);
+    verify(policy, body, all, &patch);
     fill_result(review, &injection, ret);
     return 0;
 }
 
-int admission_answer(const struct settings *settings, struct span body, bool all, struct admission_result *ret,
+int admission_answer(const struct policy *policy, struct span body, bool all, struct admission_result *ret,
                      struct buf *reply, struct err *err)
 {
     CLEANUP(json_done) struct json json = {0};
@@ -88,10 +88,10 @@ int admission_answer(const struct settings *settings, struct span body, bool all
     int rc = json_read(&json, body.ptr, body.len, err);
     if (rc == 0)
         rc = review_read(json.root, &review, err);
-    return rc < 0 ? rc : answer(settings, body, all, &review, ret, reply, err);
+    return rc < 0 ? rc : answer(policy, body, all, &review, ret, reply, err);
 }
 
-int admission_answer_offline(const struct settings *settings, struct span body, bool all, const char *pod_namespace,
+int admission_answer_offline(const struct policy *policy, struct span body, bool all, const char *pod_namespace,
                              struct admission_result *ret, struct buf *reply, struct err *err)
 {
     CLEANUP(json_done) struct json json = {0};
@@ -105,5 +105,5 @@ int admission_answer_offline(const struct settings *settings, struct span body, 
         return rc;
     if (review.pod_namespace[0] == '\0')
         review.pod_namespace = pod_namespace != NULL ? pod_namespace : "default";
-    return answer(settings, body, all, &review, ret, reply, err);
+    return answer(policy, body, all, &review, ret, reply, err);
 }

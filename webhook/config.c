@@ -5,8 +5,6 @@
 #include "common/os/log.h"
 #include "common/os/file_stamp.h"
 #include "webhook/inject/inject.h"
-#include "common/pod/limits.h"
-#include "common/settings/settings_ini.h"
 
 #include <string.h>
 
@@ -16,24 +14,20 @@ struct config {
     int64_t poll_ms;
     struct loop_timer poll;
     struct file_stamp stamp;
-    struct settings settings; /* in use */
+    struct policy policy; /* in use */
     struct config_stats stats;
 };
 
-int config_load(const struct settings *base, const char *path, struct settings *ret, struct err *err)
+int config_load(const struct settings *base, const char *path, struct policy *ret, struct err *err)
 {
-    int rc = settings_copy(ret, base, err);
-    if (rc == 0 && path != NULL)
-        rc = settings_ini_read(ret, path, SETTING_WEBHOOK, err);
-    if (rc == 0 && path != NULL)
-        rc = limits_check_settings(ret, path, err);
-    return rc;
+    int rc = settings_copy(&ret->settings, base, err);
+    return rc == 0 && path != NULL ? policy_read(ret, path, err) : rc;
 }
 
-static int load(const struct config *config, struct settings *ret, struct warnings *warnings, struct err *err)
+static int load(const struct config *config, struct policy *ret, struct warnings *warnings, struct err *err)
 {
     int rc = config_load(config->base, config->path, ret, err);
-    return rc == 0 ? inject_check_settings(ret, warnings, err) : rc;
+    return rc == 0 ? inject_check_settings(&ret->settings, warnings, err) : rc;
 }
 
 void config_set_up_log(const struct settings *settings)
@@ -69,13 +63,14 @@ static void tell_what_needs_a_restart(const struct settings *before, const struc
     }
 }
 
-static void take(struct config *config, struct settings *settings, const struct warnings *warnings)
+/* *policy is empty afterwards. */
+static void take(struct config *config, struct policy *policy, const struct warnings *warnings)
 {
-    config_set_up_log(settings);
-    tell_what_needs_a_restart(&config->settings, settings);
-    settings_done(&config->settings);
-    config->settings = *settings;
-    settings_init(settings);
+    config_set_up_log(&policy->settings);
+    tell_what_needs_a_restart(&config->policy.settings, &policy->settings);
+    policy_done(&config->policy);
+    config->policy = *policy;
+    *policy = (struct policy){0};
     config->stats.taken++;
     config->stats.last_taken = true;
     log_info("configuration taken", LOG_STR("file", config->path));
@@ -85,12 +80,12 @@ static void take(struct config *config, struct settings *settings, const struct 
 
 static void reload(struct config *config)
 {
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct warnings warnings = {0};
     struct err err;
-    int rc = load(config, &settings, &warnings, &err);
+    int rc = load(config, &policy, &warnings, &err);
     if (rc == 0) {
-        take(config, &settings, &warnings);
+        take(config, &policy, &warnings);
         return;
     }
     config->stats.refused++;
@@ -124,7 +119,7 @@ int config_new(struct loop *loop, const struct settings *base, const char *path,
     loop_timer_init(&config->poll, loop, look, config);
     if (path != NULL)
         config->stamp = file_stamp_of(path);
-    int rc = load(config, &config->settings, &told_at_start, err);
+    int rc = load(config, &config->policy, &told_at_start, err);
     if (rc < 0) {
         config_free(config);
         return rc;
@@ -140,14 +135,14 @@ struct config *config_free(struct config *config)
     if (config == NULL)
         return NULL;
     loop_timer_disarm(&config->poll);
-    settings_done(&config->settings);
+    policy_done(&config->policy);
     free(config);
     return NULL;
 }
 
-const struct settings *config_settings(const struct config *config)
+const struct policy *config_policy(const struct config *config)
 {
-    return &config->settings;
+    return &config->policy;
 }
 
 const struct config_stats *config_get_stats(const struct config *config)

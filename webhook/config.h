@@ -11,14 +11,15 @@
 
 #include "common/base/err.h"
 #include "common/os/loop.h"
+#include "common/pod/policy.h"
 #include "common/settings/settings.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Reads everything into *ret, which is the caller's to settings_done() in any case: `base` (flags and environment) with
+/* Reads everything into *ret, which is the caller's to policy_done() in any case: `base` (flags and environment) with
  * the file at `path`, NULL = none, below it. -EINVAL and what open(2) says, with file, line and reason. */
-int config_load(const struct settings *base, const char *path, struct settings *ret, struct err *err);
+int config_load(const struct settings *base, const char *path, struct policy *ret, struct err *err);
 
 /* Sets level and format of the log. */
 void config_set_up_log(const struct settings *settings);
@@ -31,8 +32,8 @@ int config_new(struct loop *loop, const struct settings *base, const char *path,
                struct err *err);
 struct config *config_free(struct config *config); /* NULL allowed; returns NULL */
 
-/* The settings in use. Borrowed until the loop's next turn. */
-const struct settings *config_settings(const struct config *config);
+/* What is in use. Borrowed until the loop's next turn. */
+const struct policy *config_policy(const struct config *config);
 
 struct config_stats {
     uint64_t taken, refused; /* since the start, whose own reading does not count */

@@ -69,7 +69,7 @@ static int stand_in_for_image(struct settings *settings, struct err *err)
     return settings_set(settings, SETTING_IMAGE, (struct span){name, sizeof(name) - 1}, SETTING_FROM_DEFAULT, err);
 }
 
-static int review(const struct webhook_command *command, struct settings *settings)
+static int review(const struct webhook_command *command, struct policy *policy)
 {
     static struct admission_result result;
     CLEANUP_FREE char *bytes = NULL;
@@ -78,11 +78,11 @@ static int review(const struct webhook_command *command, struct settings *settin
     size_t len = 0;
     const char *path = strcmp(command->review, "-") == 0 ? "/dev/stdin" : command->review;
     buf_init(&reply, REVIEW_REPLY_MAX);
-    int rc = stand_in_for_image(settings, &err);
+    int rc = stand_in_for_image(&policy->settings, &err);
     if (rc == 0)
         rc = file_read(path, SERVICE_BODY_MAX, &bytes, &len, &err);
     if (rc == 0)
-        rc = admission_answer_offline(settings, (struct span){bytes, len}, command->all,
+        rc = admission_answer_offline(policy, (struct span){bytes, len}, command->all,
                                       command->namespace_name, &result, &reply, &err);
     if (rc < 0)
         return complain(&err);
@@ -140,21 +140,21 @@ static int serve(const struct webhook_command *command, const struct settings *s
 
 static int run(const struct webhook_command *command)
 {
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct err err;
     if (command->help)
         return print(webhook_command_write_help);
     if (command->version)
         return print(write_version);
-    if (config_load(&command->base, command->config, &settings, &err) < 0)
+    if (config_load(&command->base, command->config, &policy, &err) < 0)
         return complain(&err);
-    config_set_up_log(&settings);
+    config_set_up_log(&policy.settings);
     if (command->review != NULL)
-        return review(command, &settings);
-    int rc = check(command, &settings);
+        return review(command, &policy);
+    int rc = check(command, &policy.settings);
     if (rc != 0 || command->check)
         return rc;
-    return serve(command, &settings);
+    return serve(command, &policy.settings);
 }
 
 int main(int argc, char **argv)

@@ -97,7 +97,7 @@ static void answer(struct service *service, bool all, const struct httpd_request
     struct admission_result result;
     struct err err;
     struct span body = {request->body, request->body_len};
-    int rc = admission_answer(config_settings(service->config), body, all, &result, &response->body, &err);
+    int rc = admission_answer(config_policy(service->config), body, all, &result, &response->body, &err);
     if (rc < 0) {
         refuse(service, response, rc, &err);
         return;
@@ -372,7 +372,7 @@ static void tell_start(const struct service *service)
     log_info("serving", LOG_STR("listen", settings_get(service->server, SETTING_SERVER_LISTEN)),
              LOG_STR("admin", settings_get(service->server, SETTING_SERVER_ADMIN_LISTEN)),
              LOG_I64("port", httpd_port(service->mutate)), LOG_I64("admin_port", httpd_port(service->admin)),
-             LOG_STR("image", settings_get(config_settings(service->config), SETTING_IMAGE)));
+             LOG_STR("image", settings_get(&config_policy(service->config)->settings, SETTING_IMAGE)));
 }
 
 int service_run(const struct settings *base, const char *config_path, const struct settings *server, struct err *err)

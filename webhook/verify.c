@@ -70,19 +70,19 @@ static cJSON *pod_of(const struct json *body)
     return review_is_review(body->root) ? json_get(json_get(body->root, "request"), "object") : body->root;
 }
 
-static int decide_again(const struct settings *settings, const cJSON *pod, bool all, struct err *err)
+static int decide_again(const struct policy *policy, const cJSON *pod, bool all, struct err *err)
 {
     struct injection injection;
     CLEANUP(patch_done) struct patch patch;
     patch_init(&patch);
-    int rc = inject_decide(settings, pod, all, &injection, &patch, err);
+    int rc = inject_decide(policy, pod, all, &injection, &patch, err);
     if (rc == 0 && patch.count > 0)
         return err_set(err, EINVAL, "deciding about the patched pod again: expected no patch, got %s]",
                        buf_text(&patch.text));
     return rc;
 }
 
-int verify_patch(const struct settings *settings, struct span body, bool all, struct span patch, struct err *err)
+int verify_patch(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err)
 {
     CLEANUP(json_done) struct json before = {0}, after = {0}, operations = {0};
     if (patch.len == 0)
@@ -97,6 +97,6 @@ int verify_patch(const struct settings *settings, struct span body, bool all, st
     if (rc == 0)
         rc = verify_nothing_lost(pod_of(&before), pod_of(&after), err);
     if (rc == 0)
-        rc = decide_again(settings, pod_of(&after), all, err);
+        rc = decide_again(policy, pod_of(&after), all, err);
     return rc;
 }

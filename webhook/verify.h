@@ -5,14 +5,14 @@
 #ifndef PROFEFE_VERIFY_H
 #define PROFEFE_VERIFY_H
 
-#include "common/settings/settings.h"
+#include "common/pod/policy.h"
 #include "common/pod/json.h"
 #include "common/base/span.h"
 
 /* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
  * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.
  * 0, -EINVAL (it does not hold; err says what), or -ENOMEM. */
-int verify_patch(const struct settings *settings, struct span body, bool all, struct span patch, struct err *err);
+int verify_patch(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err);
 
 /* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may
  * have become something, the status annotation another text, and the list of volumes that keep no node longer. */

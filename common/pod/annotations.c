@@ -3,7 +3,6 @@
 #include "common/base/boolean.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
-#include "common/pod/limits.h"
 #include "common/values/image.h"
 #include "common/settings/settings_check.h"
 
@@ -55,14 +54,14 @@ static int check_text(enum setting_id id, const cJSON *value, struct span *ret, 
     return settings_check(id, *ret, err);
 }
 
-static int check_permitted(const struct settings *settings, enum setting_id id, struct span text, struct err *err)
+static int check_permitted(const struct annotations *annotations, enum setting_id id, struct span text, struct err *err)
 {
-    int rc = id == SETTING_IMAGE ? check_image(settings, text, err) : 0;
-    return rc == 0 ? limits_check(settings, id, text, err) : rc;
+    int rc = id == SETTING_IMAGE ? check_image(annotations->settings, text, err) : 0;
+    return rc == 0 ? limits_check(annotations->limits, id, text, err) : rc;
 }
 
 /* 0 and *ret, or why the value cannot count: *ret_kind says of which kind that is. */
-static int read_value(const struct settings *settings, enum setting_id id, const cJSON *item, struct span *ret,
+static int read_value(const struct annotations *annotations, enum setting_id id, const cJSON *item, struct span *ret,
                       enum warning_kind *ret_kind, struct err *err)
 {
     *ret_kind = WARNING_BAD_VALUE;
@@ -70,22 +69,20 @@ static int read_value(const struct settings *settings, enum setting_id id, const
     if (rc < 0)
         return rc;
     *ret_kind = WARNING_NOT_PERMITTED;
-    return check_permitted(settings, id, *ret, err);
+    return check_permitted(annotations, id, *ret, err);
 }
 
 /* Read before all else. */
-static int read_strict(const struct pod *pod, const struct settings *settings, bool *ret)
+static int read_strict(const struct pod *pod, struct annotations *annotations)
 {
     struct err err;
     enum warning_kind kind;
-    struct span text = span_of(settings_get(settings, SETTING_STRICT)), own;
+    struct span text = span_of(settings_get(annotations->settings, SETTING_STRICT)), own;
     const cJSON *item = json_get(pod->annotations, SETTINGS_ANNOTATION_PREFIX "strict");
-    int rc = item != NULL ? read_value(settings, SETTING_STRICT, item, &own, &kind, &err) : -ENOENT;
+    int rc = item != NULL ? read_value(annotations, SETTING_STRICT, item, &own, &kind, &err) : -ENOENT;
     if (rc == 0)
         text = own;
-    bool strict = false;
-    boolean_parse(text, &strict, NULL);
-    *ret = strict;
+    boolean_parse(text, &annotations->strict, NULL);
     return rc == -ENOMEM ? rc : 0;
 }
 
@@ -104,7 +101,7 @@ static int read_one(const cJSON *item, bool all, struct annotations *annotations
     annotations->given[id] = (struct span){NULL, 0}; /* of a key given twice the last counts */
     struct span text;
     enum warning_kind kind;
-    int rc = read_value(annotations->settings, (enum setting_id)id, item, &text, &kind, &err);
+    int rc = read_value(annotations, (enum setting_id)id, item, &text, &kind, &err);
     if (rc == -ENOMEM)
         return rc;
     if (rc == 0)
@@ -115,12 +112,12 @@ static int read_one(const cJSON *item, bool all, struct annotations *annotations
     return 0;
 }
 
-int annotations_read(const struct pod *pod, const struct settings *settings, bool all, struct annotations *ret,
+int annotations_read(const struct pod *pod, const struct policy *policy, bool all, struct annotations *ret,
                      struct warnings *warnings)
 {
     const cJSON *item;
-    *ret = (struct annotations){.settings = settings};
-    int rc = read_strict(pod, settings, &ret->strict);
+    *ret = (struct annotations){.settings = &policy->settings, .limits = &policy->limits};
+    int rc = read_strict(pod, ret);
     if (rc < 0)
         return rc;
     cJSON_ArrayForEach(item, pod->annotations)

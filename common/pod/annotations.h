@@ -6,13 +6,16 @@
 #ifndef PROFEFE_ANNOTATIONS_H
 #define PROFEFE_ANNOTATIONS_H
 
+#include "common/pod/limits.h"
+#include "common/pod/policy.h"
 #include "common/settings/settings.h"
 #include "common/base/warnings.h"
 #include "common/base/span.h"
 #include "common/pod/pod.h"
 
 struct annotations {
-    const struct settings *settings;   /* borrowed: the webhook's configuration */
+    const struct settings *settings;   /* borrowed: what counts where the pod says nothing */
+    const struct limits *limits;       /* borrowed: what it may say; NULL = anything */
     struct span given[SETTING_COUNT];  /* borrowed from the pod, trimmed and checked; ptr NULL = not given */
     unsigned count;                    /* keys with our prefix, good or bad, but for `status` */
     bool strict;                       /* the value of `strict` that counts; the warnings tell no consequence then */
@@ -20,7 +23,7 @@ struct annotations {
 
 /* `all`: the namespace is labelled `all`, so a pod whose `enable` is bad is profiled; the warning says which. -ENOMEM
  * only. */
-int annotations_read(const struct pod *pod, const struct settings *settings, bool all, struct annotations *ret,
+int annotations_read(const struct pod *pod, const struct policy *policy, bool all, struct annotations *ret,
                      struct warnings *warnings);
 
 /* The pod gave a good value. */

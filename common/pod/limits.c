@@ -1,5 +1,6 @@
 #include "common/pod/limits.h"
 
+#include "common/base/cleanup.h"
 #include "common/base/duration.h"
 #include "common/base/number.h"
 #include "common/base/quote.h"
@@ -8,14 +9,66 @@
 #include "common/values/image.h"
 #include "common/values/profile_types.h"
 #include "common/settings/settings_check.h"
-#include "common/settings/settings_ini.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define OF_THE_CLUSTER "(limit of the cluster)"
 
 static const char fixed[] = "fixed";
+
+/* ---- reading the section ---- */
+
+void limits_done(struct limits *limits)
+{
+    for (int id = 0; id < SETTING_COUNT; id++)
+        free(limits->of[id].text);
+    *limits = (struct limits){0};
+}
+
+bool limits_can_hold(enum setting_id id)
+{
+    unsigned where = settings_table[id].where;
+    return (where & SETTING_ANNOTATION) != 0 && (where & SETTING_WRITTEN) == 0 && id != SETTING_ENABLE;
+}
+
+static int unknown_limit(struct span name, struct err *err)
+{
+    struct quoted q;
+    const char *near = settings_table_near_miss(name, SETTING_ANNOTATION);
+    quote_bytes(&q, name.ptr, name.len);
+    if (near != NULL && !span_equal(name, near))
+        return err_set(err, EINVAL, "[limits] unknown key %s, did you mean %s?", q.text, near);
+    return err_set(err, EINVAL, "[limits] unknown key %s, expected the name of an annotation that can be limited",
+                   q.text);
+}
+
+/* The ini_file_handler of the section. */
+static int take_limit(void *ctx, const char *section, const char *key, const char *value, int line, struct err *err)
+{
+    (void)section;
+    struct limits *limits = ctx;
+    struct span name = span_of(key);
+    int id = settings_table_find(name, SETTING_ANNOTATION);
+    if (id < 0 || !limits_can_hold((enum setting_id)id))
+        return unknown_limit(name, err);
+    struct limits_text *limit = &limits->of[id];
+    if (limit->text != NULL)
+        return err_set(err, EINVAL, "[limits] %s: given twice", key);
+    CLEANUP(buf_done) struct buf joined;
+    buf_init(&joined, SETTINGS_VALUE_MAX);
+    int rc = settings_ini_join(value, &joined, err);
+    if (rc < 0)
+        return err_wrap(err, rc, "[limits] %s", key);
+    limit->text = strdup(buf_text(&joined));
+    limit->line = line;
+    return limit->text != NULL ? 0 : err_set(err, ENOMEM, "no memory for a limit");
+}
+
+struct settings_ini_section limits_section(struct limits *limits)
+{
+    return (struct settings_ini_section){.name = "limits", .take = take_limit, .ctx = limits};
+}
 
 /* ---- LOW..HIGH ---- */
 
@@ -311,11 +364,11 @@ static int read_limit(enum setting_id id, struct span limit, struct err *err)
 enum owner { OF_A_POD, OF_THE_WEBHOOK };
 
 /* *ret_by is the limit that refuses. */
-static int check_one(const struct settings *settings, enum setting_id id, enum setting_id by, struct span value,
+static int check_one(const struct limits *limits, enum setting_id id, enum setting_id by, struct span value,
                      enum owner owner, enum setting_id *ret_by, struct err *err)
 {
     struct quoted q;
-    struct span limit = span_of(settings->limits[by].text);
+    struct span limit = span_of(limits->of[by].text);
     *ret_by = by;
     if (limit.ptr == NULL || value.ptr == NULL)
         return 0;
@@ -335,15 +388,15 @@ static struct span whole_seconds(struct span seconds)
     return seconds;
 }
 
-static int check_type_times(const struct settings *settings, struct span types, enum owner owner,
+static int check_type_times(const struct limits *limits, struct span types, enum owner owner,
                             enum setting_id *ret_by, struct err *err)
 {
     struct span text;
     while (span_next_item(&types, &text)) {
         struct profile_types_item item = profile_types_split(text);
-        int rc = check_one(settings, SETTING_TYPES, SETTING_INTERVAL, item.every, owner, ret_by, err);
+        int rc = check_one(limits, SETTING_TYPES, SETTING_INTERVAL, item.every, owner, ret_by, err);
         if (rc == 0 && span_equal(item.type, profile_kinds[PROFILE_CPU].name))
-            rc = check_one(settings, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by,
+            rc = check_one(limits, SETTING_TYPES, SETTING_CPU_SECONDS, whole_seconds(item.seconds), owner, ret_by,
                            err);
         if (rc < 0)
             return err_wrap(err, rc, "%.*s", (int)item.type.len, item.type.ptr);
@@ -351,46 +404,48 @@ static int check_type_times(const struct settings *settings, struct span types, 
     return 0;
 }
 
-static int check_value(const struct settings *settings, enum setting_id id, struct span value, enum owner owner,
+static int check_value(const struct limits *limits, enum setting_id id, struct span value, enum owner owner,
                        enum setting_id *ret_by, struct err *err)
 {
-    int rc = check_one(settings, id, id, value, owner, ret_by, err);
-    return rc == 0 && id == SETTING_TYPES ? check_type_times(settings, value, owner, ret_by, err) : rc;
+    int rc = check_one(limits, id, id, value, owner, ret_by, err);
+    return rc == 0 && id == SETTING_TYPES ? check_type_times(limits, value, owner, ret_by, err) : rc;
 }
 
-int limits_check(const struct settings *settings, enum setting_id id, struct span value, struct err *err)
+int limits_check(const struct limits *limits, enum setting_id id, struct span value, struct err *err)
 {
     enum setting_id by;
-    return check_value(settings, id, value, OF_A_POD, &by, err);
+    return limits != NULL ? check_value(limits, id, value, OF_A_POD, &by, err) : 0;
 }
 
-static int check_written(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
+static int check_written(const struct limits *limits, enum setting_id id, const char *path, struct err *err)
 {
-    const struct settings_limit *limit = &settings->limits[id];
+    const struct limits_text *limit = &limits->of[id];
     int rc = limit->text != NULL ? read_limit(id, span_of(limit->text), err) : 0;
     return rc < 0 ? err_wrap(err, rc, "%s:%d: [limits] %s", path, limit->line, settings_table[id].name) : 0;
 }
 
-static int check_own(const struct settings *settings, enum setting_id id, const char *path, struct err *err)
+static int check_own(const struct limits *limits, const struct settings *settings, enum setting_id id, const char *path,
+                     struct err *err)
 {
     enum setting_id by;
     struct span own = span_of(settings_get(settings, id));
     if (own.ptr == NULL)
         return 0;
-    int rc = check_value(settings, id, own, OF_THE_WEBHOOK, &by, err);
+    int rc = check_value(limits, id, own, OF_THE_WEBHOOK, &by, err);
     return rc < 0 ? err_wrap(err, rc, "%s:%d: [limits] %s: the webhook's own %s does not satisfy it", path,
-                             settings->limits[by].line, settings_table[by].name, settings_table[id].name)
+                             limits->of[by].line, settings_table[by].name, settings_table[id].name)
                   : 0;
 }
 
-int limits_check_settings(const struct settings *settings, const char *path, struct err *err)
+int limits_check_settings(const struct limits *limits, const struct settings *settings, const char *path,
+                          struct err *err)
 {
     int rc = 0;
     for (int id = 0; rc == 0 && id < SETTING_COUNT; id++)
-        rc = check_written(settings, (enum setting_id)id, path, err);
+        rc = check_written(limits, (enum setting_id)id, path, err);
     for (int id = 0; rc == 0 && id < SETTING_COUNT; id++) {
-        if (settings_is_limitable((enum setting_id)id))
-            rc = check_own(settings, (enum setting_id)id, path, err);
+        if (limits_can_hold((enum setting_id)id))
+            rc = check_own(limits, settings, (enum setting_id)id, path, err);
     }
     return rc;
 }
@@ -400,7 +455,7 @@ int limits_write_help(struct buf *out)
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *setting = &settings_table[id];
         const char *help = grammars[setting->type].help;
-        if (settings_is_limitable((enum setting_id)id))
+        if (limits_can_hold((enum setting_id)id))
             buf_printf(out, "  %s = %s%sfixed\n", setting->name, help != NULL ? help : "", help != NULL ? " | " : "");
     }
     return buf_error(out);

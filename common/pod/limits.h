@@ -24,13 +24,35 @@
 #include "common/base/err.h"
 #include "common/base/span.h"
 #include "common/settings/settings.h"
+#include "common/settings/settings_ini.h"
 
-/* May a pod set it to that? `value` has passed settings_check. -EINVAL: "expected … (limit of the cluster), got …". */
-int limits_check(const struct settings *settings, enum setting_id id, struct span value, struct err *err);
+#include <stdbool.h>
+
+struct limits {
+    struct limits_text {
+        char *text; /* owned, as written, its lines joined; NULL = none */
+        int line;   /* in the INI file */
+    } of[SETTING_COUNT];
+};
+
+void limits_done(struct limits *limits); /* empty as with {0} afterwards; usable with CLEANUP */
+
+/* Can this setting have a limit? Annotations can, but for `enable`, since the pod's own word always wins, and `status`,
+ * which pods do not write. */
+bool limits_can_hold(enum setting_id id);
+
+/* For settings_ini_read: what stands in [limits] goes to *limits, empty before. A name that is none, and one given
+ * twice, is an error there; whether the texts mean anything says limits_check_settings. */
+struct settings_ini_section limits_section(struct limits *limits);
+
+/* May a pod set it to that? `value` has passed settings_check; without limits (NULL) it may. -EINVAL: "expected …
+ * (limit of the cluster), got …". */
+int limits_check(const struct limits *limits, enum setting_id id, struct span value, struct err *err);
 
 /* Are the limits well-formed, and do the webhook's own values satisfy them? -EINVAL: "FILE:LINE: [limits] KEY: …", path
  * being FILE. */
-int limits_check_settings(const struct settings *settings, const char *path, struct err *err);
+int limits_check_settings(const struct limits *limits, const struct settings *settings, const char *path,
+                          struct err *err);
 
 /* The --help lines of [limits]. */
 int limits_write_help(struct buf *out);

@@ -18,10 +18,8 @@ void settings_init(struct settings *settings)
 
 void settings_done(struct settings *settings)
 {
-    for (int id = 0; id < SETTING_COUNT; id++) {
+    for (int id = 0; id < SETTING_COUNT; id++)
         free(settings->values[id].text);
-        free(settings->limits[id].text);
-    }
     settings_init(settings);
 }
 
@@ -60,20 +58,14 @@ int settings_add(struct settings *settings, enum setting_id id, struct span item
     return settings_set(settings, id, span_of(joined), origin, err);
 }
 
-static char *copy_text(const char *text, bool *ok)
-{
-    char *copy = text != NULL ? strdup(text) : NULL;
-    *ok = *ok && (text == NULL || copy != NULL);
-    return copy;
-}
-
 int settings_copy(struct settings *to, const struct settings *from, struct err *err)
 {
     bool ok = true;
     *to = *from;
     for (int id = 0; id < SETTING_COUNT; id++) {
-        to->values[id].text = copy_text(from->values[id].text, &ok);
-        to->limits[id].text = copy_text(from->limits[id].text, &ok);
+        const char *text = from->values[id].text;
+        to->values[id].text = text != NULL ? strdup(text) : NULL;
+        ok = ok && (text == NULL || to->values[id].text != NULL);
     }
     return ok ? 0 : err_set(err, ENOMEM, "no memory for settings");
 }

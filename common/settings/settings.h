@@ -18,12 +18,6 @@ struct settings {
         char *text; /* owned; NULL = the table's default */
         enum setting_origin origin;
     } values[SETTING_COUNT];
-    /* The webhook's [limits]: what pods may set a setting to, as written. What it means and whether it means anything
-     * is common/pod/limits.h's. */
-    struct settings_limit {
-        char *text; /* owned; NULL = none */
-        int line;   /* in the INI file */
-    } limits[SETTING_COUNT];
 };
 
 void settings_init(struct settings *settings);

@@ -1,20 +1,17 @@
 #include "common/settings/settings_ini.h"
 
-#include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/quote.h"
-#include "common/settings/ini_file.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct ini_reading {
+struct reading {
     struct settings *settings;
     unsigned where;
+    const struct settings_ini_section *other;
     bool seen[SETTING_COUNT];
 };
-
-static const char limits_section[] = "limits";
 
 static int find_ini_key(unsigned where, const char *section, const char *key)
 {
@@ -55,8 +52,7 @@ static int no_room(const struct buf *buf, struct err *err)
     return err_set(err, EINVAL, "expected at most %d bytes", SETTINGS_VALUE_MAX);
 }
 
-/* The lines of a list as one: with a comma where the writer put none. */
-static int join_lines(const char *value, struct buf *out, struct err *err)
+int settings_ini_join(const char *value, struct buf *out, struct err *err)
 {
     for (const char *line = value;; line++) {
         size_t len = strcspn(line, "\n");
@@ -75,53 +71,17 @@ static int set_ini_value(struct settings *settings, int id, const char *value, s
     buf_init(&joined, SETTINGS_VALUE_MAX);
     if (!is_list(settings_table[id].type) && strchr(value, '\n') != NULL)
         return err_set(err, EINVAL, "expected one line; an indented line goes on with the value above it");
-    int rc = join_lines(value, &joined, err);
+    int rc = settings_ini_join(value, &joined, err);
     if (rc < 0)
         return rc;
     return settings_set(settings, (enum setting_id)id, span_of(buf_text(&joined)), SETTING_FROM_INI, err);
 }
 
-bool settings_is_limitable(enum setting_id id)
-{
-    unsigned where = settings_table[id].where;
-    return (where & SETTING_ANNOTATION) != 0 && (where & SETTING_WRITTEN) == 0 && id != SETTING_ENABLE;
-}
-
-static int unknown_limit(struct span name, struct err *err)
-{
-    struct quoted q;
-    const char *near = settings_table_near_miss(name, SETTING_ANNOTATION);
-    quote_bytes(&q, name.ptr, name.len);
-    if (near != NULL && !span_equal(name, near))
-        return err_set(err, EINVAL, "[limits] unknown key %s, did you mean %s?", q.text, near);
-    return err_set(err, EINVAL, "[limits] unknown key %s, expected the name of an annotation that can be limited",
-                   q.text);
-}
-
-static int take_limit(struct settings *settings, const char *key, const char *value, int line, struct err *err)
-{
-    struct span name = {key, strlen(key)};
-    int id = settings_table_find(name, SETTING_ANNOTATION);
-    if (id < 0 || !settings_is_limitable((enum setting_id)id))
-        return unknown_limit(name, err);
-    struct settings_limit *limit = &settings->limits[id];
-    if (limit->text != NULL)
-        return err_set(err, EINVAL, "[limits] %s: given twice", key);
-    CLEANUP(buf_done) struct buf joined;
-    buf_init(&joined, SETTINGS_VALUE_MAX);
-    int rc = join_lines(value, &joined, err);
-    if (rc < 0)
-        return err_wrap(err, rc, "[limits] %s", key);
-    limit->text = strdup(buf_text(&joined));
-    limit->line = line;
-    return limit->text != NULL ? 0 : err_set(err, ENOMEM, "no memory for a setting");
-}
-
 static int take_ini_key(void *ctx, const char *section, const char *key, const char *value, int line, struct err *err)
 {
-    struct ini_reading *r = ctx;
-    if (r->where == SETTING_WEBHOOK && strcmp(section, limits_section) == 0)
-        return take_limit(r->settings, key, value, line, err);
+    struct reading *r = ctx;
+    if (r->other != NULL && strcmp(section, r->other->name) == 0)
+        return r->other->take(r->other->ctx, section, key, value, line, err);
     int id = find_ini_key(r->where, section, key);
     if (id < 0)
         return unknown_key(r->where, section, key, err);
@@ -130,8 +90,9 @@ static int take_ini_key(void *ctx, const char *section, const char *key, const c
     return rc < 0 ? err_wrap(err, rc, "[%s] %s", section, key) : 0;
 }
 
-int settings_ini_read(struct settings *settings, const char *path, unsigned where, struct err *err)
+int settings_ini_read(struct settings *settings, const char *path, unsigned where,
+                      const struct settings_ini_section *other, struct err *err)
 {
-    struct ini_reading r = {.settings = settings, .where = where};
+    struct reading r = {.settings = settings, .where = where, .other = other};
     return ini_file_read(path, take_ini_key, &r, err);
 }

@@ -2,14 +2,24 @@
 #ifndef PROFEFE_SETTINGS_INI_H
 #define PROFEFE_SETTINGS_INI_H
 
+#include "common/base/buf.h"
+#include "common/settings/ini_file.h"
 #include "common/settings/settings.h"
 
-/* Does [limits] take this setting? Annotations do, but for `enable`, since the pod's own word always wins, and
- * `status`, which pods do not write. */
-bool settings_is_limitable(enum setting_id id);
+/* A section of the file that holds no settings: somebody else reads it. */
+struct settings_ini_section {
+    const char *name;
+    ini_file_handler *take;
+    void *ctx;
+};
 
-/* Reads the file for the program whose bit `where` is. First error wins: "FILE:LINE: [section] key: expected …, got
- * …". */
-int settings_ini_read(struct settings *settings, const char *path, unsigned where, struct err *err);
+/* Reads the file for the program whose bit `where` is; `other` may be NULL. The first error wins: "FILE:LINE: [section]
+ * key: expected …, got …". */
+int settings_ini_read(struct settings *settings, const char *path, unsigned where,
+                      const struct settings_ini_section *other, struct err *err);
+
+/* Appends the lines of a list, as an ini_file_handler gets them, as one line: with a comma where the writer put none.
+ * -EINVAL when `out` cannot hold them, -ENOMEM. */
+int settings_ini_join(const char *value, struct buf *out, struct err *err);
 
 #endif

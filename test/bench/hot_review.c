@@ -14,7 +14,7 @@ static void set(struct settings *settings, enum setting_id id, const char *text)
 }
 
 struct job {
-    struct settings settings;
+    struct policy policy;
     struct span body;
     struct buf reply;
     struct admission_result result;
@@ -24,7 +24,7 @@ static void answer(void *ctx)
 {
     struct job *job = ctx;
     struct err err = {.text = ""};
-    if (admission_answer(&job->settings, job->body, /* all= */ false, &job->result, &job->reply, &err) < 0)
+    if (admission_answer(&job->policy, job->body, /* all= */ false, &job->result, &job->reply, &err) < 0)
         hot_fail("the review", err.text);
 }
 
@@ -33,9 +33,8 @@ int main(int argc, char **argv)
     static struct job job;
     struct hot_file file = hot_read_file(argc, argv);
     job.body = (struct span){file.bytes, file.len};
-    settings_init(&job.settings);
-    set(&job.settings, SETTING_IMAGE, "localhost/profefe-agent:dev");
-    set(&job.settings, SETTING_COLLECTOR, "http://profefe.profefe-system.svc.cluster.local.:10100");
+    set(&job.policy.settings, SETTING_IMAGE, "localhost/profefe-agent:dev");
+    set(&job.policy.settings, SETTING_COLLECTOR, "http://profefe.profefe-system.svc.cluster.local.:10100");
     buf_init(&job.reply, REVIEW_REPLY_MAX);
     hot_run(answer, &job);
     buf_done(&job.reply);

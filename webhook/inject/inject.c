@@ -40,7 +40,7 @@ enum {
 
 /* One pod on its way: what the steps below hand on. */
 struct work {
-    const struct settings *settings;
+    const struct policy *policy;
     bool all;
     struct pod pod;
     struct annotations asked;
@@ -325,7 +325,7 @@ static int decide(struct work *work, struct patch *patch)
         work->result->reason = INJECT_MIRROR_POD;
         return 0;
     }
-    int rc = annotations_read(pod, work->settings, work->all, &work->asked, work->warnings);
+    int rc = annotations_read(pod, work->policy, work->all, &work->asked, work->warnings);
     if (rc < 0)
         return rc;
     identity_read(pod, annotations_get(&work->asked, SETTING_SERVICE), &work->result->identity);
@@ -335,10 +335,10 @@ static int decide(struct work *work, struct patch *patch)
     return rc;
 }
 
-int inject_decide(const struct settings *settings, const cJSON *object, bool all, struct injection *ret,
+int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection *ret,
                   struct patch *patch, struct err *err)
 {
-    struct work work = {.settings = settings, .all = all, .result = ret, .warnings = &ret->warnings};
+    struct work work = {.policy = policy, .all = all, .result = ret, .warnings = &ret->warnings};
     ret->decision = INJECT_SKIPPED;
     ret->reason = INJECT_UNSUPPORTED_OBJECT;
     ret->identity = (struct identity){.owner_kind = "", .owner_name = ""};

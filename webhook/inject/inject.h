@@ -10,6 +10,7 @@
 #ifndef PROFEFE_INJECT_H
 #define PROFEFE_INJECT_H
 
+#include "common/pod/policy.h"
 #include "common/settings/settings.h"
 #include "common/base/warnings.h"
 #include "common/pod/identity.h"
@@ -55,7 +56,7 @@ struct injection {
 /* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object) and adds the operations to `patch`,
  * which is empty before and not finished after. `all`: the namespace is labelled `all`, so every pod is wanted but those
  * that say no. -ENOMEM and -ENOBUFS only; then `ret` and `patch` hold nothing of use. */
-int inject_decide(const struct settings *settings, const cJSON *object, bool all, struct injection *ret,
+int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection *ret,
                   struct patch *patch, struct err *err);
 
 /* Checks what only shows in several settings together, and once at start: an image is set, no request above its limit.

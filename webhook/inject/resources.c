@@ -69,7 +69,7 @@ static void keep_request_below_limit(const struct annotations *annotations, stru
         return;
     int request_rank = rank(annotations, pair->request_id), limit_rank = rank(annotations, pair->limit_id);
     bool lower_request = limit_rank > request_rank ||
-                         limits_check(annotations->settings, pair->limit_id, pair->request, NULL) < 0;
+                         limits_check(annotations->limits, pair->limit_id, pair->request, NULL) < 0;
     if (request_rank == 2 || limit_rank == 2)
         warnings_add(warnings, "%s%s-request %.*s is above %s-limit %.*s; the %s is changed to match",
                      SETTINGS_ANNOTATION_PREFIX, pair->name, (int)pair->request.len, pair->request.ptr, pair->name,
@@ -125,7 +125,7 @@ static struct span choose_guaranteed(const struct annotations *annotations, cons
     if (limit.ptr == NULL)
         return request;
     if (request.ptr == NULL || !annotations_is_given(annotations, pair->limit_id) || !exceeds(limit, request) ||
-        limits_check(annotations->settings, pair->request_id, limit, &err) == 0)
+        limits_check(annotations->limits, pair->request_id, limit, &err) == 0)
         return limit;
     warnings_add_kind(warnings, WARNING_NOT_PERMITTED,
                       "%s%s-limit of a Guaranteed pod is its request too: %s; the limit is changed to %.*s",

@@ -69,17 +69,17 @@ static void read_keys(struct span text, bool refuses)
 }
 
 /* Limits that are good permit the webhook's own values, and judge any other without a fault. */
-static void check_limits(const struct settings *settings)
+static void check_limits(const struct settings *settings, const struct limits *limits)
 {
     struct err err = {0};
-    int rc = limits_check_settings(settings, "fuzz", &err);
+    int rc = limits_check_settings(limits, settings, "fuzz", &err);
     must_be_told(rc, &err);
     for (int id = 0; rc == 0 && id < SETTING_COUNT; id++) {
         const char *own = settings_get(settings, (enum setting_id)id);
-        const char *limit = settings->limits[id].text;
-        if (own == NULL || !settings_is_limitable((enum setting_id)id))
+        const char *limit = limits->of[id].text;
+        if (own == NULL || !limits_can_hold((enum setting_id)id))
             continue;
-        int judged = limits_check(settings, (enum setting_id)id, (struct span){own, strlen(own)}, NULL);
+        int judged = limits_check(limits, (enum setting_id)id, (struct span){own, strlen(own)}, NULL);
         must(judged == 0 || judged == -EINVAL, "expected a judgement");
         must(judged == 0 || id == SETTING_TYPES || (limit != NULL && strcmp(limit, "fixed") == 0),
              "expected the webhook's own value to be permitted");
@@ -90,13 +90,15 @@ static void read_settings(int fd, unsigned use)
 {
     char path[64];
     struct settings settings;
+    struct limits limits = {0};
     struct err err = {0};
     settings_init(&settings);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    int rc = settings_ini_read(&settings, path, use, &err);
+    const struct settings_ini_section section = limits_section(&limits);
+    int rc = settings_ini_read(&settings, path, use, use == SETTING_WEBHOOK ? &section : NULL, &err);
     must_be_told(rc, &err);
     if (rc == 0 && use == SETTING_WEBHOOK)
-        check_limits(&settings);
+        check_limits(&settings, &limits);
     for (int id = 0; id < SETTING_COUNT; id++) {
         const char *value = settings_get(&settings, (enum setting_id)id);
         if (!settings_is_set(&settings, (enum setting_id)id))
@@ -105,6 +107,7 @@ static void read_settings(int fd, unsigned use)
         must(settings_check((enum setting_id)id, (struct span){value, strlen(value)}, NULL) == 0, "expected only checked values");
     }
     settings_done(&settings);
+    limits_done(&limits);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

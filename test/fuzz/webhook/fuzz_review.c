@@ -27,26 +27,24 @@ static void set(struct settings *settings, enum setting_id id, const char *text)
 
 enum { CONFIGURATIONS = 4 };
 
-static struct settings *choose_settings(unsigned which)
+static const struct policy *choose_policy(unsigned which)
 {
-    static struct settings all[CONFIGURATIONS];
+    static struct policy all[CONFIGURATIONS];
     static bool ready;
     if (!ready) {
         ready = true;
-        for (int i = 0; i < CONFIGURATIONS; i++) {
-            settings_init(&all[i]);
-            set(&all[i], SETTING_IMAGE, "registry.example.com/profefe-agent:1.0");
-        }
-        set(&all[0], SETTING_COLLECTOR, "http://profefe:10100");
-        set(&all[1], SETTING_IMAGE_PREFIXES, "ghcr.io/acme/,registry.example.com/team");
-        set(&all[1], SETTING_CPU_LIMIT, "50m");
-        set(&all[1], SETTING_MODE, "container");
-        set(&all[1], SETTING_LABELS, "env=prod");
-        set(&all[1], SETTING_POD_LABELS, "app,version");
-        set(&all[2], SETTING_SPOOL, "1Mi");
-        set(&all[2], SETTING_COLLECTOR_SECRET, "profefe");
-        set(&all[2], SETTING_MODE, "container");
-        set(&all[3], SETTING_STRICT, "true");
+        for (int i = 0; i < CONFIGURATIONS; i++)
+            set(&all[i].settings, SETTING_IMAGE, "registry.example.com/profefe-agent:1.0");
+        set(&all[0].settings, SETTING_COLLECTOR, "http://profefe:10100");
+        set(&all[1].settings, SETTING_IMAGE_PREFIXES, "ghcr.io/acme/,registry.example.com/team");
+        set(&all[1].settings, SETTING_CPU_LIMIT, "50m");
+        set(&all[1].settings, SETTING_MODE, "container");
+        set(&all[1].settings, SETTING_LABELS, "env=prod");
+        set(&all[1].settings, SETTING_POD_LABELS, "app,version");
+        set(&all[2].settings, SETTING_SPOOL, "1Mi");
+        set(&all[2].settings, SETTING_COLLECTOR_SECRET, "profefe");
+        set(&all[2].settings, SETTING_MODE, "container");
+        set(&all[3].settings, SETTING_STRICT, "true");
     }
     return &all[which];
 }
@@ -74,7 +72,7 @@ static size_t decode_base64(char *text)
     return used;
 }
 
-static void check_reply(const struct settings *settings, struct span body, bool all, const struct buf *reply)
+static void check_reply(const struct policy *policy, struct span body, bool all, const struct buf *reply)
 {
     struct json json = {0};
     struct err err = {.text = ""};
@@ -86,7 +84,7 @@ static void check_reply(const struct settings *settings, struct span body, bool 
     require((patch != NULL) == (json_get(response, "patchType") != NULL), "patch without patchType", buf_text(reply));
     if (patch != NULL) {
         size_t len = decode_base64(patch->valuestring);
-        int rc = verify_patch(settings, body, all, (struct span){patch->valuestring, len}, &err);
+        int rc = verify_patch(policy, body, all, (struct span){patch->valuestring, len}, &err);
         require(rc == 0 || rc == -ENOMEM, "the patch", err.text);
     }
     json_done(&json);
@@ -100,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     bool all = (data[0] & 1) != 0;
-    const struct settings *settings = choose_settings(data[0] >> 1 & (CONFIGURATIONS - 1));
+    const struct policy *policy = choose_policy(data[0] >> 1 & (CONFIGURATIONS - 1));
     /* A copy without a byte to spare, so that a sanitizer sees each read beyond it. */
     char *copy = malloc(size - 1 > 0 ? size - 1 : 1);
     if (copy == NULL)
@@ -110,11 +108,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf reply;
     struct err err = {.text = ""};
     buf_init(&reply, REVIEW_REPLY_MAX);
-    int rc = admission_answer_offline(settings, body, all, NULL, &result, &reply, &err);
+    int rc = admission_answer_offline(policy, body, all, NULL, &result, &reply, &err);
     require(rc == 0 || rc == -EINVAL || rc == -EFBIG || rc == -ENOMEM, "the code", err.text);
     require(rc == 0 || err.text[0] != '\0', "an error without words", "");
     if (rc == 0)
-        check_reply(settings, body, all, &reply);
+        check_reply(policy, body, all, &reply);
     buf_done(&reply);
     free(copy);
     return 0;

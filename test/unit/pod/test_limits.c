@@ -5,16 +5,16 @@
 #include "ini_file.h"
 #include "common/base/cleanup.h"
 #include "common/pod/limits.h"
+#include "common/pod/policy.h"
 #include "common/settings/settings_check.h"
 #include "common/settings/settings_ini.h"
 
 #include <unistd.h>
 
-static int load(struct settings *settings, const char *text, struct err *err)
+static int load(struct policy *policy, const char *text, struct err *err)
 {
     write_ini(text);
-    int rc = settings_ini_read(settings, ini_path, SETTING_WEBHOOK, err);
-    return rc == 0 ? limits_check_settings(settings, ini_path, err) : rc;
+    return policy_read(policy, ini_path, err);
 }
 
 /* ---- what they permit ---- */
@@ -102,14 +102,14 @@ static void values_of_pods_are_checked(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        CLEANUP(settings_done) struct settings settings = {0};
+        CLEANUP(policy_done) struct policy policy = {0};
         struct err err = err_untouched;
         char ini[512], row[300];
         snprintf(row, sizeof(row), "%s / %s", rows[i].limit, rows[i].value);
         snprintf(ini, sizeof(ini), "%s[limits]\n%s\n", rows[i].own != NULL ? rows[i].own : "", rows[i].limit);
-        expect_success(row, load(&settings, ini, &err), &err);
+        expect_success(row, load(&policy, ini, &err), &err);
         expect_success(row, settings_check(rows[i].id, span_of(rows[i].value), &err), &err);
-        int rc = limits_check(&settings, rows[i].id, span_of(rows[i].value), &err);
+        int rc = limits_check(&policy.limits, rows[i].id, span_of(rows[i].value), &err);
         if (rows[i].refused == NULL)
             expect_success(row, rc, &err);
         else
@@ -120,11 +120,12 @@ static void values_of_pods_are_checked(void **state)
 static void without_limits_all_is_permitted(void **state)
 {
     (void)state;
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct err err = err_untouched;
-    expect_success("empty", load(&settings, "[limits]\n", &err), &err);
-    expect_success("interval", limits_check(&settings, SETTING_INTERVAL, span_of("1s"), &err), &err);
-    expect_success("types", limits_check(&settings, SETTING_TYPES, span_of("cpu:2s=1s"), &err), &err);
+    expect_success("empty", load(&policy, "[limits]\n", &err), &err);
+    expect_success("interval", limits_check(&policy.limits, SETTING_INTERVAL, span_of("1s"), &err), &err);
+    expect_success("types", limits_check(&policy.limits, SETTING_TYPES, span_of("cpu:2s=1s"), &err), &err);
+    expect_success("none", limits_check(NULL, SETTING_INTERVAL, span_of("1s"), &err), &err);
 }
 
 /* ---- bad limits ---- */
@@ -169,43 +170,43 @@ static void bad_limits_are_told_with_their_line(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad_rows); i++) {
-        CLEANUP(settings_done) struct settings settings = {0};
+        CLEANUP(policy_done) struct policy policy = {0};
         struct err err = err_untouched;
         char told[512];
         snprintf(told, sizeof(told), "%s%s", ini_path, bad_rows[i].told);
-        expect_failure(bad_rows[i].ini, -EINVAL, told, load(&settings, bad_rows[i].ini, &err), &err);
+        expect_failure(bad_rows[i].ini, -EINVAL, told, load(&policy, bad_rows[i].ini, &err), &err);
     }
 }
 
 static void what_is_fixed_may_be_anything_in_the_configuration(void **state)
 {
     (void)state;
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct err err = err_untouched;
     static const char ini[] = "[defaults]\ntypes = cpu:10s=2s\nlabels = a=b\n"
                               "[limits]\ntypes = fixed\ninterval = fixed\ncpu-seconds = fixed\nlabels = fixed\n";
-    expect_success("fixed", load(&settings, ini, &err), &err);
+    expect_success("fixed", load(&policy, ini, &err), &err);
 }
 
 static void a_list_goes_on_over_lines(void **state)
 {
     (void)state;
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct err err = err_untouched;
     static const char ini[] = "[limits]\ntypes = cpu,heap,goroutine\n  block,mutex\n  trace\n";
-    expect_success("lines", load(&settings, ini, &err), &err);
-    expect_success("trace", limits_check(&settings, SETTING_TYPES, span_of("trace"), &err), &err);
+    expect_success("lines", load(&policy, ini, &err), &err);
+    expect_success("trace", limits_check(&policy.limits, SETTING_TYPES, span_of("trace"), &err), &err);
 }
 
 /* The agent has no [limits]. */
 static void the_agent_does_not_know_them(void **state)
 {
     (void)state;
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct err err = err_untouched;
     write_ini("[limits]\nmode = native\n");
     expect_failure("agent", -EINVAL, ":2: unknown key \"mode\" in section \"limits\"",
-                   settings_ini_read(&settings, ini_path, SETTING_AGENT, &err), &err);
+                   settings_ini_read(&policy.settings, ini_path, SETTING_AGENT, NULL, &err), &err);
 }
 
 static void help_names_each_of_them(void **state)
@@ -217,7 +218,7 @@ static void help_names_each_of_them(void **state)
     for (int id = 0; id < SETTING_COUNT; id++) {
         char line[80];
         snprintf(line, sizeof(line), "  %s = ", settings_table[id].name);
-        if (settings_is_limitable((enum setting_id)id))
+        if (limits_can_hold((enum setting_id)id))
             expect_contains("help", buf_text(&out), line);
     }
     assert_null(strstr(buf_text(&out), "  enable = "));
@@ -226,12 +227,9 @@ static void help_names_each_of_them(void **state)
 static int load_attempt(void *ctx)
 {
     (void)ctx;
-    CLEANUP(settings_done) struct settings settings = {0};
+    CLEANUP(policy_done) struct policy policy = {0};
     struct err err = {0};
-    int rc = settings_ini_read(&settings, ini_path, SETTING_WEBHOOK, &err);
-    if (rc == 0)
-        rc = limits_check_settings(&settings, ini_path, &err);
-    return rc;
+    return policy_read(&policy, ini_path, &err);
 }
 
 static void each_allocation_failed_in_turn(void **state)

@@ -644,7 +644,7 @@ static void ini_gives_values_below_the_environment(void **state)
               "  worker=http://127.0.0.1:2/x\n");
     settings_init(&settings);
     assert_int_equal(0, set(&settings, SETTING_INTERVAL, "3m", SETTING_FROM_ENV));
-    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_AGENT, &err), &err);
+    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_AGENT, NULL, &err), &err);
     assert_string_equal("3m", settings_get(&settings, SETTING_INTERVAL));
     assert_string_equal("from the file", settings_get(&settings, SETTING_SERVICE));
     assert_string_equal("cpu:30s=5s,heap,goroutine", settings_get(&settings, SETTING_TYPES));
@@ -662,7 +662,7 @@ static void ini_list_goes_on_beside_a_stronger_value(void **state)
     write_ini("[agent]\ntypes = cpu,\n  heap\nlabels = a=b,\n  c=d\n");
     settings_init(&settings);
     assert_int_equal(0, set(&settings, SETTING_TYPES, "heap", SETTING_FROM_ENV));
-    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_AGENT, &err), &err);
+    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_AGENT, NULL, &err), &err);
     assert_string_equal("heap", settings_get(&settings, SETTING_TYPES));
     assert_string_equal("a=b,c=d", settings_get(&settings, SETTING_LABELS));
     settings_done(&settings);
@@ -676,7 +676,7 @@ static void webhook_ini_has_sections(void **state)
     write_ini("[server]\nlisten = :1\nlog-level = debug\n[inject]\nlog-level = error\nimage = a:1\n"
               "image-prefixes = a,\n  b/\n[defaults]\ninterval = 30s\n");
     settings_init(&settings);
-    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_WEBHOOK, &err), &err);
+    expect_success("ini", settings_ini_read(&settings, ini_path, SETTING_WEBHOOK, NULL, &err), &err);
     assert_string_equal(":1", settings_get(&settings, SETTING_SERVER_LISTEN));
     assert_string_equal("debug", settings_get(&settings, SETTING_SERVER_LOG_LEVEL));
     assert_string_equal("error", settings_get(&settings, SETTING_LOG_LEVEL));
@@ -720,7 +720,7 @@ static void bad_ini_lines_are_named_with_file_line_and_key(void **state)
         char words[200];
         write_ini(rows[i].text);
         settings_init(&settings);
-        int rc = settings_ini_read(&settings, ini_path, rows[i].use, &err);
+        int rc = settings_ini_read(&settings, ini_path, rows[i].use, NULL, &err);
         snprintf(words, sizeof(words), "%s%s", ini_path, rows[i].words);
         expect_failure(rows[i].text, -EINVAL, words, rc, &err);
         settings_done(&settings);
@@ -738,7 +738,7 @@ static void ini_list_has_a_limit(void **state)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "  k%d=%0100d,\n", i, i);
     write_ini(text);
     settings_init(&settings);
-    int rc = settings_ini_read(&settings, ini_path, SETTING_AGENT, &err);
+    int rc = settings_ini_read(&settings, ini_path, SETTING_AGENT, NULL, &err);
     expect_failure("6 KB of labels", -EINVAL, ":2: [agent] labels: expected at most 4096 bytes", rc, &err);
     settings_done(&settings);
 }
@@ -911,7 +911,7 @@ static int ini_attempt(void *ctx)
     struct settings settings;
     struct err err = {0};
     settings_init(&settings);
-    int rc = settings_ini_read(&settings, ini_path, SETTING_AGENT, &err);
+    int rc = settings_ini_read(&settings, ini_path, SETTING_AGENT, NULL, &err);
     if (rc < 0) {
         assert_int_equal(-ENOMEM, rc);
         assert_non_null(strstr(err.text, "no memory"));

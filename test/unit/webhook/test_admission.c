@@ -5,7 +5,6 @@
 #include "common/base/version.h"
 #include "webhook/inject/patch.h"
 #include "webhook/verify.h"
-#include "common/settings/settings_ini.h"
 
 #include <fnmatch.h>
 #include <glob.h>
@@ -65,7 +64,7 @@ char *__wrap_strndup(const char *text, size_t len)
 
 struct fixture {
     const char *name;
-    struct settings settings;
+    struct policy policy;
     struct buf body, expect_text, options;
     struct json expect;
     bool all, offline;
@@ -144,10 +143,9 @@ static void read_config(struct fixture *f)
     snprintf(path, sizeof(path), ROOT "/%s/webhook.ini", f->name);
     if (access(path, F_OK) != 0)
         snprintf(path, sizeof(path), ROOT "/webhook.ini");
-    settings_init(&f->settings);
-    if (settings_ini_read(&f->settings, path, SETTING_WEBHOOK, &err) != 0)
+    if (policy_read(&f->policy, path, &err) != 0)
         fail_case(f, "%s", err.text);
-    if (inject_check_settings(&f->settings, NULL, &err) != 0)
+    if (inject_check_settings(&f->policy.settings, NULL, &err) != 0)
         fail_case(f, "%s: %s", path, err.text);
 }
 
@@ -174,7 +172,7 @@ static void close_fixture(struct fixture *f)
     buf_done(&f->body);
     buf_done(&f->expect_text);
     buf_done(&f->options);
-    settings_done(&f->settings);
+    policy_done(&f->policy);
 }
 
 static int ask(const struct fixture *f, struct admission_result *result, struct buf *reply, struct err *err)
@@ -182,8 +180,8 @@ static int ask(const struct fixture *f, struct admission_result *result, struct 
     struct span body = {buf_text(&f->body), f->body.len};
     const char *given = f->pod_namespace[0] != '\0' ? f->pod_namespace : NULL;
     if (!f->offline)
-        return admission_answer(&f->settings, body, f->all, result, reply, err);
-    return admission_answer_offline(&f->settings, body, f->all, given, result, reply, err);
+        return admission_answer(&f->policy, body, f->all, result, reply, err);
+    return admission_answer_offline(&f->policy, body, f->all, given, result, reply, err);
 }
 
 /* ---- comparing ---- */
@@ -292,7 +290,7 @@ static void apply(const struct fixture *f, struct outcome *o)
     struct err err = {0};
     struct span body = {buf_text(&f->body), f->body.len}, patch = {o->patch_text, o->patch_len};
     o->pod = find_pod(&o->after);
-    if (verify_patch(&f->settings, body, f->all, patch, &err) != 0)
+    if (verify_patch(&f->policy, body, f->all, patch, &err) != 0)
         fail_case(f, "%s", err.text);
     if (o->patch.root != NULL && patch_apply(&o->after, o->pod, &o->patch, &err) != 0)
         fail_case(f, "%s", err.text);
@@ -681,12 +679,12 @@ static void admission_survives_each_failed_allocation(void **state)
 
 static int answer_text(const char *body, size_t len, struct buf *reply, struct err *err)
 {
-    struct settings settings;
+    struct policy policy = {0};
     struct admission_result result;
-    init_settings(&settings);
+    init_settings(&policy.settings);
     buf_init(reply, REVIEW_REPLY_MAX);
-    int rc = admission_answer(&settings, (struct span){body, len}, false, &result, reply, err);
-    settings_done(&settings);
+    int rc = admission_answer(&policy, (struct span){body, len}, false, &result, reply, err);
+    policy_done(&policy);
     return rc;
 }
 
@@ -783,39 +781,39 @@ static void admission_says_when_the_reply_does_not_fit(void **state)
 {
     (void)state;
     static const char body[] = "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\"}}";
-    struct settings settings;
+    struct policy policy = {0};
     struct admission_result result = {.pod = "untouched"};
     struct buf reply;
     struct err err = {0};
-    init_settings(&settings);
+    init_settings(&policy.settings);
     buf_init(&reply, 20);
-    assert_int_equal(admission_answer(&settings, span_of(body), false, &result, &reply, &err), -ENOBUFS);
+    assert_int_equal(admission_answer(&policy, span_of(body), false, &result, &reply, &err), -ENOBUFS);
     assert_string_equal(err.text, "the reply would be too large");
     assert_string_equal(result.pod, "untouched");
     buf_done(&reply);
-    settings_done(&settings);
+    policy_done(&policy);
 }
 
 /* Cut to what a log line can hold, never inside a character. */
 static void admission_cuts_long_names_for_the_log(void **state)
 {
     (void)state;
-    struct settings settings;
+    struct policy policy = {0};
     struct admission_result result;
     struct buf body, reply;
     struct err err = {0};
-    init_settings(&settings);
+    init_settings(&policy.settings);
     buf_init(&body, 4096);
     buf_init(&reply, REVIEW_REPLY_MAX);
     buf_puts(&body, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"name\":\"");
     for (int i = 0; i < 200; i++)
         buf_puts(&body, "ä");
     buf_puts(&body, "\"}}");
-    assert_int_equal(admission_answer(&settings, (struct span){buf_text(&body), body.len}, false, &result, &reply, &err), 0);
+    assert_int_equal(admission_answer(&policy, (struct span){buf_text(&body), body.len}, false, &result, &reply, &err), 0);
     assert_int_equal(strlen(result.pod), 252);
     buf_done(&body);
     buf_done(&reply);
-    settings_done(&settings);
+    policy_done(&policy);
 }
 
 int main(void)

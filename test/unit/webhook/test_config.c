@@ -66,7 +66,7 @@ static void wait_for(const uint64_t *count, uint64_t goal)
 
 static const char *interval(const struct config *config)
 {
-    return settings_get(config_settings(config), SETTING_INTERVAL);
+    return settings_get(&config_policy(config)->settings, SETTING_INTERVAL);
 }
 
 static void a_good_file_is_taken_and_a_bad_one_is_not(void **state)
@@ -109,10 +109,10 @@ static void a_stronger_origin_stays(void **state)
     assert_int_equal(0, settings_set(&base, SETTING_SERVER_LOG_LEVEL, span_of("error"), SETTING_FROM_FLAG, NULL));
     write_ini("[server]\nlog-level = info\n");
     expect_success("new", config_new(loop, &base, path, POLL_MS, &config, &err), &err);
-    expect_text("start", "error", settings_get(config_settings(config), SETTING_SERVER_LOG_LEVEL));
+    expect_text("start", "error", settings_get(&config_policy(config)->settings, SETTING_SERVER_LOG_LEVEL));
     write_ini("[server]\nlog-level = debug\n");
     wait_for(&config_get_stats(config)->taken, 1);
-    expect_text("changed", "error", settings_get(config_settings(config), SETTING_SERVER_LOG_LEVEL));
+    expect_text("changed", "error", settings_get(&config_policy(config)->settings, SETTING_SERVER_LOG_LEVEL));
     config_free(config);
 }
 
@@ -128,7 +128,7 @@ static void without_a_file_nothing_is_read(void **state)
     assert_int_equal(0, settings_set(&base, SETTING_IMAGE, span_of("a"), SETTING_FROM_FLAG, NULL));
     expect_success("new", config_new(loop, &base, NULL, POLL_MS, &config, &err), &err);
     turn();
-    expect_text("image", "a", settings_get(config_settings(config), SETTING_IMAGE));
+    expect_text("image", "a", settings_get(&config_policy(config)->settings, SETTING_IMAGE));
     config_free(config);
     config_free(NULL);
 }

@@ -362,17 +362,17 @@ const char *__wrap_settings_table_near_miss(struct span name, unsigned uses)
 /* Decides about `json` and applies the patch to it, which then borrows from *ret_operations. */
 static void decide_and_apply(struct json *json, struct injection *injection, struct json *ret_operations)
 {
-    struct settings settings;
+    struct policy policy = {0};
     struct patch patch;
     struct err err = {0};
-    init_settings(&settings);
+    init_settings(&policy.settings);
     patch_init(&patch);
-    assert_int_equal(inject_decide(&settings, json->root, false, injection, &patch, &err), 0);
+    assert_int_equal(inject_decide(&policy, json->root, false, injection, &patch, &err), 0);
     assert_int_equal(patch_finish(&patch), 0);
     assert_int_equal(json_read(ret_operations, buf_text(&patch.text), patch.text.len, &err), 0);
     assert_int_equal(patch_apply(json, json->root, ret_operations, &err), 0);
     patch_done(&patch);
-    settings_done(&settings);
+    policy_done(&policy);
 }
 
 /* Each comparison with all the names is slow, and a review has room for 100,000 keys. */

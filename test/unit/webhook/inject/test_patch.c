@@ -177,16 +177,16 @@ static void verify_refuses_a_wrong_patch(void **state)
         {"[{\"op\":\"add\",\"path\":\"/spec/x\",\"value\":1}]", "deciding about the patched pod again"},
         {"[{", "expected JSON"},
     };
-    struct settings settings;
-    init_settings(&settings);
+    struct policy policy = {0};
+    init_settings(&policy.settings);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct err err = {0};
-        assert_int_equal(verify_patch(&settings, span_of(body), false, span_of(cases[i].patch), &err), -EINVAL);
+        assert_int_equal(verify_patch(&policy, span_of(body), false, span_of(cases[i].patch), &err), -EINVAL);
         if (strstr(err.text, cases[i].error) == NULL)
             fail_msg("%s: expected \"%s\", got \"%s\"", cases[i].patch, cases[i].error, err.text);
     }
-    assert_int_equal(verify_patch(&settings, span_of(body), false, (struct span){"", 0}, NULL), 0);
-    settings_done(&settings);
+    assert_int_equal(verify_patch(&policy, span_of(body), false, (struct span){"", 0}, NULL), 0);
+    policy_done(&policy);
 }
 
 int main(void)

@@ -104,6 +104,8 @@ static void resolve_plain(const struct settings *settings, const char *host, str
     const char *uid = settings_get(settings, SETTING_POD_UID);
     const char *listen = settings_get(settings, SETTING_LISTEN);
     snprintf(options->gather.instance, sizeof(options->gather.instance), "%s", pod != NULL ? pod : host);
+    options->gather.target_insecure = settings_get_bool(settings, SETTING_TARGET_INSECURE);
+    options->gather.target_ca = settings_get(settings, SETTING_TARGET_CA);
     options->gather.collector = settings_get(settings, SETTING_COLLECTOR);
     options->gather.output_dir = settings_get(settings, SETTING_OUTPUT_DIR);
     options->gather.secret_dir = settings_get(settings, SETTING_SECRET_DIR);

@@ -162,6 +162,8 @@ static int start(struct gather *gather, struct plan_job *job, struct err *err)
         .target_name = target->name,
         .type = job->type,
         .seconds_ms = job->seconds_ms,
+        .insecure = target->is_loopback || gather->options->target_insecure,
+        .ca_file = gather->options->target_ca,
         .connect_timeout_ms = gather->options->connect_timeout_ms,
         .timeout_ms = timeout_ms(gather),
         .body_max = gather->options->profile_max,

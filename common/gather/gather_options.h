@@ -19,6 +19,8 @@ enum {
 struct gather_options {
     const struct program *program;
     struct targets targets;
+    bool target_insecure;     /* https targets are not verified; those on loopback never are */
+    const char *target_ca;    /* CA certificates, PEM, for the others; NULL = the system's */
     struct profile_types types;
     struct labels labels;     /* identity, then the user's */
     bool sample_labels;       /* in each sample too */

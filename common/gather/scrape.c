@@ -328,12 +328,14 @@ int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_r
     gotrace_check_init(&scrape->trace);
     if (scrape->kind != PROFILE_TRACE && pprof_check_new(request->body_max * SCRAPE_RAW_FACTOR, &scrape->check) < 0)
         return err_set(err, ENOMEM, "no memory to check a profile");
+    const struct httpc_tls tls = {.ca_file = request->ca_file};
     const struct httpc_request http = {
         .url = buf_text(&url), .method = "GET", .keep = kept_headers, .keep_count = SCRAPE_KEPT_HEADERS,
         .sink = take_body, .body_ctx = scrape, .body_max = request->body_max,
         .connect_timeout_ms = request->connect_timeout_ms,
         .timeout_ms = request->seconds_ms + request->timeout_ms,
-        .insecure = true, .close_after = true, .done = on_reply, .done_ctx = scrape};
+        .insecure = request->insecure, .tls = request->insecure ? NULL : &tls, .ca_hint = "target-ca",
+        .close_after = true, .done = on_reply, .done_ctx = scrape};
     rc = httpc_start(httpc, &http, &scrape->transfer, err);
     if (rc < 0)
         return rc;

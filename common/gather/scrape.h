@@ -1,5 +1,8 @@
 /* One fetch of one profile from the app: streamed into the spool, checked on the way, and each bad answer named.
  *
+ * https is verified, name or IP address included, unless the request says `insecure`: with an app on loopback it never
+ * leaves the machine, and its certificate is seldom for such an address.
+ *
  * The app is never followed through a redirect, never asked through a proxy, and its connection is closed
  * after each fetch, so that an idle one cannot hold up its shutdown. A CPU profile sends nothing until it ends: the
  * transfer may take SECONDS and timeout_ms, and no low-speed limit applies. A trace is streamed while it runs, and
@@ -57,6 +60,8 @@ struct scrape_request {
     const char *target_name;         /* "" without one */
     const struct profile_type *type; /* borrowed until done */
     int64_t seconds_ms;              /* 0 = send none; otherwise what to ask for, perhaps shrunk below type's */
+    bool insecure;                   /* https without verification */
+    const char *ca_file;             /* of https that is verified; NULL = the system's */
     int64_t connect_timeout_ms;
     int64_t timeout_ms;              /* of the whole transfer, beyond SECONDS */
     uint64_t body_max;               /* bytes */

@@ -111,6 +111,13 @@ const struct setting settings_table[SETTING_COUNT] = {
         .help = "after SIGTERM take a last heap and goroutine profile (set by the webhook in mode container)"},
     [SETTING_TARGETS] = {"targets", SETTING_TYPE_TARGETS, IN_AGENT, NULL, "PROFEFE_AGENT_TARGETS", .each = "target",
         .help = "pprof servers, each [NAME=]URL, e.g. http://127.0.0.1:6060/debug/pprof"},
+    [SETTING_TARGET_CA] = {"target-ca", SETTING_TYPE_TEXT, IN_AGENT, NULL, "PROFEFE_AGENT_TARGET_CA", .min = 1,
+        .max = FILE_MAX_BYTES,
+        .help = "file with CA certificates, PEM, for https targets that are not on loopback: those are verified "
+                "(default: the system's)"},
+    [SETTING_TARGET_INSECURE] = {"target-insecure", SETTING_TYPE_BOOL, IN_AGENT, NULL,
+        "PROFEFE_AGENT_TARGET_INSECURE", .default_text = "false",
+        .help = "true: do not verify https targets that are not on loopback"},
     [SETTING_LISTEN] = {"listen", SETTING_TYPE_LISTEN, IN_AGENT, NULL, "PROFEFE_AGENT_LISTEN",
         .default_text = ":10101",
         .help = "address of /healthz, /metrics and /status; none: no server"},

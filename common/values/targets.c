@@ -58,7 +58,7 @@ static int add(struct targets *targets, struct span item, struct err *err)
     if (url_len > TARGET_URL_MAX)
         return err_set(err, EINVAL, "expected a target URL of at most %d bytes, got %zu", TARGET_URL_MAX, url_len);
     struct target *target = &targets->items[targets->count++];
-    *target = (struct target){0};
+    *target = (struct target){.is_loopback = url_is_loopback(&url)};
     if (name.len > 0)
         memcpy(target->name, name.ptr, name.len);
     memcpy(target->url, item.ptr, url_len);

@@ -16,6 +16,7 @@ enum {
 struct target {
     char name[TARGET_NAME_MAX + 1]; /* "" = the only target, without a name */
     char url[TARGET_URL_MAX + 1];   /* without a trailing slash */
+    bool is_loopback;               /* url_is_loopback() */
 };
 
 struct targets {

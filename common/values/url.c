@@ -101,15 +101,32 @@ int url_check_path(struct span text, struct err *err)
     return 0;
 }
 
-static bool is_ipv6(struct span host)
+/* family: AF_INET or AF_INET6; *ret has room for its address. */
+static bool read_address(struct span host, int family, void *ret)
 {
-    struct in6_addr address;
     char text[INET6_ADDRSTRLEN];
     if (host.len >= sizeof(text))
         return false;
     memcpy(text, host.ptr, host.len);
     text[host.len] = '\0';
-    return strlen(text) == host.len && inet_pton(AF_INET6, text, &address) == 1;
+    return strlen(text) == host.len && inet_pton(family, text, ret) == 1;
+}
+
+static bool is_ipv6(struct span host)
+{
+    struct in6_addr address;
+    return read_address(host, AF_INET6, &address);
+}
+
+bool url_is_loopback(const struct url *url)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (read_address(url->host, AF_INET, &v4))
+        return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (read_address(url->host, AF_INET6, &v6))
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    return span_equal_nocase(url->host, "localhost");
 }
 
 static const char *host_fault(struct span host, bool bracketed)

@@ -1,17 +1,20 @@
-"""The agent's way to a collector behind https: a CA of one's own, a token, a client certificate, an address for a name."""
+"""The agent's way to a collector behind https: a CA of one's own, a token, a client certificate, an address for a name;
+and to an app behind https."""
 
 import os
 import ssl
 
 from agent_case import ARRIVE_SECONDS, AgentCase
+from blackbox import AGENT
 from certificates import Authority, read
-from children import wait_until
+from children import run, wait_until
 from fault_server import FaultApp
 from small_pprof import Maker
 from tls_collector import TlsCollector
 
 TOKEN = "s3cret"
 POSTS = 4
+ONCE_SECONDS = 60
 TYPES = "heap:1s,goroutine:1s"
 
 
@@ -81,3 +84,57 @@ class Https(AgentCase):
     def test_without_the_client_certificate_it_is_refused_with_words(self):
         self.put(ca_crt=self.ours.crt)
         self.is_refused(self.serve(TlsCollector(self.ours.issue(), self.ours.crt)), "collector")
+
+
+class Target(AgentCase):
+    """127.1 is no spelling of loopback that the agent knows, and curl takes it for 127.0.0.1: an app elsewhere."""
+
+    def setUp(self):
+        super().setUp()
+        self.ours = Authority(self.folder, "ours")
+        self.app = FaultApp(Maker())
+        self.addCleanup(self.app.close)
+        self.app.speak_tls(self.ours.issue())
+        self.elsewhere = self.app.url().replace("127.0.0.1", "127.1")
+
+    def take(self, url, **more):
+        """One heap profile into a directory: exit code, and what was said."""
+        env = {"PROFEFE_AGENT_TARGETS": url, "PROFEFE_AGENT_SERVICE": "web", "PROFEFE_AGENT_TYPES": "heap",
+               "PROFEFE_AGENT_OUTPUT_DIR": self.path("profiles"), **more}
+        done = run([AGENT, "--once"], ONCE_SECONDS, env=env)
+        return done.code, done.out + done.err
+
+    def is_taken(self, url, **more):
+        code, said = self.take(url, **more)
+        self.assertEqual((0, 1), (code, len(self.app.given)), said)
+
+    def is_not_taken(self, url, words, **more):
+        code, said = self.take(url, **more)
+        self.assertEqual((1, 0), (code, len(self.app.given)), said)
+        self.assertIn(words, said)
+
+    def test_on_loopback_is_not_verified(self):
+        self.is_taken(self.app.url())
+
+    def test_localhost_is_not_verified(self):
+        self.is_taken(self.app.url().replace("127.0.0.1", "localhost"))
+
+    def test_on_loopback_no_ca_file_is_read(self):
+        self.is_taken(self.app.url(), PROFEFE_AGENT_TARGET_CA="/nowhere/ca.crt")
+
+    def test_elsewhere_is_verified(self):
+        self.is_taken(self.elsewhere, PROFEFE_AGENT_TARGET_CA=self.ours.crt)
+
+    def test_elsewhere_with_another_ca_is_refused(self):
+        self.is_not_taken(self.elsewhere, "ertificate",
+                          PROFEFE_AGENT_TARGET_CA=Authority(self.folder, "other").crt)
+
+    def test_elsewhere_with_another_name_is_refused(self):
+        self.app.speak_tls(self.ours.issue(host="DNS:app.test"))
+        self.is_not_taken(self.elsewhere, "ertificate", PROFEFE_AGENT_TARGET_CA=self.ours.crt)
+
+    def test_elsewhere_without_a_ca_is_refused(self):
+        self.is_not_taken(self.elsewhere, "ertificate")
+
+    def test_elsewhere_may_be_taken_unverified(self):
+        self.is_taken(self.elsewhere, PROFEFE_AGENT_TARGET_INSECURE="true")

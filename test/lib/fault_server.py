@@ -5,6 +5,7 @@ closes, unless what answers says otherwise.
 import collections
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
@@ -143,12 +144,19 @@ class FaultServer:
                 outer._serve(self.request)
 
         self._handler = Handler
+        self._tls = None
         self._reserved = None  # keeps the port while nobody listens
         self._listen(port)
 
     @property
     def address(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def speak_tls(self, pair):
+        """From the next connection on. pair: paths of certificate and key."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*pair)
+        self._tls = context
 
     def _listen(self, port):
         self._tcp = _Tcp(("127.0.0.1", port), self._handler)
@@ -181,7 +189,9 @@ class FaultServer:
             self.connections += 1
         connection.settimeout(SOCKET_SECONDS)
         try:
-            with connection.makefile("rb") as stream:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection, connection.makefile("rb") as stream:
                 self.answer(Exchange(self, connection, stream, Request(stream)))
         except (Gone, OSError):
             pass

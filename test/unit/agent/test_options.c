@@ -59,6 +59,8 @@ static void laptop_needs_only_target_collector_and_service(void **state)
     assert_false(options.stop_profiles);
     assert_null(options.gather.output_dir);
     assert_null(options.gather.secret_dir);
+    assert_null(options.gather.target_ca);
+    assert_false(options.gather.target_insecure);
     assert_string_equal("profefe-agent", options.gather.program->name);
     assert_string_equal("profefe-agent/" PROFEFE_VERSION, options.gather.program->user_agent);
     assert_string_equal("http://profefe:10100", options_destination(&options));
@@ -144,7 +146,8 @@ static void each_setting_of_the_engine_arrives(void **state)
     (void)state;
     static const char *const env[] = {TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_SAMPLING=12.5%", "PROFEFE_AGENT_INTERVAL=90s",
                                       "PROFEFE_AGENT_STOP_PROFILES=true", "PROFEFE_AGENT_SCRAPE_TIMEOUT=250ms",
-                                      "PROFEFE_AGENT_MISSING_RETRY=30s", "PROFEFE_AGENT_SECRET_DIR=/secret", NULL};
+                                      "PROFEFE_AGENT_MISSING_RETRY=30s", "PROFEFE_AGENT_SECRET_DIR=/secret",
+                                      "PROFEFE_AGENT_TARGET_CA=/ca.crt", "PROFEFE_AGENT_TARGET_INSECURE=true", NULL};
     static struct options options;
     struct settings settings;
     read_env(&settings, env);
@@ -155,6 +158,8 @@ static void each_setting_of_the_engine_arrives(void **state)
     assert_int_equal(250, options.gather.scrape_timeout_ms);
     assert_int_equal(30000, options.gather.missing_retry_ms);
     assert_string_equal("/secret", options.gather.secret_dir);
+    assert_string_equal("/ca.crt", options.gather.target_ca);
+    assert_true(options.gather.target_insecure);
     settings_done(&settings);
 }
 

@@ -39,6 +39,16 @@ static void good_lists(void **state)
     }
 }
 
+static void target_on_loopback_is_known(void **state)
+{
+    (void)state;
+    struct targets targets;
+    assert_int_equal(0, targets_parse(span_of("a=https://localhost:1/x,b=https://10.0.0.7:1/x,c=http://[::1]:1"), &targets, NULL));
+    assert_true(targets.items[0].is_loopback);
+    assert_false(targets.items[1].is_loopback);
+    assert_true(targets.items[2].is_loopback);
+}
+
 static void bad_lists_leave_the_output_alone(void **state)
 {
     (void)state;
@@ -105,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_lists),
+        cmocka_unit_test(target_on_loopback_is_known),
         cmocka_unit_test(bad_lists_leave_the_output_alone),
         cmocka_unit_test(longest_names_and_urls_fit),
         cmocka_unit_test(eight_targets_fit),

@@ -41,6 +41,38 @@ static void good_urls_are_cut_into_their_parts(void **state)
     }
 }
 
+static void loopback_is_told_by_its_spelling(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool expected;
+    } rows[] = {
+        {"https://localhost", true},
+        {"https://LocalHost:6060/debug/pprof", true},
+        {"https://127.0.0.1", true},
+        {"https://127.255.255.254:1", true},
+        {"https://[::1]:6060", true},
+        {"https://[0:0:0:0:0:0:0:1]", true},
+        {"https://localhost.", false},
+        {"https://localhost.example.com", false},
+        {"https://127.0.0.1.example.com", false},
+        {"https://127.1", false}, /* whoever spells it so may get it verified */
+        {"https://0.0.0.0", false},
+        {"https://10.0.0.1", false},
+        {"https://128.0.0.1", false},
+        {"https://[::]", false},
+        {"https://[::2]", false},
+        {"https://[::ffff:127.0.0.1]", false},
+        {"https://app", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct url url;
+        assert_int_equal(0, url_parse(span_of(rows[i].text), &url, NULL));
+        expect_number(rows[i].text, rows[i].expected, url_is_loopback(&url));
+    }
+}
+
 static void bad_urls_are_refused_with_the_reason(void **state)
 {
     (void)state;
@@ -193,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_urls_are_cut_into_their_parts),
+        cmocka_unit_test(loopback_is_told_by_its_spelling),
         cmocka_unit_test(bad_urls_are_refused_with_the_reason),
         cmocka_unit_test(passwords_and_queries_of_bad_urls_are_not_told),
         cmocka_unit_test(nul_bytes_end_nothing),

@@ -4,8 +4,9 @@
 # hold that, since an archive by itself refuses nothing:
 #   - an include upwards: a wing is compiled with a folder of links to itself and to what it uses, and with no other;
 #   - a call upwards: it is linked once, whole, into an empty program with only what it may use (NAME_alone).
-# Both are part of every build with tests. FOLDER is NAME below the current one, unless it is given; LIBRARIES are for
-# this wing and those who use it; WITHOUT are files that a static build leaves out, without their ending.
+# Both are part of every build with tests; test/wings shows that they hold. A wing comes after those that it uses. FOLDER
+# is NAME below the current one, unless it is given; LIBRARIES are for this wing and those who use it; WITHOUT are files
+# that a static build leaves out, without their ending.
 function(add_wing name)
   cmake_parse_arguments(PARSE_ARGV 1 wing "" "FOLDER" "USES;LIBRARIES;WITHOUT")
   if(NOT wing_FOLDER)
@@ -24,6 +25,11 @@ function(add_wing name)
   get_filename_component(parent ${see}/${path} DIRECTORY)
   file(MAKE_DIRECTORY ${parent})
   file(CREATE_LINK ${wing_FOLDER} ${see}/${path} SYMBOLIC)
+  foreach(use ${wing_USES})
+    if(NOT TARGET wing_${use})
+      message(FATAL_ERROR "add_wing: ${name} uses ${use}, which is not below it")
+    endif()
+  endforeach()
   list(TRANSFORM wing_USES PREPEND wing_)
   add_library(wing_${name} STATIC ${sources})
   target_include_directories(wing_${name} PUBLIC ${see})

@@ -1,0 +1,8 @@
+#include "high/high.h"
+
+#include "low/low.h"
+
+int high(void)
+{
+    return low() + 1;
+}

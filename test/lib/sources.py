@@ -1,5 +1,5 @@
-"""The project's own sources, read as text: which files there are, where a function of C begins and ends, and what in it is
-logic and what a table."""
+"""The project's own sources, read as text: which files there are, where a function of C begins and ends, and which
+lines are rows of a table."""
 
 import os
 import re
@@ -96,14 +96,6 @@ def functions(path):
     return [Function(path, block.name, block.first, block.last) for block in blocks(read(path)) if block.name]
 
 
-def logic(path):
-    """Numbers of the lines that are statements of functions: no declarations, and no rows of tables."""
-    lines = set()
-    found = blocks(read(path))
-    for block in found:
-        if block.name:
-            lines.update(range(block.first, block.last + 1))
-    for block in found:
-        if block.kind == "list":
-            lines.difference_update(range(block.first + 1, block.last))
-    return lines
+def rows(path):
+    """Numbers of the lines inside of a list: rows of tables, fields of structs, names of enums."""
+    return {line for block in blocks(read(path)) if block.kind == "list" for line in range(block.first + 1, block.last)}

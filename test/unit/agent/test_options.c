@@ -118,6 +118,17 @@ static void seed_is_uid_else_pod_else_host(void **state)
     }
 }
 
+static void expect_refused(const char *const *env, const char *words)
+{
+    static struct options options;
+    struct settings settings;
+    struct err err = {0};
+    read_env(&settings, env);
+    int rc = options_resolve(&settings, "host", 0, &options, NULL, &err);
+    expect_failure(words, -EINVAL, words, rc, &err);
+    settings_done(&settings);
+}
+
 static void what_is_missing_is_named_with_flag_variable_and_key(void **state)
 {
     (void)state;
@@ -130,15 +141,8 @@ static void what_is_missing_is_named_with_flag_variable_and_key(void **state)
         {{TARGET, COLLECTOR}, "service is not set: expected --service NAME, env PROFEFE_AGENT_SERVICE or INI [agent] service"},
         {{NULL}, "targets is not set"},
     };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        static struct options options;
-        struct settings settings;
-        struct err err = {0};
-        read_env(&settings, rows[i].env);
-        int rc = options_resolve(&settings, "host", 0, &options, NULL, &err);
-        expect_failure(rows[i].words, -EINVAL, rows[i].words, rc, &err);
-        settings_done(&settings);
-    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        expect_refused(rows[i].env, rows[i].words);
 }
 
 static void each_setting_of_the_engine_arrives(void **state)
@@ -190,15 +194,8 @@ static void contradictions_are_errors(void **state)
          "expected either collector or output-dir, got both: http://profefe:10100 and /profiles"},
         {{TARGET, COLLECTOR, SERVICE, "NODE_NAME=a,b"}, "labels: node-name: expected a label value"},
     };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        static struct options options;
-        struct settings settings;
-        struct err err = {0};
-        read_env(&settings, rows[i].env);
-        int rc = options_resolve(&settings, "host", 0, &options, NULL, &err);
-        expect_failure(rows[i].words, -EINVAL, rows[i].words, rc, &err);
-        settings_done(&settings);
-    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        expect_refused(rows[i].env, rows[i].words);
 }
 
 /* The flush takes at most min(5 s, grace - 1), and a CPU profile at most half of the grace period. */

@@ -1,6 +1,7 @@
 /* json_text: commas, escapes, and text that is no UTF-8; what comes out is read by a JSON parser. */
 #include "unit.h"
 
+#include "common/base/cleanup.h"
 #include "common/base/json_text.h"
 #include "common/base/utf8.h"
 #include "alloc_fail.h"
@@ -33,6 +34,17 @@ static void values_stand_with_commas_between_them(void **state)
     buf_done(&out);
 }
 
+static void expect_one(void (*write)(struct json_text *, const char *, int64_t), int64_t value, const char *expected)
+{
+    struct json_text json;
+    struct buf out;
+    buf_init(&out, TEXT_MAX);
+    json_text_begin(&json, &out);
+    write(&json, NULL, value);
+    expect_text(expected, expected, buf_text(&out));
+    buf_done(&out);
+}
+
 static void seconds_have_the_decimals_they_need(void **state)
 {
     (void)state;
@@ -41,15 +53,8 @@ static void seconds_have_the_decimals_they_need(void **state)
         const char *expected;
     } rows[] = {{0, "0"}, {1, "0.001"}, {10, "0.01"}, {500, "0.5"}, {1000, "1"}, {100000, "100"}, {86399999, "86399.999"},
                 {-1500, "-1.5"}, {INT64_MAX, "9223372036854775.807"}, {INT64_MIN, "-9223372036854775.808"}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct json_text json;
-        struct buf out;
-        buf_init(&out, TEXT_MAX);
-        json_text_begin(&json, &out);
-        json_text_seconds(&json, NULL, rows[i].ms);
-        expect_text(rows[i].expected, rows[i].expected, buf_text(&out));
-        buf_done(&out);
-    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        expect_one(json_text_seconds, rows[i].ms, rows[i].expected);
 }
 
 static void times_are_rfc_3339_or_null(void **state)
@@ -60,15 +65,8 @@ static void times_are_rfc_3339_or_null(void **state)
         const char *expected;
     } rows[] = {{0, "null"}, {-1, "null"}, {INT64_MAX, "null"}, {1, "\"1970-01-01T00:00:00Z\""},
                 {INT64_C(1795366000999), "\"2026-11-22T16:46:40Z\""}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct json_text json;
-        struct buf out;
-        buf_init(&out, TEXT_MAX);
-        json_text_begin(&json, &out);
-        json_text_time(&json, NULL, rows[i].wall_ms);
-        expect_text(rows[i].expected, rows[i].expected, buf_text(&out));
-        buf_done(&out);
-    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        expect_one(json_text_time, rows[i].wall_ms, rows[i].expected);
 }
 
 /* Every byte and every pair of bytes, as key and as value. */
@@ -110,15 +108,13 @@ static void any_text_becomes_valid_json(void **state)
 
 static int attempt(void *ctx)
 {
+    CLEANUP(buf_done) struct buf out;
     struct json_text json;
-    struct buf out;
     (void)ctx;
     buf_init(&out, TEXT_MAX);
     json_text_begin(&json, &out);
     json_text_string(&json, NULL, "some words");
-    int rc = buf_error(&out);
-    buf_done(&out);
-    return rc;
+    return buf_error(&out);
 }
 
 static void without_memory_the_buffer_says_so(void **state)

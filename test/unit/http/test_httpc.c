@@ -46,19 +46,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static void stop_loop(void *ctx)
-{
-    (void)ctx;
-    loop_stop(loop);
-}
-
+/* The end of a transfer stops the loop too. */
 static void run_for(int64_t ms)
 {
-    struct loop_timer timer = {.armed = false};
-    loop_timer_init(&timer, loop, stop_loop, NULL);
-    loop_timer_arm(&timer, ms);
-    assert_int_equal(loop_run(loop, NULL), 0);
-    loop_timer_disarm(&timer); /* the end of a transfer stops the loop too */
+    assert_true(peer_run_loop_for(loop, ms));
 }
 
 static void assert_contains(const char *text, const char *part)
@@ -279,13 +270,9 @@ static void begin(struct outcome *outcome, const struct httpc_request *request)
 
 static void wait_done(struct outcome *outcome)
 {
-    struct loop_timer timer = {.armed = false};
     int64_t end_ms = peer_now_ms() + LONG_MS + 2000;
-    loop_timer_init(&timer, loop, stop_loop, NULL);
-    loop_timer_arm(&timer, LONG_MS + 2000);
     while (outcome->done == 0 && peer_now_ms() < end_ms)
-        assert_int_equal(loop_run(loop, NULL), 0);
-    loop_timer_disarm(&timer);
+        run_for(LONG_MS + 2000);
     assert_int_equal(outcome->done, 1);
 }
 

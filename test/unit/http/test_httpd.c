@@ -195,18 +195,9 @@ static uint64_t refused(enum httpd_refusal reason)
     return httpd_get_stats(httpd)->refused[reason];
 }
 
-static void stop_loop(void *ctx)
-{
-    (void)ctx;
-    loop_stop(loop);
-}
-
 static void run_for(int64_t ms)
 {
-    struct loop_timer timer = {.armed = false};
-    loop_timer_init(&timer, loop, stop_loop, NULL);
-    loop_timer_arm(&timer, ms);
-    assert_int_equal(loop_run(loop, NULL), 0);
+    assert_true(peer_run_loop_for(loop, ms));
 }
 
 /* Turns until the server has no connection left. */

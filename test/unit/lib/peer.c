@@ -189,6 +189,21 @@ bool peer_run_loop(struct peer *peer, struct loop *loop)
     return ok;
 }
 
+static void stop_loop(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+bool peer_run_loop_for(struct loop *loop, int64_t ms)
+{
+    struct loop_timer timer = {.armed = false};
+    loop_timer_init(&timer, loop, stop_loop, loop);
+    loop_timer_arm(&timer, ms);
+    bool ok = loop_run(loop, NULL) == 0;
+    loop_timer_disarm(&timer);
+    return ok;
+}
+
 bool peer_play(struct loop *loop, peer_script *script, void *ctx)
 {
     struct peer peer;

@@ -85,6 +85,9 @@ void peer_join(struct peer *peer);
 /* Runs the loop until the script has ended, then joins its thread. False when it took too long. */
 bool peer_run_loop(struct peer *peer, struct loop *loop);
 
+/* Runs the loop for so long, or until something else stops it. False when it failed. */
+bool peer_run_loop_for(struct loop *loop, int64_t ms);
+
 /* Runs the script beside the loop. */
 bool peer_play(struct loop *loop, peer_script *script, void *ctx);
 

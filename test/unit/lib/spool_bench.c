@@ -148,6 +148,7 @@ int __wrap_fallocate(int fd, int mode, off_t at, off_t len)
     return FAULT_CALL(CALL_FALLOCATE, -1, __real_fallocate(fd, mode, at, len));
 }
 
+/* Here, too, one wrap looks like the other: that it stands twice is the linker's way of naming them. */
 int __real_ftruncate(int fd, off_t len);
 int __wrap_ftruncate(int fd, off_t len);
 int __wrap_ftruncate(int fd, off_t len)

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
+#include "common/base/cleanup.h"
 #include "common/os/metrics.h"
 
 enum { PAGE_MAX = 64 * 1024 };
@@ -92,13 +93,11 @@ static void build_info_names_the_version(void **state)
 static int page_attempt(void *ctx)
 {
     (void)ctx;
-    struct buf out;
+    CLEANUP(buf_done) struct buf out;
     buf_init(&out, PAGE_MAX);
     metrics_family(&out, "a_total", "counter", "What it is.");
     metrics_sample(&out, "a_total", 1, "type", "cpu", "result", "ok", NULL);
-    int rc = buf_error(&out);
-    buf_done(&out);
-    return rc;
+    return buf_error(&out);
 }
 
 static void without_memory_the_page_is_an_error(void **state)

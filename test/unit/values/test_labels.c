@@ -3,12 +3,14 @@
 
 #include "common/values/labels.h"
 
-static void show(const struct labels *labels, char out[static 4096])
+enum { SHOWN_MAX = 16 * 1024 }; /* bytes of all labels there can be */
+
+static void show(const struct labels *labels, char out[static SHOWN_MAX])
 {
     out[0] = '\0';
-    for (unsigned i = 0; i < labels->count; i++)
-        snprintf(out + strlen(out), 4096 - strlen(out), "%s%s=%s", i > 0 ? "," : "", labels->items[i].key,
-                 labels->items[i].value);
+    for (const struct label *label = labels->items; label < labels->items + labels->count; label++)
+        snprintf(out + strlen(out), SHOWN_MAX - strlen(out), "%s%s=%s", label > labels->items ? "," : "", label->key,
+                 label->value);
 }
 
 static void good_lists(void **state)
@@ -32,7 +34,7 @@ static void good_lists(void **state)
         struct err err = err_untouched;
         struct labels labels = {0};
         struct warnings warnings = {0};
-        char got[4096];
+        char got[SHOWN_MAX];
         expect_success(rows[i].text, labels_add_list(&labels, span_of(rows[i].text), "profefe-agent", &warnings, &err), &err);
         show(&labels, got);
         expect_text(rows[i].text, rows[i].expected, got);
@@ -66,7 +68,7 @@ static void bad_lists_change_nothing(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = {0};
         struct labels labels = {0};
-        char got[4096];
+        char got[SHOWN_MAX];
         labels_add(&labels, span_of("kept"), span_of("yes"), NULL);
         int rc = labels_add_list(&labels, span_of(rows[i].text), "profefe-agent", NULL, &err);
         expect_failure(rows[i].text, -EINVAL, rows[i].words, rc, &err);

@@ -9,16 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-    AGENT_COMMAND_ONCE_TIMEOUT_MS = 2 * 60 * 1000, /* default of --timeout */
-    AGENT_COMMAND_HELP_MAX = 32 * 1024,
-};
+enum { AGENT_COMMAND_HELP_MAX = 32 * 1024 }; /* bytes */
 
 struct agent_command {
     bool help;
     bool version;
     bool check;
     bool once;
+    const char *config; /* the INI file; NULL = none. Borrowed from argv */
     int64_t timeout_ms; /* of --once */
     bool sidecar;       /* never exit before SIGTERM */
     struct settings settings;

@@ -22,7 +22,8 @@ struct webhook_command {
 };
 
 /* -EINVAL: the first bad flag or variable. The INI file is not read. Free with webhook_command_done in either case. */
-int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env, struct err *err);
+int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env,
+                         struct err *err);
 void webhook_command_done(struct webhook_command *command);
 
 int webhook_command_write_help(struct buf *out);

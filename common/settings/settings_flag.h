@@ -2,14 +2,19 @@
 #ifndef PROFEFE_SETTINGS_FLAG_H
 #define PROFEFE_SETTINGS_FLAG_H
 
+#include "common/base/name.h"
 #include "common/settings/settings.h"
 
 /* Has this setting a flag of the program whose bit `where` is? */
 bool settings_flag_is_there(const struct setting *setting, unsigned where);
 
-/* One flag at argv[*index] ("--name value", "--name=value"): 1 = taken (*index moved to its last word), 0 = no
- * setting of that program has this name, -EINVAL = bad or missing value. */
-int settings_flag_read(struct settings *settings, unsigned where, int argc, char *const *argv, int *index,
-                       struct err *err);
+/* The id of the setting whose flag has this name (without "--"), or -1. */
+int settings_flag_find(struct span name, unsigned where);
+
+/* Offers the name of each flag. */
+void settings_flag_offer(struct name_near *near, unsigned where);
+
+/* Sets it, or adds an item where the flags before it gave some. As settings_set. */
+int settings_flag_set(struct settings *settings, enum setting_id id, struct span value, struct err *err);
 
 #endif

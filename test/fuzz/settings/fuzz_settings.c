@@ -1,12 +1,11 @@
-/* NAME=TEXT: any text as the value of a setting; an unknown name counts as some setting. A value that passes the check is
- * kept as it is and can be read by its type; one that does not changes nothing. Then the same text as labels, as a
- * flag and as a name. */
+/* NAME=TEXT: any text as the value of a setting; an unknown name counts as some setting. A value that passes the
+ * check is kept as it is and can be read by its type; one that does not changes nothing. Then the same text as
+ * labels and as a name. */
 #include "fuzz.h"
 
 #include "common/values/labels.h"
 #include "common/settings/settings.h"
 #include "common/settings/settings_check.h"
-#include "common/settings/settings_flag.h"
 
 static void read_typed(const struct settings *settings, enum setting_id id)
 {
@@ -58,34 +57,6 @@ static void check_labels(struct span text)
     }
 }
 
-static void check_flag(enum setting_id id, const char *text)
-{
-    char name[64];
-    struct settings settings;
-    struct err err = {0};
-    char *flag = malloc(strlen(text) + sizeof(name));
-    must(flag != NULL, "expected memory");
-    snprintf(flag, strlen(text) + sizeof(name), "--%s=%s", settings_table[id].name, text);
-    char *const with_value[] = {name, flag, NULL};
-    char *copy = strdup(text);
-    must(copy != NULL, "expected memory");
-    char *const bare[] = {name, copy, NULL};
-    int index = 1;
-    name[0] = '\0';
-    settings_init(&settings);
-    int rc = settings_flag_read(&settings, SETTING_AGENT, 2, with_value, &index, &err);
-    must(rc <= 1 && index == 1, "expected one word to be taken");
-    if (rc < 0)
-        must_be_told(rc, &err);
-    struct err bare_err = {0};
-    rc = settings_flag_read(&settings, SETTING_AGENT, 2, bare, &index, &bare_err);
-    if (rc < 0)
-        must_be_told(rc, &bare_err);
-    settings_done(&settings);
-    free(copy);
-    free(flag);
-}
-
 /* So that the corpus keeps its meaning when settings come and go, they are called by name. */
 static enum setting_id choose_setting(const uint8_t *data, size_t name_len)
 {
@@ -106,8 +77,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     settings_table_near_miss(text, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
     settings_table_find(text, SETTING_ANNOTATION);
     free((char *)text.ptr);
-    char *string = fuzz_string(equals + 1, len);
-    check_flag(id, string);
-    free(string);
     return 0;
 }

@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+enum { TIMEOUT_DEFAULT_MS = 2 * 60 * 1000 };
+
 static struct agent_command command;
 
 static void read_command(const char *const *argv, const char *const *env)
@@ -46,7 +48,7 @@ static void switches(void **state)
         assert_int_equal(rows[i].version, command.version);
         assert_int_equal(rows[i].check, command.check);
         assert_int_equal(rows[i].once, command.once);
-        assert_int_equal(AGENT_COMMAND_ONCE_TIMEOUT_MS, command.timeout_ms);
+        assert_int_equal(TIMEOUT_DEFAULT_MS, command.timeout_ms);
         assert_false(command.sidecar);
         agent_command_done(&command);
     }
@@ -62,10 +64,10 @@ static void timeout_is_a_duration_in_both_forms(void **state)
     } rows[] = {
         {{"x", "--timeout", "4s"}, 4000, NULL},
         {{"x", "--timeout=1h"}, 3600000, NULL},
-        {{"x", "--timeout"}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a value after it"},
-        {{"x", "--timeout="}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a whole number with a unit"},
-        {{"x", "--timeout", "0s"}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected a whole number with a unit (ms, s, m, h) from 1s to 1h"},
-        {{"x", "--timeout", "4"}, AGENT_COMMAND_ONCE_TIMEOUT_MS, "--timeout: expected"},
+        {{"x", "--timeout"}, TIMEOUT_DEFAULT_MS, "--timeout: expected a value after it"},
+        {{"x", "--timeout="}, TIMEOUT_DEFAULT_MS, "--timeout: expected a whole number with a unit"},
+        {{"x", "--timeout", "0s"}, TIMEOUT_DEFAULT_MS, "--timeout: expected a whole number with a unit (ms, s, m, h) from 1s to 1h"},
+        {{"x", "--timeout", "4"}, TIMEOUT_DEFAULT_MS, "--timeout: expected"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         read_command(rows[i].argv, NULL);

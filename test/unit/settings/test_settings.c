@@ -1,4 +1,5 @@
-/* settings: a table whose rows are sane, checks by type, and values from flag, environment, INI and default in that order. */
+/* settings: a table whose rows are sane, checks by type, and values from flag, environment, INI and default in that
+ * order. */
 #include "unit.h"
 
 #include "alloc_fail.h"
@@ -743,115 +744,7 @@ static void ini_list_has_a_limit(void **state)
     settings_done(&settings);
 }
 
-/* ---- flags ---- */
-
-/* Reads all of argv after the program's name; returns the first failure or what the last call said. */
-static int read_flags(struct settings *settings, unsigned use, const char *const *argv, struct err *err, int *ret_index)
-{
-    int argc = 0, rc = 0;
-    while (argv[argc] != NULL)
-        argc++;
-    for (*ret_index = 1; *ret_index < argc; (*ret_index)++) {
-        rc = settings_flag_read(settings, use, argc, words_of(argv), ret_index, err);
-        if (rc <= 0)
-            return rc;
-    }
-    return rc;
-}
-
-static void flags_take_both_forms(void **state)
-{
-    (void)state;
-    const char *const argv[] = {"agent", "--interval", "2m", "--service=a=b", "--target", "api=http://h:1", "--target=w=http://h:2,x=http://h:3",
-                    "--labels", "a=b", "--labels=c=d", NULL};
-    struct settings settings;
-    struct err err = err_untouched;
-    int index;
-    settings_init(&settings);
-    assert_int_equal(1, read_flags(&settings, SETTING_AGENT, argv, &err, &index));
-    assert_int_equal(err_untouched.code, err.code);
-    assert_string_equal("2m", settings_get(&settings, SETTING_INTERVAL));
-    assert_string_equal("a=b", settings_get(&settings, SETTING_SERVICE));
-    assert_string_equal("api=http://h:1,w=http://h:2,x=http://h:3", settings_get(&settings, SETTING_TARGETS));
-    assert_string_equal("c=d", settings_get(&settings, SETTING_LABELS));
-    settings_done(&settings);
-}
-
-static void flags_replace_weaker_targets_whole(void **state)
-{
-    (void)state;
-    const char *const argv[] = {"agent", "--target", "http://flag", NULL};
-    struct settings settings;
-    struct err err;
-    int index;
-    settings_init(&settings);
-    assert_int_equal(0, set(&settings, SETTING_TARGETS, "e=http://env", SETTING_FROM_ENV));
-    assert_int_equal(1, read_flags(&settings, SETTING_AGENT, argv, &err, &index));
-    assert_string_equal("http://flag", settings_get(&settings, SETTING_TARGETS));
-    settings_done(&settings);
-}
-
-static void bad_flags(void **state)
-{
-    (void)state;
-    static const struct {
-        unsigned use;
-        const char *argv[6];
-        int rc; /* 0: not ours */
-        const char *words;
-    } rows[] = {
-        {SETTING_AGENT, {"x", "--interval"}, -EINVAL, "--interval: expected a value after it"},
-        {SETTING_AGENT, {"x", "--interval", "soon"}, -EINVAL, "--interval: expected a whole number with a unit"},
-        {SETTING_AGENT, {"x", "--interval="}, -EINVAL, "--interval: expected a whole number with a unit"},
-        {SETTING_AGENT, {"x", "--target", "6060"}, -EINVAL, "--target: expected http://"},
-        {SETTING_AGENT, {"x", "--target", "http://a", "--target", "http://b"}, -EINVAL, "--target: expected each target once"},
-        {SETTING_AGENT, {"x", "--targets", "6060"}, -EINVAL, "--targets: expected http://"},
-        {SETTING_AGENT, {"x", "--nonsense"}, 0, NULL},
-        {SETTING_AGENT, {"x", "--"}, 0, NULL},
-        {SETTING_AGENT, {"x", "-interval", "1m"}, 0, NULL},
-        {SETTING_AGENT, {"x", "interval"}, 0, NULL},
-        {SETTING_AGENT, {"x", "--=1"}, 0, NULL},
-        {SETTING_AGENT, {"x", "--port", "1"}, 0, NULL},
-        {SETTING_AGENT, {"x", "--Interval", "1m"}, 0, NULL},
-        {SETTING_WEBHOOK, {"x", "--image", "a"}, 0, NULL},
-        {SETTING_WEBHOOK, {"x", "--target", "a"}, 0, NULL},
-        {SETTING_WEBHOOK, {"x", "--listen", "a"}, -EINVAL, "--listen: expected [HOST]:PORT"},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct settings settings;
-        struct err err = {0};
-        int index;
-        settings_init(&settings);
-        int rc = read_flags(&settings, rows[i].use, rows[i].argv, &err, &index);
-        expect_number(rows[i].argv[1], rows[i].rc, rc);
-        if (rows[i].words != NULL)
-            expect_contains(rows[i].argv[1], err.text, rows[i].words);
-        else
-            expect_number("index stays", 1, index);
-        settings_done(&settings);
-    }
-}
-
-static void joined_targets_have_a_limit(void **state)
-{
-    (void)state;
-    static char long_url[520], name[600];
-    struct settings settings;
-    struct err err = {0};
-    settings_init(&settings);
-    memset(long_url, 'p', sizeof(long_url) - 1);
-    memcpy(long_url, "http://h/", 9);
-    long_url[500] = '\0';
-    int rc = 1;
-    for (int i = 0; i < 9 && rc == 1; i++) {
-        const char *const argv[] = {"x", "--target", name, NULL};
-        int index = 1;
-        snprintf(name, sizeof(name), "n%d=%s", i, long_url);
-        rc = settings_flag_read(&settings, SETTING_AGENT, 3, words_of(argv), &index, &err);
-    }
-    expect_failure("9 long targets", -EINVAL, "--target: expected at most", rc, &err);
-    settings_done(&settings);
-}
+/* ---- help ---- */
 
 static void help_names_every_setting_of_the_use_with_its_default(void **state)
 {
@@ -920,25 +813,6 @@ static int ini_attempt(void *ctx)
     return rc;
 }
 
-static int flag_attempt(void *ctx)
-{
-    (void)ctx;
-    const char *const argv[] = {"x", "--target", "a=http://h", "--target", "b=http://h", NULL};
-    struct settings settings;
-    struct err err = {0};
-    int index;
-    settings_init(&settings);
-    int rc = read_flags(&settings, SETTING_AGENT, argv, &err, &index);
-    if (rc < 0) {
-        assert_int_equal(-ENOMEM, rc);
-        assert_non_null(strstr(err.text, "no memory"));
-        assert_string_equal(index == 2 ? "(none)" : "a=http://h",
-                            settings_is_set(&settings, SETTING_TARGETS) ? settings_get(&settings, SETTING_TARGETS) : "(none)");
-    }
-    settings_done(&settings);
-    return rc < 0 ? rc : 0;
-}
-
 static int help_attempt(void *ctx)
 {
     (void)ctx;
@@ -957,7 +831,6 @@ static void without_memory_the_old_values_stay(void **state)
     alloc_fail_in_turn_exactly(2, "settings_set, again", set_attempt, old);
     write_ini("[agent]\ntypes = cpu,\n  heap\nlabels = a=b,\n  c=d\nservice = web\n");
     assert_in_range(alloc_fail_in_turn("settings_ini_read", ini_attempt, NULL), 5, 30);
-    assert_in_range(alloc_fail_in_turn("settings_flag_read", flag_attempt, NULL), 3, 20);
     assert_in_range(alloc_fail_in_turn("settings_help_write_flags", help_attempt, NULL), 1, 20);
 }
 
@@ -990,10 +863,6 @@ int main(void)
         cmocka_unit_test(webhook_ini_has_sections),
         cmocka_unit_test(bad_ini_lines_are_named_with_file_line_and_key),
         cmocka_unit_test(ini_list_has_a_limit),
-        cmocka_unit_test(flags_take_both_forms),
-        cmocka_unit_test(flags_replace_weaker_targets_whole),
-        cmocka_unit_test(bad_flags),
-        cmocka_unit_test(joined_targets_have_a_limit),
         cmocka_unit_test(help_names_every_setting_of_the_use_with_its_default),
         cmocka_unit_test(without_memory_the_old_values_stay),
     };

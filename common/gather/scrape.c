@@ -47,11 +47,17 @@ static bool begins_with(const struct httpc_result *http, const char *words)
     return span_has_prefix(span_of(http->reply), words);
 }
 
-/* profile and trace only; comes at once. Go: "Could not enable CPU profiling: cpu profiling already in use". */
+/* What takes SECONDS only; comes at once. Go: 500, "Could not enable CPU profiling: cpu profiling already in use". Others
+ * say 409 or 429, or "already" under whatever status. */
 static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
 {
-    return profile_kinds[kind].timed && http->status == 500 &&
-           (http->kept[SCRAPE_X_GO_PPROF][0] != '\0' || begins_with(http, "Could not enable"));
+    if (!profile_kinds[kind].timed)
+        return false;
+    if (http->status == 409 || http->status == 429)
+        return true;
+    if (http->status == 500 && (http->kept[SCRAPE_X_GO_PPROF][0] != '\0' || begins_with(http, "Could not enable")))
+        return true;
+    return http->status >= 400 && http->status != 404 && strcasestr(http->reply, "already") != NULL;
 }
 
 /* Three forms (facts/agent A5): the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after

@@ -1,6 +1,7 @@
 #include "common/pprof/pprof.h"
 
 #include "common/pprof/gz.h"
+#include "common/pprof/pprof_foreign.h"
 #include "common/pprof/pprof_walk.h"
 #include "common/base/ascii.h"
 #include "common/base/quote.h"
@@ -127,10 +128,13 @@ bool pprof_head_is_text(const void *head, size_t len, char reason[static PPROF_R
     return true;
 }
 
-/* What is not a profile may be text: then that is what to say. */
+/* What is not a profile may be something else that is known, or text: then that is what to say. */
 static void decide_broken(struct pprof_check *check, enum pprof_verdict verdict, const char *reason)
 {
     char words[PPROF_REASON_MAX];
+    const struct pprof_foreign *foreign = pprof_foreign_find(check->head, check->head_len);
+    if (foreign != NULL)
+        decide(check, foreign->verdict, "%s", foreign->words);
     if (!check->decided && pprof_head_is_text(check->head, check->head_len, words))
         decide(check, PPROF_TEXT, "%s", words);
     decide(check, verdict, "%s", reason);

@@ -102,6 +102,12 @@ static const struct answer answers[] = {
     {"busy, body stripped", PROFILE_CPU, 10000, {.status = 500, GO_PPROF}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
     {"busy after a second", PROFILE_CPU, 10000, {.status = 500, GO_PPROF, .elapsed_ms = 9999}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
     {"heap is never busy", PROFILE_HEAP, 0, {.status = 500, GO_PPROF, BODY("Could not enable x")}, PPROF_TRUNCATED, SCRAPE_STATUS, "expected 200, got 500 \"Could not enable x\""},
+    {"busy by status", PROFILE_CPU, 10000, {.status = 409}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
+    {"busy by limit", PROFILE_OTHER, 10000, {.status = 429, BODY("slow down")}, PPROF_TRUNCATED, SCRAPE_BUSY, "\"slow down\""},
+    {"busy in other words", PROFILE_CPU, 10000, {.status = 400, BODY("{\"error\":\"Already profiling\"}")}, PPROF_TRUNCATED, SCRAPE_BUSY, "Already profiling"},
+    {"busy and unavailable", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 5000, BODY("profiler already running")}, PPROF_TRUNCATED, SCRAPE_BUSY, "already running"},
+    {"missing already", PROFILE_CPU, 10000, {.status = 404, BODY("already gone")}, PPROF_TRUNCATED, SCRAPE_MISSING, "404"},
+    {"409 on heap", PROFILE_HEAP, 0, {.status = 409, BODY("already")}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 409"},
     {"another 500", PROFILE_CPU, 10000, {.status = 500, BODY("panic: x\ngoroutine 1")}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 500 \"panic: x\""},
 
     {"the old WriteTimeout", PROFILE_CPU, 10000, {.status = 400, GO_PPROF, BODY("profile duration exceeds server's WriteTimeout\n")}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "10000 ms are longer than the app's WriteTimeout or handler limit (400"},

@@ -20,7 +20,7 @@ PURE = ("base", "values", "pprof", "profefe")
 # All that a pure wing may call outside of the pure ones, by the reason. `__X_chk` counts as X, whose checked form it is.
 ALLOWED = {
     "memory and text that the caller gives":
-        "memchr memcmp memcpy memmove memrchr memset strchr strcmp strlen strncmp strnlen strrchr strstr",
+        "memchr memcmp memcpy memmem memmove memrchr memset strchr strcmp strlen strncmp strnlen strrchr strstr",
     "the heap, whose end is an error like any other": "malloc calloc realloc free strdup strndup",
     "numbers to text, into a buffer of the caller": "snprintf vsnprintf",
     "the words of an errno": "strerror",

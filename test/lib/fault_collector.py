@@ -4,7 +4,6 @@ be accounted for."""
 import collections
 import datetime
 import json
-import time
 from urllib.parse import unquote_plus
 
 from fault_server import FaultServer
@@ -157,10 +156,6 @@ def store_and_hang(collector, exchange, post):
 def store_and_reset(collector, exchange, post):
     collector.store(post)
     exchange.reset()
-
-
-def http_date(seconds_from_now):
-    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + seconds_from_now))
 
 
 def first(count, answer):

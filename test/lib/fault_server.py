@@ -110,13 +110,11 @@ class Exchange:
             except OSError:
                 return
 
-    def repeat(self, data, pause=0.0, seconds=SOCKET_SECONDS):
+    def repeat(self, data, seconds=SOCKET_SECONDS):
         """Sends the same over and over until the other side has enough."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.server.closing.is_set():
             self.send(data)
-            if pause:
-                time.sleep(pause)
 
     def reset(self):
         """RST in place of FIN."""

@@ -703,12 +703,14 @@ static void a_long_reply_is_an_answer(void **state)
 static void a_lost_reply_is_unsure_and_sent_again(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{CLOSE_AT_END, NULL}, {CLOSE_AT_END, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":200"}};
+    static const struct answer answers[] = {{CLOSE_AT_END, NULL},
+                                            {CLOSE_AT_END, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":200"},
+                                            {CLOSE_AT_END, "SSH-2.0-OpenSSH_9.2p1\r\n"}};
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
     send_all(bench);
-    expect_bodies(bench, "one one one");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = 2, [PUSH_STORED] = 1});
+    expect_bodies(bench, "one one one one");
+    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = COUNT_OF(answers), [PUSH_STORED] = 1});
 }
 
 static void a_reply_broken_off_after_a_500_is_still_a_500(void **state)

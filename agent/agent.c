@@ -1,8 +1,11 @@
 #include "agent/agent.h"
 
+#include "common/gather/account.h"
 #include "common/gather/engine.h"
-#include "agent/status.h"
+#include "agent/health.h"
+#include "agent/metrics_page.h"
 #include "agent/status_json.h"
+#include "agent/status_page.h"
 #include "common/http/httpd.h"
 #include "common/os/log.h"
 #include "common/os/metrics.h"
@@ -33,9 +36,9 @@ struct agent {
 
 /* ---- the status server ---- */
 
-static struct status_view view_of(const struct agent *agent)
+static struct view view_of(const struct agent *agent)
 {
-    return (struct status_view){
+    return (struct view){
         .problems = agent->setup->problems,
         .warnings = agent->setup->warnings,
         .options = agent->options,
@@ -53,8 +56,8 @@ static struct status_view view_of(const struct agent *agent)
 static void serve_healthz(void *ctx, const struct httpd_request *request, struct httpd_response *response)
 {
     (void)request;
-    struct status_view view = view_of(ctx);
-    response->status = status_write_healthz(&response->body, &view);
+    struct view view = view_of(ctx);
+    response->status = health_write(&response->body, &view);
 }
 
 /* Whether a client asks for JSON by name; browsers and curl do not. */
@@ -73,9 +76,9 @@ static bool wants_json(const char *accept)
 
 static void serve_status(void *ctx, const struct httpd_request *request, struct httpd_response *response)
 {
-    struct status_view view = view_of(ctx);
+    struct view view = view_of(ctx);
     if (!wants_json(request->accept)) {
-        status_write_text(&response->body, &view);
+        status_page_write(&response->body, &view);
         return;
     }
     response->content_type = "application/json";
@@ -85,9 +88,9 @@ static void serve_status(void *ctx, const struct httpd_request *request, struct 
 static void serve_metrics(void *ctx, const struct httpd_request *request, struct httpd_response *response)
 {
     (void)request;
-    struct status_view view = view_of(ctx);
+    struct view view = view_of(ctx);
     response->content_type = METRICS_CONTENT_TYPE;
-    status_write_metrics(&response->body, &view);
+    metrics_page_write(&response->body, &view);
 }
 
 static const struct httpd_route routes[] = {
@@ -102,7 +105,7 @@ static void start_httpd(struct agent *agent)
 {
     const struct httpd_options options = {
         .listen = agent->setup->listen, .routes = routes, .ctx = agent, .body_max = STATUS_BODY_MAX,
-        .response_max = STATUS_PAGE_MAX, .connections_max = STATUS_CONNECTIONS_MAX, .idle_timeout_s = STATUS_IDLE_S,
+        .response_max = VIEW_PAGE_MAX, .connections_max = STATUS_CONNECTIONS_MAX, .idle_timeout_s = STATUS_IDLE_S,
         .request_timeout_ms = STATUS_REQUEST_MS, .connection_memory = STATUS_CONNECTION_MEMORY};
     struct err err;
     if (agent->setup->listen == NULL)
@@ -172,27 +175,24 @@ static void on_signal(void *ctx, int signo)
  * on disk is sent by the next one. */
 static void say_end(const struct agent *agent)
 {
-    struct status_drops drops;
-    const struct spool_stats *spool = spool_get_stats(agent->engine.spool);
-    uint64_t waiting = spool->items + spool->held_lost;
-    uint64_t lost = agent->options->gather.spool_dir == NULL ? waiting : 0;
-    status_count_drops(&drops, spool, push_get_stats(agent->engine.push));
-    struct log_field fields[STATUS_DROPS_MAX + 8] = {
-        LOG_I64("taken", spool->taken),
-        LOG_I64("stored", status_count_stored(push_get_stats(agent->engine.push))),
-        LOG_I64("dropped", drops.sum),
-        LOG_I64("waiting", waiting),
-        LOG_I64("lost", lost),
+    struct account account;
+    account_read(&account, spool_get_stats(agent->engine.spool), push_get_stats(agent->engine.push));
+    struct log_field fields[ACCOUNT_REASONS_MAX + 8] = {
+        LOG_I64("taken", account.taken),
+        LOG_I64("stored", account.stored),
+        LOG_I64("dropped", account.dropped),
+        LOG_I64("waiting", account.waiting),
+        LOG_I64("lost", agent->options->gather.spool_dir == NULL ? account.waiting : 0),
         LOG_I64("cut", gather_count_cut(agent->engine.gather)),
         LOG_STR("to", options_destination(agent->options)),
     };
     unsigned count = 7;
-    for (unsigned i = 0; i < drops.count; i++) {
-        if (drops.items[i].profiles > 0)
-            fields[count++] = LOG_I64(drops.items[i].reason, drops.items[i].profiles);
+    for (unsigned i = 0; i < account.drop_count; i++) {
+        if (account.drops[i].profiles > 0)
+            fields[count++] = LOG_I64(account.drops[i].reason, account.drops[i].profiles);
     }
-    log_write(waiting > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
-              waiting > 0 ? "stopped before everything was sent" : "stopped", fields);
+    log_write(account.waiting > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+              account.waiting > 0 ? "stopped before everything was sent" : "stopped", fields);
 }
 
 /* ---- the daemon ---- */

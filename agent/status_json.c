@@ -2,9 +2,10 @@
 
 #include "common/base/json_text.h"
 #include "common/base/version.h"
+#include "common/gather/account.h"
 
 /* A monotonic time of the view as Unix time; 0 stays "never". */
-static int64_t to_wall(const struct status_view *view, int64_t monotonic_ms)
+static int64_t to_wall(const struct view *view, int64_t monotonic_ms)
 {
     return monotonic_ms != 0 ? view->wall_ms - (view->now_ms - monotonic_ms) : 0;
 }
@@ -22,7 +23,7 @@ static void put_list(struct json_text *json, const char *key, const struct warni
     json_text_close(json, ']');
 }
 
-static void put_head(struct json_text *json, const struct status_view *view)
+static void put_head(struct json_text *json, const struct view *view)
 {
     json_text_string(json, "version", version_text());
     json_text_time(json, "started", view->started_wall_ms);
@@ -57,7 +58,7 @@ static void put_counts(struct json_text *json, const char *key, const uint64_t *
     json_text_close(json, '}');
 }
 
-static void put_job(struct json_text *json, const struct status_view *view, const struct plan_job *job,
+static void put_job(struct json_text *json, const struct view *view, const struct plan_job *job,
                     const struct gather_job *state)
 {
     json_text_open(json, NULL, '{');
@@ -77,7 +78,7 @@ static void put_job(struct json_text *json, const struct status_view *view, cons
     json_text_close(json, '}');
 }
 
-static void put_target(struct json_text *json, const struct status_view *view, unsigned t)
+static void put_target(struct json_text *json, const struct view *view, unsigned t)
 {
     const struct gather_job *state;
     const struct plan_job *job;
@@ -93,25 +94,25 @@ static void put_target(struct json_text *json, const struct status_view *view, u
     json_text_close(json, '}');
 }
 
-static void put_spool(struct json_text *json, const struct status_view *view)
+static void put_spool(struct json_text *json, const struct view *view)
 {
     const struct spool_stats *spool = spool_get_stats(view->spool);
-    struct status_drops drops;
-    status_count_drops(&drops, spool, push_get_stats(view->push));
+    struct account account;
+    account_read(&account, spool, push_get_stats(view->push));
     json_text_open(json, "spool", '{');
     json_text_string(json, "directory", view->options->gather.spool_dir);
-    json_text_number(json, "profiles", spool->items + spool->held_lost);
+    json_text_number(json, "profiles", account.waiting);
     json_text_number(json, "bytes", spool->bytes);
     json_text_number(json, "limit_bytes", spool->budget_bytes);
-    json_text_number(json, "taken", spool->taken);
+    json_text_number(json, "taken", account.taken);
     json_text_open(json, "dropped", '{');
-    for (unsigned i = 0; i < drops.count; i++)
-        json_text_number(json, drops.items[i].reason, drops.items[i].profiles);
+    for (unsigned i = 0; i < account.drop_count; i++)
+        json_text_number(json, account.drops[i].reason, account.drops[i].profiles);
     json_text_close(json, '}');
     json_text_close(json, '}');
 }
 
-static void put_push(struct json_text *json, const struct status_view *view)
+static void put_push(struct json_text *json, const struct view *view)
 {
     const struct push_stats *push = push_get_stats(view->push);
     json_text_open(json, "push", '{');
@@ -124,7 +125,7 @@ static void put_push(struct json_text *json, const struct status_view *view)
     json_text_close(json, '}');
 }
 
-void status_json_write(struct buf *out, const struct status_view *view)
+void status_json_write(struct buf *out, const struct view *view)
 {
     struct json_text json;
     json_text_begin(&json, out);

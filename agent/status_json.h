@@ -1,4 +1,4 @@
-/* /status for programs: what status_write_text tells, as one JSON object. Keys are only ever added.
+/* /status for programs: what status_page_write tells, as one JSON object. Keys are only ever added.
  *
  *   {"version", "started", "idle", "problems": [], "warnings": []       and, unless idle:
  *    "service", "instance", "pod_ip", "labels": {KEY: VALUE}, "collector" or "output_dir",
@@ -13,8 +13,8 @@
 #ifndef PROFEFE_AGENT_STATUS_JSON_H
 #define PROFEFE_AGENT_STATUS_JSON_H
 
-#include "agent/status.h"
+#include "agent/view.h"
 
-void status_json_write(struct buf *out, const struct status_view *view);
+void status_json_write(struct buf *out, const struct view *view);
 
 #endif

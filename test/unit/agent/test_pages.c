@@ -1,11 +1,14 @@
 /* wrap: gather_job_at gather_running push_get_stats spool_get_stats */
-/* status: pages for states made up here: the getters of what it looks at are wrapped, since a real gatherer comes into such states
+/* The pages: for states made up here: the getters of what it looks at are wrapped, since a real gatherer comes into such states
  * only with time. */
 #include "unit.h"
 
-#include "agent/status.h"
+#include "agent/health.h"
+#include "agent/metrics_page.h"
 #include "agent/status_json.h"
+#include "agent/status_page.h"
 #include "alloc_fail.h"
+#include "common/gather/account.h"
 #include "common/settings/settings.h"
 #include "common/base/version.h"
 
@@ -85,11 +88,11 @@ static void make_state(const char *targets, const char *types)
     now.spool.budget_bytes = SPOOL_BUDGET_DEFAULT;
 }
 
-static struct status_view view(void)
+static struct view view(void)
 {
     static char thing[1]; /* the getters do not look at it */
     const void *there = now.idle ? NULL : thing;
-    return (struct status_view){
+    return (struct view){
         .problems = &now.problems, .warnings = &now.warnings, .options = now.idle ? NULL : &now.options, .gather = there,
         .push = there, .spool = there, .interval_ms = MINUTE, .now_ms = NOW, .wall_ms = wall_ms, .started_ms = STARTED,
         .started_wall_ms = wall_ms - (NOW - STARTED)};
@@ -107,10 +110,10 @@ static void fail_job(unsigned i, enum scrape_result result, unsigned failures, i
 
 static unsigned healthz(char out[static 4096])
 {
-    struct status_view seen = view();
+    struct view seen = view();
     struct buf body;
-    buf_init(&body, STATUS_PAGE_MAX);
-    unsigned status = status_write_healthz(&body, &seen);
+    buf_init(&body, VIEW_PAGE_MAX);
+    unsigned status = health_write(&body, &seen);
     assert_int_equal(0, buf_error(&body));
     snprintf(out, 4096, "%s", buf_text(&body));
     buf_done(&body);
@@ -223,10 +226,10 @@ static void all_reasons_are_told_together(void **state)
 
 static void expect_status(const char *row, const char *expected)
 {
-    struct status_view seen = view();
+    struct view seen = view();
     struct buf body;
-    buf_init(&body, STATUS_PAGE_MAX);
-    status_write_text(&body, &seen);
+    buf_init(&body, VIEW_PAGE_MAX);
+    status_page_write(&body, &seen);
     assert_int_equal(0, buf_error(&body));
     char whole[8192];
     snprintf(whole, sizeof(whole), "profefe-agent %s, started 2026-11-22T15:16:40Z\n%s", version_text(), expected);
@@ -344,10 +347,10 @@ static void output_directory_is_named_in_place_of_a_collector(void **state)
 
 static void expect_json(const char *row, const char *expected)
 {
-    struct status_view seen = view();
+    struct view seen = view();
     struct buf body;
     char whole[8192];
-    buf_init(&body, STATUS_PAGE_MAX);
+    buf_init(&body, VIEW_PAGE_MAX);
     status_json_write(&body, &seen);
     assert_int_equal(0, buf_error(&body));
     snprintf(whole, sizeof(whole), "{\"version\":\"%s\",\"started\":\"2026-11-22T15:16:40Z\",%s}\n", version_text(), expected);
@@ -381,12 +384,12 @@ static void json_of_a_working_agent(void **state)
     now.push.failing_since_ms = NOW - 1500;
     strcpy(now.push.last_error, "refused: Connection refused");
     warnings_add(&now.warnings, "types: x");
-    struct status_drops drops;
-    status_count_drops(&drops, &now.spool, &now.push);
+    struct account account;
+    account_read(&account, &now.spool, &now.push);
     char dropped[1024] = "";
-    for (unsigned i = 0; i < drops.count; i++)
+    for (unsigned i = 0; i < account.drop_count; i++)
         snprintf(dropped + strlen(dropped), sizeof(dropped) - strlen(dropped), "%s\"%s\":%llu", i > 0 ? "," : "",
-                 drops.items[i].reason, (unsigned long long)drops.items[i].profiles);
+                 account.drops[i].reason, (unsigned long long)account.drops[i].profiles);
     expect_contains("drops", dropped, "\"too-old\":1");
     char expected[6000];
     snprintf(expected, sizeof(expected),
@@ -470,7 +473,7 @@ static size_t check_sample(const char *line, size_t len)
 /* Each family once with HELP and TYPE before its samples; each series once; counters end in _total. */
 static unsigned check_page(const char *page)
 {
-    static char seen[STATUS_PAGE_MAX + 2];
+    static char seen[VIEW_PAGE_MAX + 2];
     char family[128] = "", type[16] = "";
     unsigned series = 0;
     strcpy(seen, "\n");
@@ -508,10 +511,10 @@ static unsigned check_page(const char *page)
 
 static void expect_metrics(const char *const *parts)
 {
-    struct status_view seen = view();
+    struct view seen = view();
     struct buf page;
-    buf_init(&page, STATUS_PAGE_MAX);
-    status_write_metrics(&page, &seen);
+    buf_init(&page, VIEW_PAGE_MAX);
+    metrics_page_write(&page, &seen);
     assert_int_equal(0, buf_error(&page));
     check_page(page.data);
     for (; *parts != NULL; parts++)
@@ -610,16 +613,16 @@ static void largest_pages_fit(void **state)
 {
     (void)state;
     make_largest();
-    struct status_view seen = view();
+    struct view seen = view();
     struct buf page;
-    buf_init(&page, STATUS_PAGE_MAX);
-    assert_int_equal(500, status_write_healthz(&page, &seen));
+    buf_init(&page, VIEW_PAGE_MAX);
+    assert_int_equal(500, health_write(&page, &seen));
     assert_int_equal(0, buf_error(&page));
     buf_clear(&page);
-    status_write_text(&page, &seen);
+    status_page_write(&page, &seen);
     assert_int_equal(0, buf_error(&page));
     buf_clear(&page);
-    status_write_metrics(&page, &seen);
+    metrics_page_write(&page, &seen);
     assert_int_equal(0, buf_error(&page));
     assert_in_range(check_page(page.data), PROFILE_TYPES_MAX * SCRAPE_RESULT_COUNT + PLAN_JOBS_MAX, 2000);
     buf_clear(&page);
@@ -633,19 +636,19 @@ static void largest_pages_fit(void **state)
 static int pages_attempt(void *ctx)
 {
     (void)ctx;
-    struct status_view seen = view();
+    struct view seen = view();
     int rc = 0;
     for (int page = 0; page < 4; page++) {
         struct buf body;
-        buf_init(&body, STATUS_PAGE_MAX);
+        buf_init(&body, VIEW_PAGE_MAX);
         if (page == 0)
-            status_write_healthz(&body, &seen);
+            health_write(&body, &seen);
         else if (page == 1)
-            status_write_text(&body, &seen);
+            status_page_write(&body, &seen);
         else if (page == 2)
             status_json_write(&body, &seen);
         else
-            status_write_metrics(&body, &seen);
+            metrics_page_write(&body, &seen);
         rc = rc == 0 ? buf_error(&body) : rc;
         buf_done(&body);
     }

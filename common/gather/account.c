@@ -1,0 +1,20 @@
+#include "common/gather/account.h"
+
+static void count_drop(struct account *account, const char *reason, uint64_t profiles)
+{
+    account->drops[account->drop_count++] = (struct account_drop){reason, profiles};
+    account->dropped += profiles;
+}
+
+void account_read(struct account *ret, const struct spool_stats *spool, const struct push_stats *push)
+{
+    *ret = (struct account){
+        .taken = spool->taken,
+        .stored = push->results[PUSH_STORED] + push->results[PUSH_FOUND],
+        .waiting = spool->items + spool->held_lost,
+    };
+    for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++)
+        count_drop(ret, spool_drop_names[r], spool->dropped[r]);
+    for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
+        count_drop(ret, push_drop_names[r], push->dropped[r]);
+}

@@ -42,7 +42,7 @@ static struct view view_of(const struct agent *agent)
         .problems = agent->setup->problems,
         .warnings = agent->setup->warnings,
         .options = agent->options,
-        .gather = agent->engine.gather,
+        .taker = agent->engine.taker,
         .push = agent->engine.push,
         .spool = agent->engine.spool,
         .interval_ms = agent->setup->interval_ms,
@@ -146,10 +146,10 @@ static void on_deadline(void *ctx)
 static void stop_gathering(struct agent *agent)
 {
     if (agent->options->stop_profiles) {
-        gather_take_last(agent->engine.gather, agent->options->stop_deadline_ms / 2);
+        taker_take_last(agent->engine.taker, agent->options->stop_deadline_ms / 2);
         return;
     }
-    gather_stop(agent->engine.gather);
+    taker_stop(agent->engine.taker);
     agent->gathered = true;
 }
 
@@ -160,7 +160,7 @@ static void on_signal(void *ctx, int signo)
 {
     struct agent *agent = ctx;
     log_info(agent->stopping ? "leaving at once" : "stopping", LOG_STR("signal", signo == SIGTERM ? "TERM" : "INT"));
-    if (agent->stopping || agent->engine.gather == NULL) {
+    if (agent->stopping || agent->engine.taker == NULL) {
         loop_stop(agent->engine.loop);
         return;
     }
@@ -183,7 +183,7 @@ static void say_end(const struct agent *agent)
         LOG_I64("dropped", account.dropped),
         LOG_I64("waiting", account.waiting),
         LOG_I64("lost", agent->options->gather.spool_dir == NULL ? account.waiting : 0),
-        LOG_I64("cut", gather_count_cut(agent->engine.gather)),
+        LOG_I64("cut", taker_count_cut(agent->engine.taker)),
         LOG_STR("to", options_destination(agent->options)),
     };
     unsigned count = 7;
@@ -233,7 +233,7 @@ static int set_signals(struct agent *agent, struct err *err)
 static int start_work(struct agent *agent, struct err *err)
 {
     const struct engine_callbacks callbacks = {.settled = on_settled,
-                                                .gather = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
+                                                .taker = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
     if (agent->options == NULL)
         return 0;
     int rc = engine_start(&agent->engine, &agent->options->gather, /* once= */ false, &callbacks, err);
@@ -282,7 +282,7 @@ int agent_run(const struct agent_setup *setup, struct err *err)
         start_httpd(&agent);
         rc = loop_run(agent.engine.loop, err);
         loop_timer_disarm(&agent.deadline);
-        if (agent.engine.gather != NULL)
+        if (agent.engine.taker != NULL)
             say_end(&agent);
     }
     httpd_free(agent.httpd);

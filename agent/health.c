@@ -8,9 +8,9 @@ static bool failing_long(int64_t since_ms, unsigned failures, const struct view 
 
 static void put_target_reasons(struct buf *out, const struct view *view)
 {
-    const struct gather_job *state;
+    const struct taker_job *state;
     const struct plan_job *job;
-    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
+    for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         if (failing_long(state->failing_since_ms, state->failures, view))
             buf_printf(out, "target %s %s: %s for %llds: %s\n", view_target(view, job)->url, job->type->name,
                        scrape_result_names[state->last], (long long)(view->now_ms - state->failing_since_ms) / 1000,
@@ -21,10 +21,10 @@ static void put_target_reasons(struct buf *out, const struct view *view)
 /* A 404 for one type is the app's choice; for all of them the path or the port is wrong. */
 static void put_missing_reason(struct buf *out, const struct view *view, unsigned t)
 {
-    const struct gather_job *state;
+    const struct taker_job *state;
     const struct plan_job *job;
     unsigned jobs = 0, missing = 0;
-    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
+    for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         if (job->target != t)
             continue;
         jobs++;
@@ -46,7 +46,7 @@ static void put_collector_reason(struct buf *out, const struct view *view)
 unsigned health_write(struct buf *out, const struct view *view)
 {
     view_write_problems(out, view);
-    if (view->gather != NULL) {
+    if (view->taker != NULL) {
         put_target_reasons(out, view);
         for (unsigned t = 0; t < view->options->gather.targets.count; t++)
             put_missing_reason(out, view, t);

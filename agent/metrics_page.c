@@ -7,10 +7,10 @@
 /* Sums over targets: one series for each type and result that occurred, so that a page stays short. */
 static uint64_t count_scrapes(const struct view *view, const struct profile_type *type, unsigned result)
 {
-    const struct gather_job *state;
+    const struct taker_job *state;
     const struct plan_job *job;
     uint64_t sum = 0;
-    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
+    for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         if (job->type == type)
             sum += state->results[result];
     }
@@ -34,10 +34,10 @@ static void put_scrapes(struct buf *out, const struct view *view)
 static void put_last_success(struct buf *out, const struct view *view)
 {
     static const char name[] = "profefe_agent_last_scrape_timestamp_seconds";
-    const struct gather_job *state;
+    const struct taker_job *state;
     const struct plan_job *job;
     metrics_family(out, name, "gauge", "Unix time of the last profile taken, by target and type; 0 = never.");
-    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++)
+    for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++)
         metrics_sample(out, name, (uint64_t)(state->last_ok_wall_ms / 1000), "target", view_target(view, job)->name, "type",
                        job->type->name, NULL);
 }
@@ -89,7 +89,7 @@ void metrics_page_write(struct buf *out, const struct view *view)
     metrics_sample(out, "profefe_agent_setting_problems", view->problems->count, NULL);
     metrics_family(out, "profefe_agent_log_lines_lost_total", "counter", "Log lines that could not be written.");
     metrics_sample(out, "profefe_agent_log_lines_lost_total", log_lost_lines(), NULL);
-    if (view->gather == NULL)
+    if (view->taker == NULL)
         return;
     put_scrapes(out, view);
     put_last_success(out, view);

@@ -120,7 +120,7 @@ static void print_unsettled(const struct once *once)
 static int start(struct once *once, int64_t timeout_ms, struct err *err)
 {
     const struct engine_callbacks callbacks = {
-        .settled = on_settled, .gather = {.taken = on_taken, .finished = on_gathered, .ctx = once}};
+        .settled = on_settled, .taker = {.taken = on_taken, .finished = on_gathered, .ctx = once}};
     int rc = engine_init(&once->engine, err);
     if (rc == 0)
         rc = loop_signal_add(once->engine.loop, SIGTERM, on_signal, once, err);

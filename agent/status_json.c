@@ -59,7 +59,7 @@ static void put_counts(struct json_text *json, const char *key, const uint64_t *
 }
 
 static void put_job(struct json_text *json, const struct view *view, const struct plan_job *job,
-                    const struct gather_job *state)
+                    const struct taker_job *state)
 {
     json_text_open(json, NULL, '{');
     json_text_string(json, "type", job->type->name);
@@ -72,7 +72,7 @@ static void put_job(struct json_text *json, const struct view *view, const struc
     json_text_time(json, "none_since", to_wall(view, state->without_since_ms));
     json_text_number(json, "failures", state->failures);
     put_counts(json, "results", state->results, scrape_result_names, SCRAPE_RESULT_COUNT);
-    json_text_bool(json, "running", gather_running(view->gather) == job);
+    json_text_bool(json, "running", taker_running(view->taker) == job);
     if (job->due_ms != plan_never_ms)
         json_text_seconds(json, "next_seconds", job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0);
     json_text_close(json, '}');
@@ -80,13 +80,13 @@ static void put_job(struct json_text *json, const struct view *view, const struc
 
 static void put_target(struct json_text *json, const struct view *view, unsigned t)
 {
-    const struct gather_job *state;
+    const struct taker_job *state;
     const struct plan_job *job;
     json_text_open(json, NULL, '{');
     json_text_string(json, "name", view->options->gather.targets.items[t].name);
     json_text_string(json, "url", view->options->gather.targets.items[t].url);
     json_text_open(json, "types", '[');
-    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
+    for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         if (job->target == t)
             put_job(json, view, job, state);
     }
@@ -131,7 +131,7 @@ void status_json_write(struct buf *out, const struct view *view)
     json_text_begin(&json, out);
     json_text_open(&json, NULL, '{');
     put_head(&json, view);
-    if (view->gather != NULL) {
+    if (view->taker != NULL) {
         put_identity(&json, view->options);
         json_text_open(&json, "targets", '[');
         for (unsigned t = 0; t < view->options->gather.targets.count; t++)

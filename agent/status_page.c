@@ -41,7 +41,7 @@ static void put_identity(struct buf *out, const struct options *options)
 }
 
 static void put_job(struct buf *out, const struct view *view, const struct plan_job *job,
-                    const struct gather_job *state)
+                    const struct taker_job *state)
 {
     struct duration_text every;
     buf_printf(out, "  %-12s every %s, ", job->type->name, duration_format(&every, job->type->every_ms));
@@ -49,7 +49,7 @@ static void put_job(struct buf *out, const struct view *view, const struct plan_
         buf_printf(out, "%lld ms long, ", (long long)job->seconds_ms);
     buf_puts(out, "last taken ");
     put_wall(out, state->last_ok_wall_ms);
-    if (gather_running(view->gather) == job)
+    if (taker_running(view->taker) == job)
         buf_puts(out, ", running now");
     else if (job->due_ms == plan_never_ms)
         buf_puts(out, ", not again");
@@ -65,10 +65,10 @@ static void put_job(struct buf *out, const struct view *view, const struct plan_
 
 static void put_targets(struct buf *out, const struct view *view)
 {
-    const struct gather_job *state;
+    const struct taker_job *state;
     const struct plan_job *job;
     const struct target *shown = NULL;
-    for (unsigned i = 0; (job = gather_job_at(view->gather, i, &state)) != NULL; i++) {
+    for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         const struct target *target = view_target(view, job);
         if (target != shown)
             buf_printf(out, "target %s%s%s\n", target->name, target->name[0] != '\0' ? " " : "", target->url);
@@ -105,7 +105,7 @@ static void put_sending(struct buf *out, const struct view *view)
 void status_page_write(struct buf *out, const struct view *view)
 {
     put_head(out, view);
-    if (view->gather == NULL)
+    if (view->taker == NULL)
         return;
     put_identity(out, view->options);
     put_targets(out, view);

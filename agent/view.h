@@ -7,7 +7,7 @@
 #include "agent/options.h"
 #include "common/base/buf.h"
 #include "common/base/warnings.h"
-#include "common/gather/gather.h"
+#include "common/gather/taker.h"
 #include "common/push/push.h"
 #include "common/spool/spool.h"
 
@@ -21,7 +21,7 @@ struct view {
     const struct warnings *problems; /* settings that make the agent idle: count 0 = none */
     const struct warnings *warnings; /* settings that were tolerated */
     const struct options *options;   /* these four are NULL while idle */
-    const struct gather *gather;
+    const struct taker *taker;
     const struct push *push;
     const struct spool *spool;
     int64_t interval_ms;

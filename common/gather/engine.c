@@ -63,7 +63,7 @@ static int start_push(struct engine *engine, const struct gather_options *option
         .timeout_ms = options->push_timeout_ms,
         .age_max_ms = options->spool_age_ms,
         .settled = callbacks->settled,
-        .settled_ctx = callbacks->gather.ctx,
+        .settled_ctx = callbacks->taker.ctx,
     };
     return push_new(engine->loop, engine->httpc, engine->spool, &push, &engine->push, err);
 }
@@ -82,14 +82,14 @@ int engine_start(struct engine *engine, const struct gather_options *options, bo
     if (rc == 0)
         push_kick(engine->push); /* what an earlier agent left on disk */
     if (rc == 0)
-        rc = gather_new(engine->loop, engine->httpc, engine->spool, options, once, &callbacks->gather, &engine->gather, err);
+        rc = taker_new(engine->loop, engine->httpc, engine->spool, options, once, &callbacks->taker, &engine->taker, err);
     return rc;
 }
 
 /* Users of a thing before the thing: transfers, then their client, then the spool they read and write. */
 void engine_stop(struct engine *engine)
 {
-    engine->gather = gather_free(engine->gather);
+    engine->taker = taker_free(engine->taker);
     engine->push = push_free(engine->push);
     engine->credentials = credentials_free(engine->credentials);
     engine->httpc = httpc_free(engine->httpc);

@@ -2,7 +2,7 @@
 #ifndef PROFEFE_AGENT_ENGINE_H
 #define PROFEFE_AGENT_ENGINE_H
 
-#include "common/gather/gather.h"
+#include "common/gather/taker.h"
 #include "common/gather/gather_options.h"
 #include "common/http/credentials.h"
 #include "common/push/push.h"
@@ -13,12 +13,12 @@ struct engine {
     struct spool *spool;
     struct credentials *credentials; /* NULL = none */
     struct push *push;
-    struct gather *gather; /* NULL = idle */
+    struct taker *taker; /* NULL = idle */
 };
 
 struct engine_callbacks {
     void (*settled)(void *ctx, uint64_t id, bool stored);
-    struct gather_callbacks gather; /* its ctx is used for settled too */
+    struct taker_callbacks taker; /* its ctx is used for settled too */
 };
 
 /* The loop alone; then, unless idle, the rest. On failure engine_done cleans up what there is. */

@@ -1,5 +1,5 @@
-/* wrap: gather_job_at gather_running push_get_stats spool_get_stats */
-/* The pages: for states made up here: the getters of what it looks at are wrapped, since a real gatherer comes into such states
+/* wrap: taker_job_at taker_running push_get_stats spool_get_stats */
+/* The pages, for states made up here: the getters of what it looks at are wrapped, since a real taker comes into such states
  * only with time. */
 #include "unit.h"
 
@@ -18,27 +18,27 @@ static struct state {
     struct options options;
     struct warnings problems, warnings;
     struct plan plan;
-    struct gather_job jobs[PLAN_JOBS_MAX];
+    struct taker_job jobs[PLAN_JOBS_MAX];
     const struct plan_job *running;
     struct push_stats push;
     struct spool_stats spool;
     bool idle;
 } now;
 
-const struct plan_job *__wrap_gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state);
-const struct plan_job *__wrap_gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state)
+const struct plan_job *__wrap_taker_job_at(const struct taker *taker, unsigned i, const struct taker_job **ret_state);
+const struct plan_job *__wrap_taker_job_at(const struct taker *taker, unsigned i, const struct taker_job **ret_state)
 {
-    (void)gather;
+    (void)taker;
     if (i >= now.plan.count)
         return NULL;
     *ret_state = &now.jobs[i];
     return &now.plan.jobs[i];
 }
 
-const struct plan_job *__wrap_gather_running(const struct gather *gather);
-const struct plan_job *__wrap_gather_running(const struct gather *gather)
+const struct plan_job *__wrap_taker_running(const struct taker *taker);
+const struct plan_job *__wrap_taker_running(const struct taker *taker)
 {
-    (void)gather;
+    (void)taker;
     return now.running;
 }
 
@@ -93,7 +93,7 @@ static struct view view(void)
     static char thing[1]; /* the getters do not look at it */
     const void *there = now.idle ? NULL : thing;
     return (struct view){
-        .problems = &now.problems, .warnings = &now.warnings, .options = now.idle ? NULL : &now.options, .gather = there,
+        .problems = &now.problems, .warnings = &now.warnings, .options = now.idle ? NULL : &now.options, .taker = there,
         .push = there, .spool = there, .interval_ms = MINUTE, .now_ms = NOW, .wall_ms = wall_ms, .started_ms = STARTED,
         .started_wall_ms = wall_ms - (NOW - STARTED)};
 }
@@ -594,7 +594,7 @@ static void make_largest(void)
     make_plan(INT64_MAX);
     for (unsigned i = 0; i < PLAN_JOBS_MAX; i++) {
         fail_job(i, SCRAPE_TRUNCATED, UINT32_MAX, 1, "");
-        memset(now.jobs[i].words, 'w', GATHER_WORDS_MAX - 1);
+        memset(now.jobs[i].words, 'w', TAKER_WORDS_MAX - 1);
         now.jobs[i].last_ok_wall_ms = wall_ms;
         for (unsigned r = 0; r < SCRAPE_RESULT_COUNT; r++)
             now.jobs[i].results[r] = UINT64_MAX / PLAN_JOBS_MAX;
@@ -627,7 +627,7 @@ static void largest_pages_fit(void **state)
     assert_in_range(check_page(page.data), PROFILE_TYPES_MAX * SCRAPE_RESULT_COUNT + PLAN_JOBS_MAX, 2000);
     buf_clear(&page);
     for (unsigned i = 0; i < PLAN_JOBS_MAX; i++)
-        memset(now.jobs[i].words, '\\', GATHER_WORDS_MAX - 1); /* as escaped bytes of an app's words */
+        memset(now.jobs[i].words, '\\', TAKER_WORDS_MAX - 1); /* as escaped bytes of an app's words */
     status_json_write(&page, &seen);
     assert_int_equal(0, buf_error(&page));
     buf_done(&page);

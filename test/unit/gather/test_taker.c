@@ -1,8 +1,8 @@
-/* gather: what a run leaves in the state of its job, the last profiles, and memory that is not there. The answers of apps
+/* taker: what a run leaves in the state of its job, the last profiles, and memory that is not there. The answers of apps
  * are test_scrape's. */
 #include "unit.h"
 
-#include "common/gather/gather.h"
+#include "common/gather/taker.h"
 #include "alloc_fail.h"
 #include "peer.h"
 
@@ -12,7 +12,7 @@ struct bench {
     struct loop *loop;
     struct httpc *httpc;
     struct spool *spool;
-    struct gather *gather;
+    struct taker *taker;
     struct gather_options options;
     struct loop_timer patience;
     unsigned taken, finished;
@@ -72,7 +72,7 @@ static int teardown(void **state)
 {
     struct bench *bench = *state;
     loop_timer_disarm(&bench->patience);
-    gather_free(bench->gather);
+    taker_free(bench->taker);
     httpc_free(bench->httpc);
     spool_free(bench->spool);
     loop_free(bench->loop);
@@ -81,13 +81,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static int new_gather(struct bench *bench, const char *types, bool once)
+static int new_taker(struct bench *bench, const char *types, bool once)
 {
     const struct profile_types_defaults defaults = {.interval_ms = 60000, .cpu_seconds_ms = 10000, .grace_ms = -1};
-    const struct gather_callbacks callbacks = {.taken = on_taken, .finished = on_finished, .ctx = bench};
+    const struct taker_callbacks callbacks = {.taken = on_taken, .finished = on_finished, .ctx = bench};
     struct err err = {0};
     assert_int_equal(0, profile_types_parse(span_of(types), &defaults, &bench->options.types, NULL, NULL));
-    int rc = gather_new(bench->loop, bench->httpc, bench->spool, &bench->options, once, &callbacks, &bench->gather, &err);
+    int rc = taker_new(bench->loop, bench->httpc, bench->spool, &bench->options, once, &callbacks, &bench->taker, &err);
     assert_true(rc == 0 || err.text[0] != '\0');
     return rc;
 }
@@ -103,17 +103,17 @@ static void run(struct bench *bench)
 static void job_that_got_nothing_says_since_when(void **state)
 {
     struct bench *bench = *state;
-    const struct gather_job *job;
+    const struct taker_job *job;
     struct loop *loop = bench->loop;
     close(bench->listening);
     bench->listening = -1;
     int64_t before = loop_now_ms(loop);
-    assert_int_equal(0, new_gather(bench, "heap,block", /* once= */ true));
+    assert_int_equal(0, new_taker(bench, "heap,block", /* once= */ true));
     run(bench);
     assert_int_equal(4, bench->taken);
     assert_int_equal(1, bench->finished);
     for (unsigned i = 0; i < 4; i++) {
-        assert_non_null(gather_job_at(bench->gather, i, &job));
+        assert_non_null(taker_job_at(bench->taker, i, &job));
         assert_true(job->ran);
         assert_int_equal(SCRAPE_REFUSED, job->last);
         assert_int_equal(1, job->results[SCRAPE_REFUSED]);
@@ -121,8 +121,8 @@ static void job_that_got_nothing_says_since_when(void **state)
         assert_true(job->without_since_ms >= before && job->failing_since_ms >= before);
         assert_int_equal(0, job->last_ok_wall_ms);
     }
-    assert_null(gather_job_at(bench->gather, 4, &job));
-    assert_null(gather_running(bench->gather));
+    assert_null(taker_job_at(bench->taker, 4, &job));
+    assert_null(taker_running(bench->taker));
 }
 
 /* Nobody accepts: heap and goroutine of both targets get a second each at most, together what was given, and cpu none. */
@@ -135,35 +135,35 @@ static void last_profiles_of_a_silent_app_end_in_time(void **state)
     } rows[] = {{0, 0, 0}, {300, 0, 1}, {2500, 2, 3}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         bench->taken = bench->finished = 0;
-        assert_int_equal(0, new_gather(bench, "cpu,heap,goroutine", /* once= */ false));
+        assert_int_equal(0, new_taker(bench, "cpu,heap,goroutine", /* once= */ false));
         int64_t started = peer_now_ms();
-        gather_take_last(bench->gather, rows[i].within_ms);
+        taker_take_last(bench->taker, rows[i].within_ms);
         assert_int_equal(0, bench->finished); /* never from inside */
         run(bench);
         assert_int_equal(1, bench->finished);
         assert_in_range(bench->taken, rows[i].least, rows[i].most);
         assert_true(peer_now_ms() - started >= rows[i].within_ms);
         assert_int_equal(0, spool_get_stats(bench->spool)->bytes);
-        bench->gather = gather_free(bench->gather);
+        bench->taker = taker_free(bench->taker);
     }
 }
 
 static void last_profiles_of_other_types_are_none(void **state)
 {
     struct bench *bench = *state;
-    assert_int_equal(0, new_gather(bench, "cpu,block", /* once= */ false));
-    gather_take_last(bench->gather, 5000);
+    assert_int_equal(0, new_taker(bench, "cpu,block", /* once= */ false));
+    taker_take_last(bench->taker, 5000);
     run(bench);
     assert_int_equal(0, bench->taken);
     assert_int_equal(1, bench->finished);
-    assert_int_equal(0, gather_count_cut(bench->gather));
+    assert_int_equal(0, taker_count_cut(bench->taker));
 }
 
 static void on_time_to_cut(void *ctx)
 {
     struct bench *bench = ctx;
-    assert_non_null(gather_running(bench->gather));
-    gather_take_last(bench->gather, 0);
+    assert_non_null(taker_running(bench->taker));
+    taker_take_last(bench->taker, 0);
 }
 
 static void what_is_under_way_is_cut_and_counted(void **state)
@@ -171,29 +171,29 @@ static void what_is_under_way_is_cut_and_counted(void **state)
     struct bench *bench = *state;
     struct loop_timer soon = {.armed = false};
     loop_timer_init(&soon, bench->loop, on_time_to_cut, bench);
-    assert_int_equal(0, new_gather(bench, "heap", /* once= */ true));
+    assert_int_equal(0, new_taker(bench, "heap", /* once= */ true));
     loop_timer_arm(&soon, 200);
     run(bench);
-    assert_int_equal(1, gather_count_cut(bench->gather));
+    assert_int_equal(1, taker_count_cut(bench->taker));
     assert_int_equal(0, bench->taken);
     assert_int_equal(0, spool_get_stats(bench->spool)->bytes);
-    assert_null(gather_running(bench->gather));
+    assert_null(taker_running(bench->taker));
 }
 
 static int attempt(void *ctx)
 {
     struct bench *bench = ctx;
-    int rc = new_gather(bench, "cpu,heap", /* once= */ false);
+    int rc = new_taker(bench, "cpu,heap", /* once= */ false);
     if (rc < 0)
-        assert_null(bench->gather);
-    bench->gather = gather_free(bench->gather);
+        assert_null(bench->taker);
+    bench->taker = taker_free(bench->taker);
     return rc;
 }
 
 static void without_memory_there_is_no_plan(void **state)
 {
-    assert_in_range(alloc_fail_in_turn("gather_new", attempt, *state), 2, 10);
-    assert_null(gather_free(NULL));
+    assert_in_range(alloc_fail_in_turn("taker_new", attempt, *state), 2, 10);
+    assert_null(taker_free(NULL));
 }
 
 int main(void)

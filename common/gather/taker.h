@@ -1,6 +1,6 @@
-/* Gathering: runs the plan, one fetch at a time, into the spool. Never waits for sending. */
-#ifndef PROFEFE_AGENT_GATHER_H
-#define PROFEFE_AGENT_GATHER_H
+/* Takes profiles: runs the plan, one fetch at a time, into the spool. Never waits for sending. */
+#ifndef PROFEFE_TAKER_H
+#define PROFEFE_TAKER_H
 
 #include "common/gather/gather_options.h"
 #include "common/gather/plan.h"
@@ -14,15 +14,15 @@
 #include <stdint.h>
 
 enum {
-    GATHER_WORDS_MAX = 256,
-    GATHER_LAST_MS = 1000, /* one last profile after SIGTERM: heap and goroutine come in milliseconds, or not at all */
+    TAKER_WORDS_MAX = 256,
+    TAKER_LAST_MS = 1000, /* one last profile after SIGTERM: heap and goroutine come in milliseconds, or not at all */
 };
 
 /* What became of one job, for /status, /metrics and /healthz. */
-struct gather_job {
+struct taker_job {
     uint64_t results[SCRAPE_RESULT_COUNT];
     enum scrape_result last;
-    char words[GATHER_WORDS_MAX]; /* of the last run, "" when it was ok */
+    char words[TAKER_WORDS_MAX]; /* of the last run, "" when it was ok */
     bool ran;                     /* at least once */
     unsigned failures;            /* in a row; empty and missing are none */
     int64_t failing_since_ms;     /* monotonic; 0 = not failing */
@@ -32,36 +32,36 @@ struct gather_job {
     struct log_throttle throttles[SCRAPE_RESULT_COUNT]; /* each kind of failure is said at once, and then seldom */
 };
 
-struct gather;
+struct taker;
 
 /* once: each job runs once, whatever comes of it; `finished` is called when all have, or when the last profiles of
- * gather_take_last are there. `taken` is called for each profile that reached the spool (its id) and each job that
+ * taker_take_last are there. `taken` is called for each profile that reached the spool (its id) and each job that
  * ended otherwise (id 0). */
-struct gather_callbacks {
+struct taker_callbacks {
     void (*taken)(void *ctx, const struct plan_job *job, const struct scrape_report *report);
     void (*finished)(void *ctx);
     void *ctx;
 };
 
-int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
-               const struct gather_callbacks *callbacks, struct gather **ret, struct err *err);
-struct gather *gather_free(struct gather *gather); /* NULL allowed; returns NULL */
+int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
+               const struct taker_callbacks *callbacks, struct taker **ret, struct err *err);
+struct taker *taker_free(struct taker *taker); /* NULL allowed; returns NULL */
 
 /* Cuts the fetch under way and takes no more. */
-void gather_stop(struct gather *gather);
+void taker_stop(struct taker *taker);
 
 /* Cuts the fetch under way, then takes a last heap and goroutine profile of each target, where these types are set and
- * there is none of this very second, one at a time; no longer than within_ms in all and GATHER_LAST_MS
+ * there is none of this very second, one at a time; no longer than within_ms in all and TAKER_LAST_MS
  * each. Ends in `finished`, later. */
-void gather_take_last(struct gather *gather, int64_t within_ms);
+void taker_take_last(struct taker *taker, int64_t within_ms);
 
 /* How many fetches were cut by these two. */
-unsigned gather_count_cut(const struct gather *gather);
+unsigned taker_count_cut(const struct taker *taker);
 
 /* The i-th job and what became of it; NULL beyond the last. */
-const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state);
+const struct plan_job *taker_job_at(const struct taker *taker, unsigned i, const struct taker_job **ret_state);
 
 /* The job being fetched, or NULL. */
-const struct plan_job *gather_running(const struct gather *gather);
+const struct plan_job *taker_running(const struct taker *taker);
 
 #endif

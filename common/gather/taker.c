@@ -1,4 +1,4 @@
-#include "common/gather/gather.h"
+#include "common/gather/taker.h"
 
 #include "common/base/utf8.h"
 
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct gather {
+struct taker {
     struct loop *loop;
     struct httpc *httpc;
     struct spool *spool;
@@ -15,13 +15,13 @@ struct gather {
     bool stopped;
     int64_t last_until_ms; /* monotonic; the last profiles must be there by then; 0 = not yet that far */
     unsigned cut;
-    struct gather_callbacks callbacks;
+    struct taker_callbacks callbacks;
     struct loop_timer timer;
     struct scrape *scrape;     /* under way, or NULL */
     struct plan_job *running;  /* its job */
     int64_t started_ms;
     struct plan plan;
-    struct gather_job *jobs;   /* plan.count of them */
+    struct taker_job *jobs;   /* plan.count of them */
 };
 
 static void run_due(void *ctx);
@@ -63,17 +63,17 @@ static void add_hint(enum profile_kind kind, struct scrape_report *report)
         snprintf(report->words, sizeof(report->words), "no samples; did the app call runtime.SetMutexProfileFraction?");
 }
 
-static struct gather_job *state_of(struct gather *gather, const struct plan_job *job)
+static struct taker_job *state_of(struct taker *taker, const struct plan_job *job)
 {
-    return &gather->jobs[job - gather->plan.jobs];
+    return &taker->jobs[job - taker->plan.jobs];
 }
 
 /* Empty and missing are said once, until the result changes; other failures at once and then each kind once a minute;
  * successes not above debug. */
-static void say(struct gather *gather, const struct plan_job *job, const struct scrape_report *report)
+static void say(struct taker *taker, const struct plan_job *job, const struct scrape_report *report)
 {
-    struct gather_job *state = state_of(gather, job);
-    const struct target *target = &gather->options->targets.items[job->target];
+    struct taker_job *state = state_of(taker, job);
+    const struct target *target = &taker->options->targets.items[job->target];
     const struct log_field *fields =
         LOG_FIELDS(LOG_STR("type", job->type->name), LOG_STR("target", target->url),
                    LOG_STR("result", scrape_result_names[report->result]), LOG_I64("bytes", report->bytes),
@@ -91,14 +91,14 @@ static void say(struct gather *gather, const struct plan_job *job, const struct 
     } else if (once) {
         log_write(treatments[report->result].level, "no profile", fields);
     } else {
-        log_throttled(&state->throttles[report->result], loop_now_ms(gather->loop), treatments[report->result].level,
+        log_throttled(&state->throttles[report->result], loop_now_ms(taker->loop), treatments[report->result].level,
                       "no profile", fields);
     }
 }
 
-static void remember(struct gather *gather, const struct plan_job *job, const struct scrape_report *report)
+static void remember(struct taker *taker, const struct plan_job *job, const struct scrape_report *report)
 {
-    struct gather_job *state = state_of(gather, job);
+    struct taker_job *state = state_of(taker, job);
     state->results[report->result]++;
     state->last = report->result;
     state->ran = true;
@@ -106,12 +106,12 @@ static void remember(struct gather *gather, const struct plan_job *job, const st
     if (served)
         state->without_since_ms = 0;
     else if (state->without_since_ms == 0)
-        state->without_since_ms = gather->started_ms;
-    int words_len = (int)utf8_cut(report->words, strlen(report->words), GATHER_WORDS_MAX - 1);
+        state->without_since_ms = taker->started_ms;
+    int words_len = (int)utf8_cut(report->words, strlen(report->words), TAKER_WORDS_MAX - 1);
     snprintf(state->words, sizeof(state->words), "%.*s", words_len, report->words);
     if (treatments[report->result].failure) {
         if (state->failures == 0)
-            state->failing_since_ms = gather->started_ms;
+            state->failing_since_ms = taker->started_ms;
         state->failures++;
         return;
     }
@@ -127,111 +127,111 @@ static void remember(struct gather *gather, const struct plan_job *job, const st
 
 static void on_report(void *ctx, const struct scrape_report *report)
 {
-    struct gather *gather = ctx;
-    struct plan_job *job = gather->running;
+    struct taker *taker = ctx;
+    struct plan_job *job = taker->running;
     struct scrape_report told = *report;
-    gather->scrape = NULL;
-    gather->running = NULL;
+    taker->scrape = NULL;
+    taker->running = NULL;
     add_hint(job->type->kind, &told);
-    say(gather, job, &told);
-    remember(gather, job, &told);
-    enum plan_outcome outcome = gather->once ? PLAN_NEVER : treatments[told.result].outcome;
-    plan_finish(&gather->plan, job, outcome, gather->started_ms, loop_now_ms(gather->loop));
-    if (gather->callbacks.taken != NULL)
-        gather->callbacks.taken(gather->callbacks.ctx, job, &told);
-    if (!gather->stopped)
-        loop_timer_arm(&gather->timer, 0);
+    say(taker, job, &told);
+    remember(taker, job, &told);
+    enum plan_outcome outcome = taker->once ? PLAN_NEVER : treatments[told.result].outcome;
+    plan_finish(&taker->plan, job, outcome, taker->started_ms, loop_now_ms(taker->loop));
+    if (taker->callbacks.taken != NULL)
+        taker->callbacks.taken(taker->callbacks.ctx, job, &told);
+    if (!taker->stopped)
+        loop_timer_arm(&taker->timer, 0);
 }
 
 /* What the app may take beyond SECONDS. */
-static int64_t timeout_ms(const struct gather *gather)
+static int64_t timeout_ms(const struct taker *taker)
 {
-    int64_t timeout = gather->options->scrape_timeout_ms;
-    if (gather->last_until_ms == 0)
+    int64_t timeout = taker->options->scrape_timeout_ms;
+    if (taker->last_until_ms == 0)
         return timeout;
-    int64_t left = gather->last_until_ms - loop_now_ms(gather->loop);
-    timeout = timeout < GATHER_LAST_MS ? timeout : GATHER_LAST_MS;
+    int64_t left = taker->last_until_ms - loop_now_ms(taker->loop);
+    timeout = timeout < TAKER_LAST_MS ? timeout : TAKER_LAST_MS;
     return timeout < left ? timeout : left;
 }
 
-static int start(struct gather *gather, struct plan_job *job, struct err *err)
+static int start(struct taker *taker, struct plan_job *job, struct err *err)
 {
-    const struct target *target = &gather->options->targets.items[job->target];
+    const struct target *target = &taker->options->targets.items[job->target];
     const struct scrape_request request = {
         .base_url = target->url,
         .target_name = target->name,
         .type = job->type,
         .seconds_ms = job->seconds_ms,
-        .insecure = target->is_loopback || gather->options->target_insecure,
-        .ca_file = gather->options->target_ca,
-        .connect_timeout_ms = gather->options->connect_timeout_ms,
-        .timeout_ms = timeout_ms(gather),
-        .body_max = gather->options->profile_max,
+        .insecure = target->is_loopback || taker->options->target_insecure,
+        .ca_file = taker->options->target_ca,
+        .connect_timeout_ms = taker->options->connect_timeout_ms,
+        .timeout_ms = timeout_ms(taker),
+        .body_max = taker->options->profile_max,
     };
-    gather->running = job;
-    gather->started_ms = loop_now_ms(gather->loop);
-    return scrape_start(gather->httpc, gather->spool, &request, on_report, gather, &gather->scrape, err);
+    taker->running = job;
+    taker->started_ms = loop_now_ms(taker->loop);
+    return scrape_start(taker->httpc, taker->spool, &request, on_report, taker, &taker->scrape, err);
 }
 
-static void finish(struct gather *gather)
+static void finish(struct taker *taker)
 {
-    gather->stopped = true;
-    if (gather->callbacks.finished != NULL)
-        gather->callbacks.finished(gather->callbacks.ctx);
+    taker->stopped = true;
+    if (taker->callbacks.finished != NULL)
+        taker->callbacks.finished(taker->callbacks.ctx);
 }
 
-static bool is_too_late(const struct gather *gather)
+static bool is_too_late(const struct taker *taker)
 {
-    return gather->last_until_ms != 0 && loop_now_ms(gather->loop) >= gather->last_until_ms;
+    return taker->last_until_ms != 0 && loop_now_ms(taker->loop) >= taker->last_until_ms;
 }
 
 /* Readers take two profiles of one type, target and second for one that was sent twice. Only where EVERY is a second, or
  * at the end, can a run follow that soon. */
-static bool has_one_of_this_second(struct gather *gather, const struct plan_job *job)
+static bool has_one_of_this_second(struct taker *taker, const struct plan_job *job)
 {
-    int64_t last_ms = state_of(gather, job)->last_ok_wall_ms;
+    int64_t last_ms = state_of(taker, job)->last_ok_wall_ms;
     return last_ms > 0 && last_ms / 1000 == loop_wall_ms() / 1000;
 }
 
-static void leave_out(struct gather *gather, struct plan_job *job)
+static void leave_out(struct taker *taker, struct plan_job *job)
 {
-    int64_t now_ms = loop_now_ms(gather->loop);
-    plan_finish(&gather->plan, job, gather->once ? PLAN_NEVER : PLAN_DONE, now_ms, now_ms);
-    loop_timer_arm(&gather->timer, 0);
+    int64_t now_ms = loop_now_ms(taker->loop);
+    plan_finish(&taker->plan, job, taker->once ? PLAN_NEVER : PLAN_DONE, now_ms, now_ms);
+    loop_timer_arm(&taker->timer, 0);
 }
 
 static void run_due(void *ctx)
 {
-    struct gather *gather = ctx;
+    struct taker *taker = ctx;
     struct err err;
     int64_t wait_ms = -1;
-    if (gather->stopped || gather->scrape != NULL)
+    if (taker->stopped || taker->scrape != NULL)
         return;
-    struct plan_job *job = plan_next(&gather->plan, loop_now_ms(gather->loop), &wait_ms);
+    struct plan_job *job = plan_next(&taker->plan, loop_now_ms(taker->loop), &wait_ms);
     if (job == NULL && wait_ms >= 0) {
-        loop_timer_arm(&gather->timer, wait_ms);
+        loop_timer_arm(&taker->timer, wait_ms);
         return;
     }
-    if (job == NULL || is_too_late(gather)) {
-        finish(gather);
+    if (job == NULL || is_too_late(taker)) {
+        finish(taker);
         return;
     }
-    if (has_one_of_this_second(gather, job)) {
-        leave_out(gather, job);
+    if (has_one_of_this_second(taker, job)) {
+        leave_out(taker, job);
         return;
     }
-    if (start(gather, job, &err) < 0) {
+    if (start(taker, job, &err) < 0) {
         struct scrape_report report = {.result = SCRAPE_ERROR};
         snprintf(report.words, sizeof(report.words), "%s", err.text);
-        on_report(gather, &report);
+        on_report(taker, &report);
     }
 }
 
 /* ---- from outside ---- */
 
-static void make_plan(struct gather *gather, int64_t now_ms)
+static void make_plan(struct taker *taker, int64_t now_ms)
 {
-    const struct gather_options *options = gather->options;
+    const struct gather_options *options = taker->options;
     const struct plan_options plan = {
         .targets = options->targets.count,
         .types = &options->types,
@@ -241,84 +241,84 @@ static void make_plan(struct gather *gather, int64_t now_ms)
         .interval_ms = options->interval_ms,
         .sampling = options->sampling,
     };
-    if (gather->once)
-        plan_init_once(&gather->plan, &plan, now_ms);
+    if (taker->once)
+        plan_init_once(&taker->plan, &plan, now_ms);
     else
-        plan_init(&gather->plan, &plan, now_ms);
+        plan_init(&taker->plan, &plan, now_ms);
 }
 
-int gather_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
-               const struct gather_callbacks *callbacks, struct gather **ret, struct err *err)
+int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
+               const struct taker_callbacks *callbacks, struct taker **ret, struct err *err)
 {
-    struct gather *gather = calloc(1, sizeof(*gather));
-    if (gather == NULL)
+    struct taker *taker = calloc(1, sizeof(*taker));
+    if (taker == NULL)
         return err_set(err, ENOMEM, "no memory to plan profiles");
-    gather->loop = loop;
-    gather->httpc = httpc;
-    gather->spool = spool;
-    gather->options = options;
-    gather->once = once;
-    gather->callbacks = *callbacks;
-    make_plan(gather, loop_now_ms(loop));
-    gather->jobs = calloc(gather->plan.count, sizeof(*gather->jobs));
-    if (gather->jobs == NULL) {
-        free(gather);
+    taker->loop = loop;
+    taker->httpc = httpc;
+    taker->spool = spool;
+    taker->options = options;
+    taker->once = once;
+    taker->callbacks = *callbacks;
+    make_plan(taker, loop_now_ms(loop));
+    taker->jobs = calloc(taker->plan.count, sizeof(*taker->jobs));
+    if (taker->jobs == NULL) {
+        free(taker);
         return err_set(err, ENOMEM, "no memory to plan profiles");
     }
-    loop_timer_init(&gather->timer, loop, run_due, gather);
-    loop_timer_arm(&gather->timer, 0);
-    *ret = gather;
+    loop_timer_init(&taker->timer, loop, run_due, taker);
+    loop_timer_arm(&taker->timer, 0);
+    *ret = taker;
     return 0;
 }
 
-struct gather *gather_free(struct gather *gather)
+struct taker *taker_free(struct taker *taker)
 {
-    if (gather == NULL)
+    if (taker == NULL)
         return NULL;
-    gather_stop(gather);
-    free(gather->jobs);
-    free(gather);
+    taker_stop(taker);
+    free(taker->jobs);
+    free(taker);
     return NULL;
 }
 
-static void cut(struct gather *gather)
+static void cut(struct taker *taker)
 {
-    gather->cut += gather->scrape != NULL ? 1 : 0;
-    gather->scrape = scrape_cancel(gather->scrape);
-    gather->running = NULL;
-    loop_timer_disarm(&gather->timer);
+    taker->cut += taker->scrape != NULL ? 1 : 0;
+    taker->scrape = scrape_cancel(taker->scrape);
+    taker->running = NULL;
+    loop_timer_disarm(&taker->timer);
 }
 
-void gather_stop(struct gather *gather)
+void taker_stop(struct taker *taker)
 {
-    gather->stopped = true;
-    cut(gather);
+    taker->stopped = true;
+    cut(taker);
 }
 
-void gather_take_last(struct gather *gather, int64_t within_ms)
+void taker_take_last(struct taker *taker, int64_t within_ms)
 {
-    int64_t now_ms = loop_now_ms(gather->loop);
-    cut(gather);
-    gather->once = true;
-    gather->last_until_ms = now_ms + within_ms;
-    plan_take_last(&gather->plan, now_ms);
-    loop_timer_arm(&gather->timer, 0);
+    int64_t now_ms = loop_now_ms(taker->loop);
+    cut(taker);
+    taker->once = true;
+    taker->last_until_ms = now_ms + within_ms;
+    plan_take_last(&taker->plan, now_ms);
+    loop_timer_arm(&taker->timer, 0);
 }
 
-unsigned gather_count_cut(const struct gather *gather)
+unsigned taker_count_cut(const struct taker *taker)
 {
-    return gather->cut;
+    return taker->cut;
 }
 
-const struct plan_job *gather_job_at(const struct gather *gather, unsigned i, const struct gather_job **ret_state)
+const struct plan_job *taker_job_at(const struct taker *taker, unsigned i, const struct taker_job **ret_state)
 {
-    if (i >= gather->plan.count)
+    if (i >= taker->plan.count)
         return NULL;
-    *ret_state = &gather->jobs[i];
-    return &gather->plan.jobs[i];
+    *ret_state = &taker->jobs[i];
+    return &taker->plan.jobs[i];
 }
 
-const struct plan_job *gather_running(const struct gather *gather)
+const struct plan_job *taker_running(const struct taker *taker)
 {
-    return gather->running;
+    return taker->running;
 }

@@ -4,7 +4,6 @@
 #include "unit.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,14 +37,6 @@ static void put(const char *name, const char *text)
     put_n(name, text, strlen(text));
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -57,7 +48,7 @@ static int teardown(void **state)
 {
     (void)state;
     credentials = credentials_free(credentials);
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return unit_delete(dir);
 }
 
 static void empty_dir(void)

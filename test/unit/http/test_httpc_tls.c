@@ -9,7 +9,6 @@
 
 #include <curl/curl.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 
 enum {
@@ -94,14 +93,6 @@ static const char *put(const char *name, const char *bytes, size_t len)
     return path;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 /* ---- set-up ---- */
 
 static int make_certificates(void **state)
@@ -134,7 +125,7 @@ static int teardown(void **state)
     httpc = httpc_free(httpc);
     loop = loop_free(loop);
     free(server);
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return unit_delete(dir);
 }
 
 /* ---- transfers ---- */

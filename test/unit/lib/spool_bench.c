@@ -1,9 +1,10 @@
 /* sees: spool */
 #include "spool_bench.h"
 
+#include "unit.h"
+
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -305,17 +306,9 @@ void bench_dir_make(struct bench_dir *dir)
     snprintf(dir->spool, sizeof(dir->spool), "%s/spool", dir->root);
 }
 
-static int bench_delete_one(const char *path, const struct stat *st, int kind, struct FTW *walk)
-{
-    (void)st;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
 void bench_delete(const char *path)
 {
-    assert_int_equal(nftw(path, bench_delete_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(unit_delete(path), 0);
 }
 
 void bench_each_file(const char *dir, void (*visit)(const char *name, const struct stat *st, void *sum),

@@ -1,6 +1,8 @@
 /* sees: base */
 #include "unit.h"
 
+#include <ftw.h>
+
 char *const *words_of(const char *const *words)
 {
     return (char *const *)words;
@@ -37,4 +39,17 @@ void expect_success(const char *row, int rc, const struct err *err)
         fail_msg("%s: expected success, got %d: %s", row, rc, err->text);
     if (err->code != err_untouched.code || strcmp(err->text, err_untouched.text) != 0)
         fail_msg("%s: a success wrote to err: %s", row, err->text);
+}
+
+static int delete_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+int unit_delete(const char *path)
+{
+    return nftw(path, delete_one, 8, FTW_DEPTH | FTW_PHYS);
 }

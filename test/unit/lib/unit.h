@@ -36,4 +36,7 @@ static const struct err err_untouched = {.code = 4711, .text = "untouched"};
 /* 0, and an err that is as err_untouched. */
 void expect_success(const char *row, int rc, const struct err *err);
 
+/* A folder with all that is in it, or a file. 0, or -1 with errno. */
+int unit_delete(const char *path);
+
 #endif

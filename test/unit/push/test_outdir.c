@@ -70,14 +70,6 @@ struct bench {
     struct outdir *outdir;
 };
 
-static int delete_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 static int setup(void **state)
 {
     struct bench *bench = calloc(1, sizeof(*bench));
@@ -97,7 +89,7 @@ static int teardown(void **state)
     struct bench *bench = *state;
     fault = (typeof(fault)){0};
     outdir_free(bench->outdir);
-    assert_int_equal(0, nftw(bench->root, delete_one, 8, FTW_DEPTH | FTW_PHYS));
+    assert_int_equal(0, unit_delete(bench->root));
     free(bench);
     return 0;
 }
@@ -326,7 +318,7 @@ static void a_directory_that_vanished_is_made_again(void **state)
     struct err err = {0};
     put(bench, "one");
     assert_int_equal(0, outdir_begin(bench->outdir, &cpu, NULL));
-    assert_int_equal(0, nftw(bench->dir, delete_one, 8, FTW_DEPTH | FTW_PHYS));
+    assert_int_equal(0, unit_delete(bench->dir));
     assert_int_equal(0, outdir_write(bench->outdir, "two", 3, NULL));
     expect_failure("gone", -ENOENT, "cannot name a file", outdir_commit(bench->outdir, &was_there, &err), &err);
     assert_false(put(bench, "two"));

@@ -12,7 +12,6 @@
 #include "peer.h"
 
 #include <curl/curl.h>
-#include <ftw.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -324,20 +323,12 @@ static int setup(void **state)
     return 0;
 }
 
-static int delete_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct bench *bench = *state;
     alloc_fail_disarm();
     if (bench->dir[0] != '\0')
-        assert_int_equal(0, nftw(bench->dir, delete_one, 8, FTW_DEPTH | FTW_PHYS));
+        assert_int_equal(0, unit_delete(bench->dir));
     bench_free(bench);
     return 0;
 }

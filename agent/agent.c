@@ -1,32 +1,18 @@
 #include "agent/agent.h"
 
+#include "agent/engine.h"
+#include "agent/status_server.h"
 #include "common/gather/account.h"
-#include "common/gather/engine.h"
-#include "agent/health.h"
-#include "agent/metrics_page.h"
-#include "agent/status_json.h"
-#include "agent/status_page.h"
-#include "common/http/httpd.h"
 #include "common/os/log.h"
-#include "common/os/metrics.h"
 
 #include <signal.h>
-#include <string.h>
-
-/* Ceilings of the status server: a kubelet, a Prometheus and a curious person at once. */
-enum {
-    STATUS_BODY_MAX = 0,
-    STATUS_CONNECTIONS_MAX = 16,
-    STATUS_IDLE_S = 30,
-    STATUS_REQUEST_MS = 10 * 1000,
-    STATUS_CONNECTION_MEMORY = 4 * 1024,
-};
 
 struct agent {
     const struct agent_setup *setup;
     const struct options *options; /* setup's; NULL = idle */
-    struct engine engine;
-    struct httpd *httpd; /* NULL = without */
+    struct pipeline_base engine;
+    struct pipeline pipeline;
+    struct status_server server;
     struct loop_timer deadline;
     int64_t started_ms, started_wall_ms;
     uint64_t spool_recreated; /* times that were said */
@@ -34,16 +20,15 @@ struct agent {
     bool gathered; /* nothing more is taken */
 };
 
-/* ---- the status server ---- */
-
-static struct view view_of(const struct agent *agent)
+static struct view look(void *ctx)
 {
+    const struct agent *agent = ctx;
     return (struct view){
         .problems = agent->setup->problems,
         .warnings = agent->setup->warnings,
         .options = agent->options,
-        .taker = agent->engine.taker,
-        .push = agent->engine.push,
+        .taker = agent->pipeline.taker,
+        .push = agent->pipeline.push,
         .spool = agent->engine.spool,
         .interval_ms = agent->setup->interval_ms,
         .now_ms = loop_now_ms(agent->engine.loop),
@@ -53,72 +38,11 @@ static struct view view_of(const struct agent *agent)
     };
 }
 
-static void serve_healthz(void *ctx, const struct httpd_request *request, struct httpd_response *response)
-{
-    (void)request;
-    struct view view = view_of(ctx);
-    response->status = health_write(&response->body, &view);
-}
-
-/* Whether a client asks for JSON by name; browsers and curl do not. */
-static bool wants_json(const char *accept)
-{
-    struct span rest = {accept, strlen(accept)}, item;
-    while (span_next_item(&rest, &item)) {
-        const char *parameters = memchr(item.ptr, ';', item.len);
-        if (parameters != NULL)
-            item = span_trim((struct span){item.ptr, (size_t)(parameters - item.ptr)});
-        if (span_equal_nocase(item, "application/json"))
-            return true;
-    }
-    return false;
-}
-
-static void serve_status(void *ctx, const struct httpd_request *request, struct httpd_response *response)
-{
-    struct view view = view_of(ctx);
-    if (!wants_json(request->accept)) {
-        status_page_write(&response->body, &view);
-        return;
-    }
-    response->content_type = "application/json";
-    status_json_write(&response->body, &view);
-}
-
-static void serve_metrics(void *ctx, const struct httpd_request *request, struct httpd_response *response)
-{
-    (void)request;
-    struct view view = view_of(ctx);
-    response->content_type = METRICS_CONTENT_TYPE;
-    metrics_page_write(&response->body, &view);
-}
-
-static const struct httpd_route routes[] = {
-    {"GET", "/healthz", NULL, serve_healthz},
-    {"GET", "/status", NULL, serve_status},
-    {"GET", "/metrics", NULL, serve_metrics},
-    {NULL, NULL, NULL, NULL},
-};
-
-/* The status server is a convenience: without it the profiles still flow. */
-static void start_httpd(struct agent *agent)
-{
-    const struct httpd_options options = {
-        .listen = agent->setup->listen, .routes = routes, .ctx = agent, .body_max = STATUS_BODY_MAX,
-        .response_max = VIEW_PAGE_MAX, .connections_max = STATUS_CONNECTIONS_MAX, .idle_timeout_s = STATUS_IDLE_S,
-        .request_timeout_ms = STATUS_REQUEST_MS, .connection_memory = STATUS_CONNECTION_MEMORY};
-    struct err err;
-    if (agent->setup->listen == NULL)
-        return;
-    if (httpd_new(agent->engine.loop, &options, &agent->httpd, &err) < 0)
-        log_warn("no status server, going on without", LOG_STR("listen", agent->setup->listen), LOG_ERR(&err));
-}
-
 /* ---- stopping ---- */
 
 static void leave_when_sent(struct agent *agent)
 {
-    if (agent->stopping && agent->gathered && push_is_idle(agent->engine.push))
+    if (agent->stopping && agent->gathered && push_is_idle(agent->pipeline.push))
         loop_stop(agent->engine.loop);
 }
 
@@ -143,13 +67,13 @@ static void on_deadline(void *ctx)
 }
 
 /* Half of the deadline at most is for taking: the other half is for sending what was taken. */
-static void stop_gathering(struct agent *agent)
+static void stop_taking(struct agent *agent)
 {
     if (agent->options->stop_profiles) {
-        taker_take_last(agent->engine.taker, agent->options->stop_deadline_ms / 2);
+        taker_take_last(agent->pipeline.taker, agent->options->stop_deadline_ms / 2);
         return;
     }
-    taker_stop(agent->engine.taker);
+    taker_stop(agent->pipeline.taker);
     agent->gathered = true;
 }
 
@@ -160,13 +84,13 @@ static void on_signal(void *ctx, int signo)
 {
     struct agent *agent = ctx;
     log_info(agent->stopping ? "leaving at once" : "stopping", LOG_STR("signal", signo == SIGTERM ? "TERM" : "INT"));
-    if (agent->stopping || agent->engine.taker == NULL) {
+    if (agent->stopping || agent->pipeline.taker == NULL) {
         loop_stop(agent->engine.loop);
         return;
     }
     agent->stopping = true;
-    stop_gathering(agent);
-    push_now(agent->engine.push);
+    stop_taking(agent);
+    push_now(agent->pipeline.push);
     loop_timer_arm(&agent->deadline, agent->options->stop_deadline_ms);
     leave_when_sent(agent);
 }
@@ -176,14 +100,14 @@ static void on_signal(void *ctx, int signo)
 static void say_end(const struct agent *agent)
 {
     struct account account;
-    account_read(&account, spool_get_stats(agent->engine.spool), push_get_stats(agent->engine.push));
+    account_read(&account, spool_get_stats(agent->engine.spool), push_get_stats(agent->pipeline.push));
     struct log_field fields[ACCOUNT_REASONS_MAX + 8] = {
         LOG_I64("taken", account.taken),
         LOG_I64("stored", account.stored),
         LOG_I64("dropped", account.dropped),
         LOG_I64("waiting", account.waiting),
-        LOG_I64("lost", agent->options->gather.spool_dir == NULL ? account.waiting : 0),
-        LOG_I64("cut", taker_count_cut(agent->engine.taker)),
+        LOG_I64("lost", agent->options->spool_dir == NULL ? account.waiting : 0),
+        LOG_I64("cut", taker_count_cut(agent->pipeline.taker)),
         LOG_STR("to", options_destination(agent->options)),
     };
     unsigned count = 7;
@@ -202,7 +126,7 @@ static void watch_spool(struct agent *agent)
 {
     const struct spool_stats *stats = spool_get_stats(agent->engine.spool);
     if (stats->recreated != agent->spool_recreated)
-        log_warn("spool directory was gone, made anew", LOG_STR("directory", agent->setup->options->gather.spool_dir),
+        log_warn("spool directory was gone, made anew", LOG_STR("directory", agent->setup->options->spool_dir),
                  LOG_I64("lost", stats->dropped[SPOOL_DROP_ERROR]));
     agent->spool_recreated = stats->recreated;
 }
@@ -213,9 +137,9 @@ static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_
     (void)job;
     watch_spool(agent);
     if (report->result == SCRAPE_OK && agent->stopping)
-        push_now(agent->engine.push);
+        push_now(agent->pipeline.push);
     else if (report->result == SCRAPE_OK)
-        push_kick(agent->engine.push);
+        push_kick(agent->pipeline.push);
 }
 
 /* A pod that shares its process namespace may have anybody's signals; as process 1 these had no effect anyway. */
@@ -232,14 +156,17 @@ static int set_signals(struct agent *agent, struct err *err)
 
 static int start_work(struct agent *agent, struct err *err)
 {
-    const struct engine_callbacks callbacks = {.settled = on_settled,
-                                                .taker = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
+    const struct pipeline_callbacks callbacks = {
+        .settled = on_settled, .taker = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
     if (agent->options == NULL)
         return 0;
-    int rc = engine_start(&agent->engine, &agent->options->gather, /* once= */ false, &callbacks, err);
+    int rc = engine_open(&agent->engine, agent->options, err);
+    if (rc == 0)
+        rc = pipeline_start(&agent->engine, &agent->options->gather, (struct taker_mode){0}, &callbacks,
+                            &agent->pipeline, err);
     if (rc == 0 || !agent->setup->sidecar)
         return rc;
-    engine_stop(&agent->engine);
+    engine_close(&agent->engine);
     agent->options = NULL;
     warnings_add(agent->setup->problems, "%s", err->text);
     log_error("cannot work, idling", LOG_ERR(err));
@@ -248,7 +175,7 @@ static int start_work(struct agent *agent, struct err *err)
 
 static int start(struct agent *agent, struct err *err)
 {
-    int rc = engine_init(&agent->engine, err);
+    int rc = loop_new(&agent->engine.loop, err);
     if (rc == 0)
         rc = set_signals(agent, err);
     if (rc == 0)
@@ -272,20 +199,22 @@ static void say_start(const struct agent_setup *setup)
 
 int agent_run(const struct agent_setup *setup, struct err *err)
 {
-    struct agent agent = {.setup = setup, .options = setup->options};
+    struct agent agent = {.setup = setup, .options = setup->options, .server = {.look = look, .ctx = &agent}};
     say_start(setup);
     int rc = start(&agent, err);
     if (rc == 0) {
         agent.started_ms = loop_now_ms(agent.engine.loop);
         agent.started_wall_ms = loop_wall_ms();
         loop_timer_init(&agent.deadline, agent.engine.loop, on_deadline, &agent);
-        start_httpd(&agent);
+        status_server_start(&agent.server, agent.engine.loop, setup->listen);
         rc = loop_run(agent.engine.loop, err);
         loop_timer_disarm(&agent.deadline);
-        if (agent.engine.taker != NULL)
+        if (agent.pipeline.taker != NULL)
             say_end(&agent);
     }
-    httpd_free(agent.httpd);
-    engine_done(&agent.engine);
+    status_server_stop(&agent.server);
+    pipeline_stop(&agent.pipeline);
+    engine_close(&agent.engine);
+    loop_free(agent.engine.loop);
     return rc;
 }

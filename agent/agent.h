@@ -1,4 +1,4 @@
-/* The agent at work: the loop with gathering, sending, the status server and the signals; as a daemon or once. */
+/* The agent at work: the loop with taking, sending, the status server and the signals; as a daemon or once. */
 #ifndef PROFEFE_AGENT_AGENT_H
 #define PROFEFE_AGENT_AGENT_H
 

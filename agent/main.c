@@ -75,10 +75,9 @@ static void wait_for_sigterm(void)
 
 static int run_daemon(struct agent_command *command, const struct options *options, const struct warnings *warnings)
 {
-    const char *listen = settings_get(&command->settings, SETTING_LISTEN);
     const struct agent_setup setup = {
         .options = command->problems.count == 0 ? options : NULL,
-        .listen = strcmp(listen, "none") != 0 ? listen : NULL,
+        .listen = options_listen(&command->settings),
         .problems = &command->problems,
         .warnings = warnings,
         .interval_ms = settings_get_ms(&command->settings, SETTING_INTERVAL),

@@ -88,13 +88,13 @@ static int64_t stop_deadline(const struct settings *settings)
 static void resolve_spool(const struct settings *settings, uint64_t memory_limit, struct options *options)
 {
     uint64_t budget = settings_get_whole(settings, SETTING_SPOOL_BYTES);
-    options->gather.spool_dir = settings_get(settings, SETTING_SPOOL_DIR);
+    options->spool_dir = settings_get(settings, SETTING_SPOOL_DIR);
     options->gather.spool_age_ms = settings_get_ms(settings, SETTING_SPOOL_AGE);
-    if (options->gather.spool_dir == NULL && memory_limit > 0 && budget > memory_limit / 2)
+    if (options->spool_dir == NULL && memory_limit > 0 && budget > memory_limit / 2)
         budget = memory_limit / 2 > SPOOL_BUDGET_MIN ? memory_limit / 2 : SPOOL_BUDGET_MIN;
     options->gather.spool_bytes = budget;
     options->gather.profile_max = budget;
-    if (options->gather.spool_dir != NULL)
+    if (options->spool_dir != NULL)
         options->gather.profile_max = spool_profile_max(budget);
 }
 
@@ -102,16 +102,14 @@ static void resolve_plain(const struct settings *settings, const char *host, str
 {
     const char *pod = settings_get(settings, SETTING_POD_NAME);
     const char *uid = settings_get(settings, SETTING_POD_UID);
-    const char *listen = settings_get(settings, SETTING_LISTEN);
     snprintf(options->gather.instance, sizeof(options->gather.instance), "%s", pod != NULL ? pod : host);
     options->gather.target_insecure = settings_get_bool(settings, SETTING_TARGET_INSECURE);
     options->gather.target_ca = settings_get(settings, SETTING_TARGET_CA);
     options->gather.collector = settings_get(settings, SETTING_COLLECTOR);
     options->gather.output_dir = settings_get(settings, SETTING_OUTPUT_DIR);
-    options->gather.secret_dir = settings_get(settings, SETTING_SECRET_DIR);
+    options->secret_dir = settings_get(settings, SETTING_SECRET_DIR);
     options->pod_ip = settings_get(settings, SETTING_POD_IP);
     options->gather.service = settings_get(settings, SETTING_SERVICE);
-    options->listen = strcmp(listen, "none") != 0 ? listen : NULL;
     options->gather.seed = uid != NULL ? uid : pod != NULL ? pod : host;
     options->gather.sample_labels = settings_get_bool(settings, SETTING_SAMPLE_LABELS);
     options->gather.interval_ms = settings_get_ms(settings, SETTING_INTERVAL);
@@ -164,6 +162,12 @@ int options_resolve(const struct settings *settings, const char *host, uint64_t 
     if (rc == 0)
         rc = check_retry(ret, err);
     return rc;
+}
+
+const char *options_listen(const struct settings *settings)
+{
+    const char *listen = settings_get(settings, SETTING_LISTEN);
+    return strcmp(listen, "none") != 0 ? listen : NULL;
 }
 
 const char *options_destination(const struct options *options)

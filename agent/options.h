@@ -15,7 +15,8 @@ enum {
 
 struct options {
     struct gather_options gather; /* its texts are borrowed from the settings, as all texts here */
-    const char *listen;           /* NULL = no server */
+    const char *secret_dir;       /* credentials for the collector; NULL = none */
+    const char *spool_dir;        /* NULL = in memory */
     const char *pod_ip;           /* for /status; NULL = not known */
     int64_t stop_deadline_ms;     /* min(stop-deadline, grace - 1 s) */
     bool stop_profiles;           /* a last heap and goroutine after SIGTERM */
@@ -26,6 +27,9 @@ struct options {
  * warnings. */
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
                     struct warnings *warnings, struct err *err);
+
+/* Where the status server listens; NULL = there is none. Known also of settings that do not resolve. */
+const char *options_listen(const struct settings *settings);
 
 /* Where the profiles go, for people: the collector's URL or the output directory. */
 const char *options_destination(const struct options *options);

@@ -100,7 +100,7 @@ static void put_spool(struct json_text *json, const struct view *view)
     struct account account;
     account_read(&account, spool, push_get_stats(view->push));
     json_text_open(json, "spool", '{');
-    json_text_string(json, "directory", view->options->gather.spool_dir);
+    json_text_string(json, "directory", view->options->spool_dir);
     json_text_number(json, "profiles", account.waiting);
     json_text_number(json, "bytes", spool->bytes);
     json_text_number(json, "limit_bytes", spool->budget_bytes);

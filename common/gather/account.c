@@ -18,3 +18,9 @@ void account_read(struct account *ret, const struct spool_stats *spool, const st
     for (unsigned r = 0; r < PUSH_DROP_COUNT; r++)
         count_drop(ret, push_drop_names[r], push->dropped[r]);
 }
+
+void account_drop_waiting(struct account *account, const char *reason)
+{
+    count_drop(account, reason, account->waiting);
+    account->waiting = 0;
+}

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { ACCOUNT_REASONS_MAX = SPOOL_DROP_COUNT + PUSH_DROP_COUNT };
+enum { ACCOUNT_REASONS_MAX = SPOOL_DROP_COUNT + PUSH_DROP_COUNT + 1 };
 
 struct account {
     uint64_t taken;   /* reached the spool, found in it at the start or lost on the way into it included */
@@ -24,5 +24,8 @@ struct account {
 };
 
 void account_read(struct account *ret, const struct spool_stats *spool, const struct push_stats *push);
+
+/* What waits is lost for this reason, a literal: its spool goes. At most once. */
+void account_drop_waiting(struct account *account, const char *reason);
 
 #endif

@@ -1,4 +1,4 @@
-/* What is taken and where it goes: all that gathering, spooling and sending need to know. Checked by whoever fills it in,
+/* What is taken and where it goes: all that taking and sending need to know. Checked by whoever fills it in,
  * and unchanged while they work. Texts are borrowed.
  */
 #ifndef PROFEFE_GATHER_OPTIONS_H
@@ -26,7 +26,6 @@ struct gather_options {
     bool sample_labels;       /* in each sample too */
     const char *collector;    /* NULL with output_dir */
     const char *output_dir;   /* NULL with collector */
-    const char *secret_dir;   /* NULL = none */
     const char *service;
     char instance[GATHER_INSTANCE_MAX + 1]; /* pod name, or the host's */
     const char *seed;         /* of the phase: pod uid, or instance */
@@ -34,7 +33,6 @@ struct gather_options {
     unsigned sampling;        /* hundredths of a percent */
     int64_t first_within_ms;
     int64_t missing_retry_ms;
-    const char *spool_dir;    /* NULL = in memory */
     uint64_t spool_bytes;
     uint64_t profile_max;     /* bytes of one profile */
     int64_t spool_age_ms;

@@ -98,8 +98,8 @@ void plan_init_once(struct plan *plan, const struct plan_options *options, int64
     for (unsigned t = 0; t < options->targets; t++) {
         for (unsigned i = 0; i < options->types->count; i++) {
             const struct profile_type *type = &options->types->items[i];
-            plan->jobs[plan->count++] =
-                (struct plan_job){.target = t, .type = type, .due_ms = now_ms, .seconds_ms = type->seconds_ms};
+            plan->jobs[plan->count++] = (struct plan_job){
+                .target = t, .type = type, .due_ms = now_ms, .seconds_ms = type->seconds_ms, .is_first = true};
         }
     }
 }
@@ -125,16 +125,25 @@ void plan_take_last(struct plan *plan, int64_t now_ms)
     }
 }
 
+/* At the same time the short ones go before the CPU profile that would hold them up. Where time may run out, CPU profiles
+ * are worth more. */
+static bool goes_before(const struct plan *plan, const struct plan_job *job, const struct plan_job *other)
+{
+    bool is_cpu = job->type->kind == PROFILE_CPU, other_is_cpu = other->type->kind == PROFILE_CPU;
+    if (job->due_ms != other->due_ms)
+        return job->due_ms < other->due_ms;
+    if (plan->options.cpu_first && is_cpu != other_is_cpu)
+        return is_cpu;
+    return job->seconds_ms < other->seconds_ms;
+}
+
 /* The one that is due first. */
 static struct plan_job *find_first(struct plan *plan)
 {
     struct plan_job *first = NULL;
     for (unsigned i = 0; i < plan->count; i++) {
         struct plan_job *job = &plan->jobs[i];
-        /* At the same time the short ones go before the CPU profile that would hold them up. */
-        bool before = first == NULL || job->due_ms < first->due_ms ||
-                      (job->due_ms == first->due_ms && job->seconds_ms < first->seconds_ms);
-        if (before)
+        if (first == NULL || goes_before(plan, job, first))
             first = job;
     }
     return first;

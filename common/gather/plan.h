@@ -36,6 +36,7 @@ struct plan_options {
     int64_t missing_retry_ms;          /* a type that the app does not serve is asked for again after so long */
     int64_t interval_ms;               /* the unit of sampling */
     unsigned sampling;                 /* 1 to PLAN_SAMPLING_ALL */
+    bool cpu_first;                    /* of jobs due at the same time the CPU profiles go before the short ones */
 };
 
 struct plan_job {
@@ -58,7 +59,7 @@ struct plan {
 
 void plan_init(struct plan *plan, const struct plan_options *options, int64_t now_ms);
 
-/* The same with everything due at once, each job once: --once. */
+/* The same with everything due at once, sampled or not: each job once. */
 void plan_init_once(struct plan *plan, const struct plan_options *options, int64_t now_ms);
 
 /* From now on only what an app that is being stopped should leave behind: heap and goroutine, due at once; finish them
@@ -79,7 +80,7 @@ enum plan_outcome {
     PLAN_BUSY,     /* the same, and the waits begin anew with each point of the grid: it may be free at any time */
     PLAN_SHORTER,  /* SECONDS were too many: half of them from now on, next on its grid */
     PLAN_SLEEP,    /* not served: again after missing_retry_ms or one EVERY, whichever is longer */
-    PLAN_NEVER,    /* --once: done with it */
+    PLAN_NEVER,    /* done with it */
 };
 
 /* started_ms is when the run began. */

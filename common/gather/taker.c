@@ -11,7 +11,7 @@ struct taker {
     struct httpc *httpc;
     struct spool *spool;
     const struct gather_options *options;
-    bool once;       /* also while the last profiles are taken */
+    struct taker_mode mode; /* once, also while the last profiles are taken */
     bool stopped;
     int64_t last_until_ms; /* monotonic; the last profiles must be there by then; 0 = not yet that far */
     unsigned cut;
@@ -78,6 +78,8 @@ static void say(struct taker *taker, const struct plan_job *job, const struct sc
         LOG_FIELDS(LOG_STR("type", job->type->name), LOG_STR("target", target->url),
                    LOG_STR("result", scrape_result_names[report->result]), LOG_I64("bytes", report->bytes),
                    LOG_I64("took_ms", report->elapsed_ms), LOG_STR("reason", report->words));
+    if (taker->mode.quiet)
+        return;
     bool once = report->result == SCRAPE_EMPTY || report->result == SCRAPE_MISSING;
     if (report->result == SCRAPE_OK) {
         if (state->failures > 0)
@@ -125,6 +127,12 @@ static void remember(struct taker *taker, const struct plan_job *job, const stru
 
 /* ---- the run ---- */
 
+static enum plan_outcome outcome_of(const struct taker *taker, enum scrape_result result)
+{
+    bool waits = result == SCRAPE_BUSY && taker->mode.wait_for_busy;
+    return taker->mode.once && !waits ? PLAN_NEVER : treatments[result].outcome;
+}
+
 static void on_report(void *ctx, const struct scrape_report *report)
 {
     struct taker *taker = ctx;
@@ -135,8 +143,7 @@ static void on_report(void *ctx, const struct scrape_report *report)
     add_hint(job->type->kind, &told);
     say(taker, job, &told);
     remember(taker, job, &told);
-    enum plan_outcome outcome = taker->once ? PLAN_NEVER : treatments[told.result].outcome;
-    plan_finish(&taker->plan, job, outcome, taker->started_ms, loop_now_ms(taker->loop));
+    plan_finish(&taker->plan, job, outcome_of(taker, told.result), taker->started_ms, loop_now_ms(taker->loop));
     if (taker->callbacks.taken != NULL)
         taker->callbacks.taken(taker->callbacks.ctx, job, &told);
     if (!taker->stopped)
@@ -196,7 +203,7 @@ static bool has_one_of_this_second(struct taker *taker, const struct plan_job *j
 static void leave_out(struct taker *taker, struct plan_job *job)
 {
     int64_t now_ms = loop_now_ms(taker->loop);
-    plan_finish(&taker->plan, job, taker->once ? PLAN_NEVER : PLAN_DONE, now_ms, now_ms);
+    plan_finish(&taker->plan, job, taker->mode.once ? PLAN_NEVER : PLAN_DONE, now_ms, now_ms);
     loop_timer_arm(&taker->timer, 0);
 }
 
@@ -240,34 +247,33 @@ static void make_plan(struct taker *taker, int64_t now_ms)
         .missing_retry_ms = options->missing_retry_ms,
         .interval_ms = options->interval_ms,
         .sampling = options->sampling,
+        .cpu_first = taker->mode.cpu_first,
     };
-    if (taker->once)
+    if (taker->mode.once)
         plan_init_once(&taker->plan, &plan, now_ms);
     else
         plan_init(&taker->plan, &plan, now_ms);
 }
 
-int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
-               const struct taker_callbacks *callbacks, struct taker **ret, struct err *err)
+int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options,
+              struct taker_mode mode, const struct taker_callbacks *callbacks, struct taker **ret, struct err *err)
 {
-    struct taker *taker = calloc(1, sizeof(*taker));
+    CLEANUP_TAKER struct taker *taker = calloc(1, sizeof(*taker));
     if (taker == NULL)
         return err_set(err, ENOMEM, "no memory to plan profiles");
     taker->loop = loop;
     taker->httpc = httpc;
     taker->spool = spool;
     taker->options = options;
-    taker->once = once;
+    taker->mode = mode;
     taker->callbacks = *callbacks;
+    loop_timer_init(&taker->timer, loop, run_due, taker);
     make_plan(taker, loop_now_ms(loop));
     taker->jobs = calloc(taker->plan.count, sizeof(*taker->jobs));
-    if (taker->jobs == NULL) {
-        free(taker);
+    if (taker->jobs == NULL)
         return err_set(err, ENOMEM, "no memory to plan profiles");
-    }
-    loop_timer_init(&taker->timer, loop, run_due, taker);
     loop_timer_arm(&taker->timer, 0);
-    *ret = taker;
+    *ret = TAKE_PTR(taker);
     return 0;
 }
 
@@ -299,7 +305,8 @@ void taker_take_last(struct taker *taker, int64_t within_ms)
 {
     int64_t now_ms = loop_now_ms(taker->loop);
     cut(taker);
-    taker->once = true;
+    taker->mode.once = true;
+    taker->mode.wait_for_busy = false;
     taker->last_until_ms = now_ms + within_ms;
     plan_take_last(&taker->plan, now_ms);
     loop_timer_arm(&taker->timer, 0);

@@ -2,6 +2,7 @@
 #ifndef PROFEFE_TAKER_H
 #define PROFEFE_TAKER_H
 
+#include "common/base/cleanup.h"
 #include "common/gather/gather_options.h"
 #include "common/gather/plan.h"
 #include "common/http/httpc.h"
@@ -34,18 +35,33 @@ struct taker_job {
 
 struct taker;
 
-/* once: each job runs once, whatever comes of it; `finished` is called when all have, or when the last profiles of
- * taker_take_last are there. `taken` is called for each profile that reached the spool (its id) and each job that
- * ended otherwise (id 0). */
+/* How the jobs are run. All false: each on its grid, for the life of the process. */
+struct taker_mode {
+    bool once;          /* each job once, whatever comes of it; then `finished` */
+    bool cpu_first;     /* once: the CPU profiles before the short ones, in place of after them */
+    bool wait_for_busy; /* once: a profiler that somebody else holds is tried again until it is free */
+    bool quiet;         /* nothing is logged: whoever hears of each run tells it in words of his own */
+};
+
+/* `taken` is called after each run: for a profile that reached the spool (its id) and for one that ended otherwise (id 0).
+ * A job whose due_ms is plan_never_ms by then is over. `finished` is called when all are, or when the last profiles of
+ * taker_take_last are there. */
 struct taker_callbacks {
     void (*taken)(void *ctx, const struct plan_job *job, const struct scrape_report *report);
     void (*finished)(void *ctx);
     void *ctx;
 };
 
-int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options, bool once,
-               const struct taker_callbacks *callbacks, struct taker **ret, struct err *err);
+int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options,
+              struct taker_mode mode, const struct taker_callbacks *callbacks, struct taker **ret, struct err *err);
 struct taker *taker_free(struct taker *taker); /* NULL allowed; returns NULL */
+
+static inline void cleanup_taker(struct taker **taker)
+{
+    taker_free(*taker);
+}
+
+#define CLEANUP_TAKER CLEANUP(cleanup_taker)
 
 /* Cuts the fetch under way and takes no more. */
 void taker_stop(struct taker *taker);

@@ -38,7 +38,7 @@ static void laptop_needs_only_target_collector_and_service(void **state)
     assert_string_equal("http://127.0.0.1:6060/debug/pprof", options.gather.targets.items[0].url);
     assert_string_equal("http://profefe:10100", options.gather.collector);
     assert_string_equal("web", options.gather.service);
-    assert_string_equal(":10101", options.listen);
+    assert_string_equal(":10101", options_listen(&settings));
     assert_string_equal("laptop", options.gather.instance);
     assert_string_equal("laptop", options.gather.seed);
     assert_int_equal(1, options.gather.labels.count);
@@ -58,7 +58,7 @@ static void laptop_needs_only_target_collector_and_service(void **state)
     assert_int_equal(10000, options.gather.sampling);
     assert_false(options.stop_profiles);
     assert_null(options.gather.output_dir);
-    assert_null(options.gather.secret_dir);
+    assert_null(options.secret_dir);
     assert_null(options.gather.target_ca);
     assert_false(options.gather.target_insecure);
     assert_string_equal("profefe-agent", options.gather.program->name);
@@ -89,7 +89,7 @@ static void pod_has_identity_labels_before_its_own(void **state)
     assert_string_equal("web-1", options.gather.instance);
     assert_string_equal("10.0.0.7", options.pod_ip);
     assert_string_equal("uid-1", options.gather.seed);
-    assert_null(options.listen);
+    assert_null(options_listen(&settings));
     assert_int_equal(1, warnings.count);
     expect_contains("warning", warnings_text(&warnings, 0), "\"pod\" is set by profefe-agent itself");
     settings_done(&settings);
@@ -161,7 +161,7 @@ static void each_setting_of_the_engine_arrives(void **state)
     assert_true(options.stop_profiles);
     assert_int_equal(250, options.gather.scrape_timeout_ms);
     assert_int_equal(30000, options.gather.missing_retry_ms);
-    assert_string_equal("/secret", options.gather.secret_dir);
+    assert_string_equal("/secret", options.secret_dir);
     assert_string_equal("/ca.crt", options.gather.target_ca);
     assert_true(options.gather.target_insecure);
     settings_done(&settings);
@@ -253,7 +253,7 @@ static void spool_in_memory_takes_at_most_half_of_the_limit(void **state)
         read_env(&settings, env);
         assert_int_equal(0, options_resolve(&settings, "host", rows[i].limit, &options, NULL, NULL));
         expect_number(rows[i].setting, (long long)rows[i].budget, (long long)options.gather.spool_bytes);
-        assert_null(options.gather.spool_dir);
+        assert_null(options.spool_dir);
         settings_done(&settings);
     }
 }
@@ -275,7 +275,7 @@ static void spool_on_disk_has_its_budget_and_one_profile_half_of_it(void **state
         struct settings settings;
         read_env(&settings, env);
         assert_int_equal(0, options_resolve(&settings, "host", 16 * MIB, &options, NULL, NULL));
-        assert_string_equal("/var/spool/x", options.gather.spool_dir);
+        assert_string_equal("/var/spool/x", options.spool_dir);
         expect_number("budget", (long long)rows[i].budget, (long long)options.gather.spool_bytes);
         expect_number("profile", (long long)rows[i].profile, (long long)options.gather.profile_max);
         settings_done(&settings);

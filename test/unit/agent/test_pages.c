@@ -371,7 +371,7 @@ static void json_of_a_working_agent(void **state)
     fail_job(2, SCRAPE_TEXT, 3, NOW - MINUTE, "text, not a profile: \"<b>\xff\\x1b\"\x1b");
     now.jobs[2].without_since_ms = NOW - MINUTE;
     now.plan.jobs[3].due_ms = NOW - SECOND;
-    now.options.gather.spool_dir = "/spool";
+    now.options.spool_dir = "/spool";
     now.spool.items = 3;
     now.spool.taken = 44;
     now.spool.bytes = 12288;

@@ -87,7 +87,8 @@ static int new_taker(struct bench *bench, const char *types, bool once)
     const struct taker_callbacks callbacks = {.taken = on_taken, .finished = on_finished, .ctx = bench};
     struct err err = {0};
     assert_int_equal(0, profile_types_parse(span_of(types), &defaults, &bench->options.types, NULL, NULL));
-    int rc = taker_new(bench->loop, bench->httpc, bench->spool, &bench->options, once, &callbacks, &bench->taker, &err);
+    int rc = taker_new(bench->loop, bench->httpc, bench->spool, &bench->options, (struct taker_mode){.once = once},
+                       &callbacks, &bench->taker, &err);
     assert_true(rc == 0 || err.text[0] != '\0');
     return rc;
 }

@@ -19,10 +19,15 @@ void alloc_fail_arm(unsigned passing, bool for_ever)
     alloc_fail.failed = 0;
 }
 
+bool alloc_fail_has_failed(void)
+{
+    return alloc_fail.failed > 0;
+}
+
 bool alloc_fail_disarm(void)
 {
     alloc_fail.armed = false;
-    return alloc_fail.failed > 0;
+    return alloc_fail_has_failed();
 }
 
 void alloc_fail_pause(void)

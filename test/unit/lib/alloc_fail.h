@@ -41,6 +41,7 @@ enum {
 void alloc_fail_arm(unsigned passing, bool for_ever);
 /* True when an allocation was failed since it was armed. */
 bool alloc_fail_disarm(void);
+bool alloc_fail_has_failed(void); /* the same, and it stays armed */
 
 void alloc_fail_pause(void);
 void alloc_fail_resume(void);

@@ -1,0 +1,12 @@
+/* What the agent's profiles run on, as a daemon or once: opened here, and said in the log. */
+#ifndef PROFEFE_AGENT_ENGINE_H
+#define PROFEFE_AGENT_ENGINE_H
+
+#include "agent/options.h"
+#include "common/gather/pipeline.h"
+
+/* The loop is there; client, spool and credentials come. On failure engine_close cleans up what there is. */
+int engine_open(struct pipeline_base *engine, const struct options *options, struct err *err);
+void engine_close(struct pipeline_base *engine); /* all but the loop */
+
+#endif

@@ -60,7 +60,7 @@ static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
     return http->status >= 400 && http->status != 404 && strcasestr(http->reply, "already") != NULL;
 }
 
-/* Three forms (facts/agent A5): the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
+/* Three forms were seen: the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
  * the full time; http.TimeoutHandler and proxies say 503 or 504 before SECONDS are over. Where even the shortest profile
  * would have been too long, fewer SECONDS cannot help: an app that is not ready yet says 503 at once. */
 static bool is_too_long(enum profile_kind kind, int64_t seconds_ms, const struct httpc_result *http)

@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 enum {
-    SCRAPE_RAW_FACTOR = 16,       /* inflated bytes per stored byte; Go's profiles have 5 to 6 (facts/agent A2) */
+    SCRAPE_RAW_FACTOR = 16,       /* inflated bytes per stored byte; Go's profiles were seen to have 5 to 6 */
     SCRAPE_URL_MAX = 1024,        /* base, path with every byte escaped, and seconds */
 };
 

@@ -1,4 +1,4 @@
-/* The service name under which a pod's profiles are kept: Contract 3.
+/* The service name under which a pod's profiles are kept.
  *
  * The first usable of: annotation, label app.kubernetes.io/name, label app, the controlling owner's name (a ReplicaSet's
  * less its pod template hash, a Job's less the CronJob's number), generateName less its last "-", the pod's name.

@@ -50,7 +50,7 @@ struct profefe_reply {
 /* Recognises a reply by its beginning; never fails. Bodies may be cut after the error. */
 void profefe_reply_parse(const char *body, size_t len, struct profefe_reply *ret);
 
-/* What a push came to (reliability rule 3). */
+/* What a push came to, and what becomes of the profile: only the profile's own fault drops it. */
 enum profefe_answer {
     PROFEFE_STORED,    /* 200 with {"code":200 */
     PROFEFE_REFUSED,   /* 400, 422 with profefe's JSON, which names the same code: this profile is bad; drop it */

@@ -157,7 +157,7 @@ def make_overlay(namespace, **lists):
 
 class Injection(Case):
 
-    def test_pods_are_injected_where_contract_1_says(self):
+    def test_pods_are_injected_where_they_or_their_namespace_ask(self):
         for expected in workloads.PROFILED:
             if expected.key == "nightly":
                 continue
@@ -169,7 +169,7 @@ class Injection(Case):
                     self.assertTrue(is_injected(pod), f"{summary(pod)}: no container {AGENT}")
                     self.assertRegex(annotation(pod, "status") or "none", r"^injected \S+$")
 
-    def test_pods_are_left_alone_where_contract_1_says(self):
+    def test_pods_are_left_alone_where_nobody_asks(self):
         for key, namespace in workloads.LEFT_ALONE:
             with self.subTest(pod=key):
                 pod = self.only_pod(key, namespace)
@@ -414,7 +414,7 @@ class Profiles(Case):
             self.assertRegex(annotation(pod, "status"), r"^injected \S+$")
 
     def test_profefe_lists_every_injected_pod(self):
-        """Per pod, target and type, under the right service, with the labels of Contract 3."""
+        """Per pod, target and type, under the right service, with the labels that tell its pod."""
         missing = {}
 
         def look():

@@ -71,7 +71,7 @@ OTHER_TYPES = {"trace:5s=1s": ("trace", None), "threadcreate:5s": ("threadcreate
 # Pods whose app has a profile of nearly 8 MiB, compressed, and the memory limit of their agents.
 LARGE = {"large": "16Mi", "large-on-disk": "8Mi"}
 LARGE_BYTES = 9_000_000
-# Pods that no agent may be in, by Contract 1.
+# Pods that no agent may be in: they said so, or neither they nor their namespace asked for one.
 LEFT_ALONE = (("opted-out", ENABLED), ("bare", ENABLED), ("all-no", ALL), ("unlabelled", PLAIN))
 
 

@@ -25,7 +25,7 @@ enum inject_decision {
 };
 extern const char *const inject_decision_names[INJECT_DECISION_COUNT]; /* "injected", "skipped", … */
 
-/* Why not: the enumerated list of Contract 1. */
+/* Why not. The names are what users read in the annotation `status`, in metrics and in the README: none is renamed. */
 enum inject_reason {
     INJECT_NO_REASON, /* injected; its name is "" */
     INJECT_NOT_ANNOTATED,

@@ -1,4 +1,4 @@
-/* Requests and limits of the injected container, so that they never get the pod refused (Contract 2).
+/* Requests and limits of the injected container, so that they never get the pod refused.
  *
  * Seen on a real API server: request > limit is refused; so is a quantity that does not parse; where all containers of
  * a pod are Guaranteed, another class for ours changes the pod's; where spec.resources is set, our requests would

@@ -1,4 +1,4 @@
-/* The volumes of the injected container: Contract 2.
+/* The volumes of the injected container, so that it holds no credential and has room for what it spools.
  *
  *   - an empty downwardAPI volume over the ServiceAccount token's path, always. The API server adds the token to every
  *     container that mounts nothing at exactly that path, after us (seen);

@@ -93,7 +93,7 @@ static void word_lists_are_what_parse_bool_takes(void **state)
         assert_int_equal(0, boolean_parse(span_of(*word), &value, NULL));
         assert_false(value);
     }
-    assert_int_equal(12, count); /* Contract 1 has six of each */
+    assert_int_equal(12, count); /* six of each, as README says */
 }
 
 enum { HOUR_MS = 3600 * 1000 };

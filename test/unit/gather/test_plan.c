@@ -103,7 +103,8 @@ static int64_t next_wait(struct plan *plan, int64_t now_ms)
 
 /* ---- a fleet ---- */
 
-/* All pods start in one second: rule 8's second case. 1,667 of them a second on the grid, so that chance stays small. */
+/* All pods start in one second, as after a node pool came back. 1,667 of them a second on the grid, so that chance stays
+ * small. */
 static void grid_of_a_fleet_is_flat(void **state)
 {
     (void)state;

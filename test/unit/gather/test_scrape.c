@@ -1,4 +1,4 @@
-/* scrape: every bad answer of reliability rule 5 by its name; and a few fetches from a peer that gives them. */
+/* scrape: every bad answer that an app may give by its name; and a few fetches from a peer that gives them. */
 #include "unit.h"
 
 #include "alloc_fail.h"

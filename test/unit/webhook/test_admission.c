@@ -332,7 +332,7 @@ static void expect_mounts(const struct fixture *f, const struct outcome *o, cons
     }
 }
 
-/* What Contract 2 promises of every injected container, whatever the pod. */
+/* What holds of every injected container, whatever the pod: restricted Pod Security, no token, nothing that the app waits for. */
 static void expect_promises(const struct fixture *f, const struct outcome *o, const cJSON *container, bool native)
 {
     struct json want;

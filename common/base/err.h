@@ -22,7 +22,7 @@ struct err {
 };
 
 /* Records code (positive errno) and text; returns -code. Control bytes are not escaped here: callers
- * pass outside strings through quote_text() (text.h). */
+ * pass outside strings through quote_text() (quote.h). */
 int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Like err_set, with ": strerror(code)" appended. */

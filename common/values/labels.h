@@ -29,10 +29,11 @@ struct labels {
     struct label items[LABELS_MAX];
 };
 
+/* Is it one of our own? */
 bool labels_key_is_reserved(struct span key);
 
-/* Adds one. An empty value is not added (profile.proto cannot tell it from none). -EINVAL bad key or value,
- * -EEXIST key there already, -ENOSPC. */
+/* Adds one. An empty value is not added: profile.proto cannot tell it from none. -EINVAL for a bad key or value, -EEXIST
+ * when the key is there already, -ENOSPC over LABELS_MAX. */
 int labels_add(struct labels *labels, struct span key, struct span value, struct err *err);
 
 /* Adds a user's list. -EINVAL on a malformed item (labels is then unchanged): whether a text is an error does not
@@ -41,7 +42,7 @@ int labels_add(struct labels *labels, struct span key, struct span value, struct
 int labels_add_list(struct labels *labels, struct span text, const char *owner, struct warnings *warnings,
                     struct err *err);
 
-/* NULL when there is none. */
+/* The value of a key, borrowed; NULL when there is none. */
 const char *labels_get(const struct labels *labels, const char *key);
 
 #endif

@@ -1,12 +1,11 @@
 #include "common/values/quantity.h"
 
-#include <errno.h>
-
 #include "common/base/ascii.h"
 #include "common/base/number.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 

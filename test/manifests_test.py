@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks manifests/ without a cluster: what kustomize renders, what the certificate script makes, what is in
 an image archive. The renderer is `kubectl kustomize`. PROFEFE_TEST_TOOLS and PROFEFE_TEST_BUILD name other folders
-than build/tools (kubectl, promtool) and build/release (profefe-webhook); promtool may also be on PATH. What is missing of
-these skips the tests that need it, and fails them when CI=true.
+than build/tools (kubectl, promtool) and build/release (profefe-webhook); promtool may also be on PATH. What is missing
+of these skips the tests that need it, and fails them when CI=true.
 """
 import base64
 import copy
@@ -275,13 +275,15 @@ class Rendered(unittest.TestCase):
         hooks = find(self.base, "MutatingWebhookConfiguration")["webhooks"]
         for hook in hooks:
             self.assertEqual(policy["matchConstraints"]["resourceRules"], hook["rules"])
-            self.assertIn(next(c for c in hook["matchConditions"] if c["name"] == "not-mirror"), policy["matchConditions"])
+            self.assertIn(next(c for c in hook["matchConditions"] if c["name"] == "not-mirror"),
+                          policy["matchConditions"])
         binding = find(self.additions["policy"], "ValidatingAdmissionPolicyBinding")["spec"]
         chosen, *others = binding["matchResources"]["namespaceSelector"]["matchExpressions"]
         self.assertEqual([chosen["values"]], [sum((hook["namespaceSelector"]["matchExpressions"][0]["values"]
                                                    for hook in hooks), [])])
         self.assertEqual([others], [hooks[0]["namespaceSelector"]["matchExpressions"][1:]])
-        self.assertEqual((binding["policyName"], binding["validationActions"]), ("profefe-uninjected", ["Warn", "Audit"]))
+        self.assertEqual((binding["policyName"], binding["validationActions"]),
+                         ("profefe-uninjected", ["Warn", "Audit"]))
         self.assertEqual(policy["failurePolicy"], "Ignore")
 
     def test_policy_has_the_words_of_the_webhook(self):
@@ -300,10 +302,12 @@ class Rendered(unittest.TestCase):
 
     def test_monitors_name_ports_that_are_there(self):
         admin, agent = (d["spec"]["podMetricsEndpoints"][0]["port"] for d in
-                        (find(self.additions["monitoring"], "PodMonitor", f"profefe-{n}") for n in ("webhook", "agent")))
+                        (find(self.additions["monitoring"], "PodMonitor", f"profefe-{n}")
+                         for n in ("webhook", "agent")))
         deployment = find(self.base, "Deployment")["spec"]["template"]
         self.assertIn(admin, [port["name"] for port in deployment["spec"]["containers"][0]["ports"]])
-        selector = find(self.additions["monitoring"], "PodMonitor", "profefe-webhook")["spec"]["selector"]["matchLabels"]
+        selector = find(self.additions["monitoring"], "PodMonitor",
+                        "profefe-webhook")["spec"]["selector"]["matchLabels"]
         self.assertTrue(selector.items() <= deployment["metadata"]["labels"].items())
         self.assertEqual(agent, "profefe-agent")
 

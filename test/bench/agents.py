@@ -1,4 +1,5 @@
-"""The two agents as processes in one and the same environment, and what a sidecar costs at the least: the pause process."""
+"""The two agents as processes in one and the same environment, and what a sidecar costs at the least: the pause
+process."""
 
 import os
 import subprocess
@@ -14,10 +15,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 COMPILE_SECONDS = 60
 START_SECONDS = 15
 PAUSE_SETTLE_SECONDS = 0.2
-# Far above what either needs, so that nothing is reclaimed and the peak is the peak. The peer was killed in one of 1 GiB by
-# profiles of 8 MB.
+# Far above what either needs, so that nothing is reclaimed and the peak is the peak. The peer was killed in one of 1
+# GiB by profiles of 8 MB.
 GROUP_LIMIT = 8 << 30
-IDENTITY = {"POD_NAME": "web-7d4b9c6f58-x2x7k", "POD_NAMESPACE": "shop", "POD_UID": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11",
+IDENTITY = {"POD_NAME": "web-7d4b9c6f58-x2x7k", "POD_NAMESPACE": "shop",
+            "POD_UID": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11",
             "NODE_NAME": "node1", "POD_IP": "127.0.0.1", "PROFEFE_AGENT_SERVICE": "web",
             "PROFEFE_AGENT_CONTAINER": "web", "PROFEFE_AGENT_LABELS": "team=shop,tier=web"}
 MEMORY = {
@@ -82,7 +84,8 @@ class Process:
 @contextmanager
 def running(side, folder, env, limit=GROUP_LIMIT):
     """The agent as a sidecar."""
-    own = {"PROFEFE_AGENT_SIDECAR": "1", "PROFEFE_AGENT_LISTEN": f"127.0.0.1:{free_port()}", "PROFEFE_AGENT_FIRST_WITHIN": "1s"}
+    own = {"PROFEFE_AGENT_SIDECAR": "1", "PROFEFE_AGENT_LISTEN": f"127.0.0.1:{free_port()}",
+           "PROFEFE_AGENT_FIRST_WITHIN": "1s"}
     process = Process(f"agent-{side.name}", [side.binary], folder, {**own, **env}, limit)
     try:
         yield process

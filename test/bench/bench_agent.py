@@ -1,4 +1,5 @@
-"""profefe-agent beside the same agent in Go (test/bench/agentpeer): CPU a profile, memory, what it does when idle, start, size.
+"""profefe-agent beside the same agent in Go (test/bench/agentpeer): CPU a profile, memory, what it does when idle,
+start, size.
 
 The app and the collector are one small server in this process, whose CPU time counts for nobody; the floor is the pause
 process. Both agents get the same environment.
@@ -35,8 +36,8 @@ ONCE_A_DAY = "cpu:24h=1s,heap:24h,goroutine:24h"
 
 @dataclass(frozen=True)
 class Load:
-    """What the agents are asked to do for one row, so slowly that the peer keeps up with it. The numbers of profiles are
-    whole rounds of all targets and types: the peer takes them all at once."""
+    """What the agents are asked to do for one row, so slowly that the peer keeps up with it. The numbers of profiles
+    are whole rounds of all targets and types: the peer takes them all at once."""
 
     targets: int
     types: str
@@ -177,7 +178,8 @@ def labels_row(size):
 def derived_rows(bench):
     """Differences of the medians: with little to tell apart, as in the quick form, they may be anything."""
     def less(row, base, scale=1.0):
-        return {side: [(bench.rows[row].medians[side] - bench.rows[base].medians[side]) / scale] for side in (OURS, PEER)}
+        return {side: [(bench.rows[row].medians[side] - bench.rows[base].medians[side]) / scale]
+                for side in (OURS, PEER)}
 
     for size in ("200k", "8m"):
         raw = bench.raw_mb(size)
@@ -220,10 +222,12 @@ def killed_row(bench):
                 bench.report.skip(KILLED, process.no_group)
                 return
             wanted = 1 if bench.quick else 3
-            wait_until(lambda: collector.counts["pushes"] >= wanted or process.group.kills() or process.child.must_live(),
+            wait_until(lambda: collector.counts["pushes"] >= wanted or process.group.kills()
+                       or process.child.must_live(),
                        PUSH_SECONDS, lambda: f"expected {wanted} pushes, got {collector.counts['pushes']}")
             bench.report.add(KILLED, "", {OURS: [process.group.kills()]}, may_be_zero=True,
-                             note=f"{wanted} profiles, peak {process.group.peak() / 1e6:.1f} MB of {SMALL_LIMIT / 1e6:.1f}")
+                             note=f"{wanted} profiles, peak {process.group.peak() / 1e6:.1f} MB of "
+                                  f"{SMALL_LIMIT / 1e6:.1f}")
     finally:
         collector.close()
         app.close()
@@ -253,8 +257,10 @@ def idle_rows(bench, floor):
             calls, woken = idle.measure(how, [agent.pid for agent in agents.values()], seconds, bench.folder)
             if sink.counts["pushes"] != 6:
                 raise Failure(f"expected idle agents, got {sink.counts['pushes'] - 6} more pushes")
-            for name, values, note in ((CALLS, calls, f"counted by {how}"), (WAKEUPS, woken, "voluntary context switches")):
-                bench.report.add(name, "1/min", {side: [values[agent.pid]] for side, agent in agents.items()}, may_be_zero=True,
+            for name, values, note in ((CALLS, calls, f"counted by {how}"),
+                                       (WAKEUPS, woken, "voluntary context switches")):
+                bench.report.add(name, "1/min", {side: [values[agent.pid]] for side, agent in agents.items()},
+                                 may_be_zero=True,
                                  note=f"{note}, {seconds} s")
             for name, measured in MEMORY.items():
                 values = {side: [measured(agent.pid) / 1e6] for side, agent in agents.items()}
@@ -307,7 +313,8 @@ def size_rows(bench, floor_binary):
         return
     with open(bench.sides[1].binary, "rb") as file:
         peer = len(gzip.compress(file.read(), 9))
-    report.add(IMAGE, "KB", {OURS: [_image_bytes(image) / 1e3], PEER: [peer / 1e3]}, note="the peer's: its binary alone, gzip -9")
+    report.add(IMAGE, "KB", {OURS: [_image_bytes(image) / 1e3], PEER: [peer / 1e3]},
+               note="the peer's: its binary alone, gzip -9")
 
 
 def floor_of(folder):

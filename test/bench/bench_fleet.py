@@ -1,5 +1,5 @@
-"""A fleet of 2,000 agents at one collector: whether its requests come evenly, by the agent's own plan (fleet_plan.c), and what
-one real profefe costs as the pods become more.
+"""A fleet of 2,000 agents at one collector: whether its requests come evenly, by the agent's own plan (fleet_plan.c),
+and what one real profefe costs as the pods become more.
 
 The peer of the plan is a ticker that each pod starts at its own start, as test/bench/agentpeer does.
 """
@@ -102,7 +102,8 @@ def _body(now_ns):
 def _target(kind, pod, now):
     labels = urllib.parse.quote(f"pod=shop-{pod},namespace=shop,node=node{pod % 50}", safe="=,")
     return "/api/0/profiles?" + urllib.parse.urlencode(
-        {"service": f"shop-{pod % 20}", "type": kind, "labels": labels, "instance_id": f"shop-{pod}", "created_at": utc(now)})
+        {"service": f"shop-{pod % 20}", "type": kind, "labels": labels, "instance_id": f"shop-{pod}",
+         "created_at": utc(now)})
 
 
 def replay(profefe, pushes, body, now):

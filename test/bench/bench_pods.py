@@ -1,8 +1,9 @@
-"""Pods on a real one-node Kubernetes (test/cluster) with profefe-agent in them and without it: how long they take to start, to
-be complete and to go, what the webhook adds to the call that creates them, and the agent's memory by the books of the node.
+"""Pods on a real one-node Kubernetes (test/cluster) with profefe-agent in them and without it: how long they take to
+start, to be complete and to go, what the webhook adds to the call that creates them, and the agent's memory by the
+books of the node.
 
-The installation is that of the cluster's test. The peer is the same pod in a namespace that the webhook is not called for.
-One pod lives at a time, and Kubernetes' own timestamps are not used: they are whole seconds.
+The installation is that of the cluster's test. The peer is the same pod in a namespace that the webhook is not called
+for. One pod lives at a time, and Kubernetes' own timestamps are not used: they are whole seconds.
 """
 
 import collections
@@ -27,7 +28,8 @@ sys.path.append(os.path.join(TEST, "cluster"))
 import cluster  # noqa: E402
 import stage  # noqa: E402
 import workloads  # noqa: E402
-from cluster import AGENT, AGENT_PORT, Watch, api, eventually, is_injected, is_native, is_ready, say, summary  # noqa: E402
+from cluster import (AGENT, AGENT_PORT, Watch, api, eventually, is_injected, is_native, is_ready, say,  # noqa: E402
+                     summary)
 from workloads import ENABLED, MODES, PLAIN, annotations  # noqa: E402
 
 NEEDS_ROOT = "needs root, as all of test/cluster does"
@@ -68,7 +70,8 @@ class Form:
         """Failure unless the pod, as the API server has it, is of this form."""
         found = None if not is_injected(pod) else "native" if is_native(pod) else "container"
         if found != self.mode:
-            raise Failure(f"a pod of the form {self.name} was created with an agent of mode {found}, expected {self.mode}")
+            raise Failure(f"a pod of the form {self.name} was created with an agent of mode {found}, expected "
+                          f"{self.mode}")
 
 
 def injected(mode):
@@ -116,9 +119,9 @@ def first_line_at(namespace, name):
 
 
 class OffBeat:
-    """Waits of less than a second before the requests of each form. What the kubelet does it does once a second, and so the end of
-    one wait is the beat of the kubelet's clock: requests that followed at once would all meet it at the same point. These
-    meet it everywhere, evenly however many they are, and all forms at the same points."""
+    """Waits of less than a second before the requests of each form. What the kubelet does it does once a second, and so
+    the end of one wait is the beat of the kubelet's clock: requests that followed at once would all meet it at the same
+    point. These meet it everywhere, evenly however many they are, and all forms at the same points."""
 
     GOLDEN = (5 ** 0.5 - 1) / 2  # the share whose multiples fill the second most evenly
 
@@ -139,8 +142,8 @@ numbers = itertools.count(1)  # no name twice
 
 @contextmanager
 def one_pod(form, spec=None):
-    """A watch that was there before the pod, and the pod, just created: (watch, its name, monotonic and real time of the
-    request). Afterwards the pod is gone."""
+    """A watch that was there before the pod, and the pod, just created: (watch, its name, monotonic and real time of
+    the request). Afterwards the pod is gone."""
     name = f"{form.name}-{next(numbers)}"
     off_beat.wait(form.name, "create")
     with closing(Watch(form.namespace, name, 3 * POD_SECONDS)) as watch:
@@ -232,7 +235,8 @@ def create_rows(report, size):
         times = in_turn(size.creates, CREATE_FORMS, create_ms)
         after = calls()
     for form, share in CREATE_ROWS:
-        values = {side: [percentile(sorted(times[name]), SHARES[share])] for side, name in ((OURS, form), (PEER, ALONE.name))}
+        values = {side: [percentile(sorted(times[name]), SHARES[share])]
+                  for side, name in ((OURS, form), (PEER, ALONE.name))}
         report.add(create_row(form, share), "ms wall", values, note=f"of {size.creates}")
     count, seconds = (now - then for then, now in zip(before, after))
     if count != size.creates:
@@ -296,12 +300,14 @@ def memory_rows(report, size):
             thing = workloads.pod(name, ENABLED, workloads.every_type_fast(mode=mode), spec)
             injected(mode).check(api.create(thing).body)
     for name in [name for mode in MODES for name in names[mode]]:
-        eventually(lambda: is_ready(api.pod(ENABLED, name)), POD_SECONDS, lambda: summary(api.pod(ENABLED, name)), every=0.1)
+        eventually(lambda: is_ready(api.pod(ENABLED, name)), POD_SECONDS, lambda: summary(api.pod(ENABLED, name)),
+                   every=0.1)
     residents = {mode: [Resident(ENABLED, name) for name in names[mode]] for mode in MODES}
     everyone = [resident for mode in MODES for resident in residents[mode]]
     say(f"pods that stay until each agent has sent {size.pushes} profiles")
     eventually(lambda: all(resident.sent() >= size.pushes for resident in everyone), PUSHES_SECONDS,
-               lambda: f"expected {size.pushes} profiles of each agent, got {[resident.sent() for resident in everyone]}",
+               lambda: f"expected {size.pushes} profiles of each agent, got "
+                       f"{[resident.sent() for resident in everyone]}",
                every=SAMPLE_SECONDS)
     found = {mode: [resident.memory() for resident in residents[mode]] for mode in MODES}
     for what, mode in MEMORY_ROWS:
@@ -319,8 +325,8 @@ def memory_rows(report, size):
 # ---- all of it
 
 def expected_rows():
-    return [create_row(*row) for row in CREATE_ROWS] + [WEBHOOK_CALL] + [life_row(*row) for row in START_ROWS] + [JOB_ROW] + \
-        [memory_row(*row) for row in MEMORY_ROWS]
+    return [*(create_row(*row) for row in CREATE_ROWS), WEBHOOK_CALL, *(life_row(*row) for row in START_ROWS), JOB_ROW,
+            *(memory_row(*row) for row in MEMORY_ROWS)]
 
 
 def new_report(agent):

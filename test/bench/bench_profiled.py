@@ -1,8 +1,8 @@
-"""What it costs a Go app to be profiled: the work that test/go/app does, alone, beside profefe-agent and beside the same agent
-in Go, at the default types and times; and what the agents themselves cost meanwhile.
+"""What it costs a Go app to be profiled: the work that test/go/app does, alone, beside profefe-agent and beside the
+same agent in Go, at the default types and times; and what the agents themselves cost meanwhile.
 
-All three apps run at once, so that whatever else the machine does falls on each of them. Work is counted against the CPU
-time of the app's process, not against the clock.
+All three apps run at once, so that whatever else the machine does falls on each of them. Work is counted against the
+CPU time of the app's process, not against the clock.
 """
 
 import http.client
@@ -29,7 +29,8 @@ QUICK_WARM_SECONDS = 4
 class App:
     def __init__(self, name, tools, folder):
         self.port = free_port()
-        self.child = Child(f"app-{name}", [os.path.join(tools, "app"), "-listen", f"127.0.0.1:{self.port}", "-load", LOAD,
+        self.child = Child(f"app-{name}", [os.path.join(tools, "app"), "-listen", f"127.0.0.1:{self.port}", "-load",
+                                           LOAD,
                                            "-block-rate", "10000", "-mutex-fraction", "100"],
                            os.path.join(folder, f"app-{name}.log"))
         self.child.wait_for_port(self.port, START_SECONDS)
@@ -59,8 +60,8 @@ def memory_row(name):
 
 
 def measure_round(sides, tools, folder, env, warm, seconds):
-    """{row: {side: value}} of one round of so many seconds; the apps are new, so that one that lies badly in memory lies there
-    for one round only."""
+    """{row: {side: value}} of one round of so many seconds; the apps are new, so that one that lies badly in memory
+    lies there for one round only."""
     apps, sinks = {}, {side.name: Sink(b"") for side in sides}
     try:
         for name in (ALONE, OURS, PEER):
@@ -77,7 +78,8 @@ def measure_round(sides, tools, folder, env, warm, seconds):
             after = {name: app.work() for name, app in apps.items()}
             found = {AGENT_CPU: {name: (processes.cpu_ns(agent.pid) - cpu[name]) / 1e6 * 60 / seconds
                                  for name, agent in agents.items()},
-                     PUSHES: {name: (sink.counts["pushes"] - pushes[name]) * 60 / seconds for name, sink in sinks.items()}}
+                     PUSHES: {name: (sink.counts["pushes"] - pushes[name]) * 60 / seconds
+                              for name, sink in sinks.items()}}
             for name, read in MEMORY.items():
                 found[memory_row(name)] = {side: read(agent.pid) / 1e6 for side, agent in agents.items()}
         rate = rates(before, after)
@@ -102,7 +104,8 @@ def run_part(_build, tools, folder, quick, agent):
     env = {"PROFEFE_AGENT_TYPES": QUICK_TYPES if quick else TYPES}
     found = [measure_round(sides, tools, folder, env, warm, seconds) for _ in range(rounds)]
     for row in ROWS:
-        report.add(row, UNITS.get(row, "MB"), {side.name: [values[row][side.name] for values in found] for side in sides},
+        report.add(row, UNITS.get(row, "MB"),
+                   {side.name: [values[row][side.name] for values in found] for side in sides},
                    more_is_better=row == WORK, note=f"alone: 100; {rounds} times {seconds} s" if row == WORK else "")
     missing = report.missing(ROWS)
     if missing:

@@ -1,5 +1,5 @@
-"""The bench's own rules: turns, ranks, what counts as missing, that a grown function is named, how idle processes and a fleet's
-requests are counted, that both agents are asked for the same, and what a pod's events and its log say."""
+"""The bench's own rules: turns, ranks, what counts as missing, that a grown function is named, how idle processes and a
+fleet's requests are counted, that both agents are asked for the same, and what a pod's events and its log say."""
 
 import importlib.machinery
 import importlib.util
@@ -154,7 +154,8 @@ class AgentTest(unittest.TestCase):
                 self.assertEqual((load.warm % together, load.profiles % together), (0, 0), size)
 
     def test_rows_have_names_of_their_own_that_fit_their_column(self):
-        for rows in (bench_agent.expected_rows(), bench_fleet.expected_rows(), bench_pods.expected_rows(), bench_profiled.ROWS):
+        for rows in (bench_agent.expected_rows(), bench_fleet.expected_rows(), bench_pods.expected_rows(),
+                     bench_profiled.ROWS):
             self.assertEqual(len(rows), len(set(rows)))
             self.assertLessEqual(max(map(len, rows)), measure.NAME_COLUMNS)
 
@@ -167,7 +168,8 @@ class AgentTest(unittest.TestCase):
         platforms = blob({"manifests": [{"digest": "sha256:m", "size": len(manifest)}]})
         with tempfile.NamedTemporaryFile(suffix=".tar") as file:
             with tarfile.open(file.name, "w") as archive:
-                for name, content in (("index.json", blob({"manifests": [{"digest": "sha256:i", "size": len(platforms)}]})),
+                for name, content in (("index.json", blob({"manifests": [{"digest": "sha256:i",
+                                                                          "size": len(platforms)}]})),
                                       ("blobs/sha256/i", platforms), ("blobs/sha256/m", manifest)):
                     info = tarfile.TarInfo(name)
                     info.size = len(content)
@@ -219,7 +221,8 @@ def watch_of(*events):
     """A watch whose events have all come."""
     watch = bench_pods.Watch.__new__(bench_pods.Watch)
     watch.what, watch.seconds, watch.last = "shop/web", 5, pod_with()
-    watch._answer = io.BytesIO(b"".join(json.dumps({"type": kind, "object": thing}).encode() + b"\n" for kind, thing in events))
+    watch._answer = io.BytesIO(b"".join(json.dumps({"type": kind, "object": thing}).encode() + b"\n"
+                                        for kind, thing in events))
     return watch
 
 
@@ -249,7 +252,8 @@ class PodsTest(unittest.TestCase):
             self.assertTrue(any(number / 10 <= share < (number + 1) / 10 for share in shares["alone"]), number)
 
     def test_spread_is_of_each_side(self):
-        self.assertEqual(bench_pods.spread({"ours": [2, 1.5, 3], "peer": [0.5]}), "ours 1.50 to 3.00, peer 0.50 to 0.50")
+        self.assertEqual(bench_pods.spread({"ours": [2, 1.5, 3], "peer": [0.5]}),
+                         "ours 1.50 to 3.00, peer 0.50 to 0.50")
 
     def test_watch_goes_on_from_the_event_that_was_waited_for(self):
         watch = watch_of(("ADDED", pod_with()), ("MODIFIED", pod_with(nodeName="node1")), ("DELETED", pod_with()))
@@ -280,7 +284,8 @@ KEPT = {("job", "*", "*"): 1000, ("job", "json", "*"): 600, ("job", "json", "rea
 
 
 def compare(json_read, memcpy):
-    return list(instructions.compare(KEPT, {"job": {"json": {"read": json_read, "small": 100}, "libc": {"memcpy": memcpy}}}))
+    return list(instructions.compare(KEPT, {"job": {"json": {"read": json_read, "small": 100},
+                                                    "libc": {"memcpy": memcpy}}}))
 
 
 class InstructionsTest(unittest.TestCase):

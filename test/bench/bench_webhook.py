@@ -1,6 +1,7 @@
 """profefe-webhook beside the same webhook in Go (test/bench/webhookpeer): CPU a review, latency, saturation, memory.
 
-Both serve TLS with one certificate, log a line a review to /dev/null and run at once; only one of them has load at a time.
+Both serve TLS with one certificate, log a line a review to /dev/null and run at once; only one of them has load at a
+time.
 """
 
 import base64
@@ -68,8 +69,10 @@ class Peer:
     def __init__(self, binary, folder):
         self.port = free_port()
         pair = [os.path.join(folder, name) for name in ("tls.crt", "tls.key")]
-        self.child = Child("webhookpeer", [binary, "-listen", f"127.0.0.1:{self.port}", "-cert", pair[0], "-key", pair[1],
-                                           "-image", "localhost/profefe-agent:dev", "-collector", COLLECTOR], os.devnull)
+        self.child = Child("webhookpeer", [binary, "-listen", f"127.0.0.1:{self.port}", "-cert", pair[0], "-key",
+                                           pair[1],
+                                           "-image", "localhost/profefe-agent:dev", "-collector", COLLECTOR],
+                           os.devnull)
         self.child.wait_for_port(self.port, START_SECONDS)
 
 
@@ -78,7 +81,8 @@ def url(side):
 
 
 def nothing(side):
-    """Where the same request over the same TLS meets a 404: what the machine and the load generator take for themselves."""
+    """Where the same request over the same TLS meets a 404: what the machine and the load generator take for
+    themselves."""
     return f"https://127.0.0.1:{side.port}/nothing"
 
 
@@ -144,7 +148,8 @@ def busy_rows(report, sides, paths, effort):
     """The same with more clients than the server has time for: it does not go to sleep between two reviews."""
     for name in BUSY:
         reviews = effort.reviews(2 * KEPT_REVIEWS[int(name.split("k-", maxsplit=1)[0])])
-        values = in_turn(effort.rounds, sides, lambda side: cpu_us(side, paths[name], reviews, clients=SATURATING_CLIENTS))
+        values = in_turn(effort.rounds, sides,
+                         lambda side: cpu_us(side, paths[name], reviews, clients=SATURATING_CLIENTS))
         report.add(busy_row(name), "µs CPU", values)
 
 
@@ -220,7 +225,8 @@ def memory_rows(report, sides, path, effort):
         finally:
             held.close()
     for name, values in taken.items():
-        report.add(memory_row(name), "MB", values, may_be_zero=name == GROWTH, note=f"after {effort.held:,} more reviews")
+        report.add(memory_row(name), "MB", values, may_be_zero=name == GROWTH,
+                   note=f"after {effort.held:,} more reviews")
 
 
 def expected_rows():

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """bodies.py FOLDER: writes the reviews that the bench sends, as SIZE-DECISION.json.
 
-They are made from a named fixture as the API server sends them, without spaces, and grown to about 1, 3, 17 and 64 KB by
-what makes real pods big: environment variables, each with its part in managedFields, and further containers. The output
-depends on nothing but this file and the fixtures.
+They are made from a named fixture as the API server sends them, without spaces, and grown to about 1, 3, 17 and 64 KB
+by what makes real pods big: environment variables, each with its part in managedFields, and further containers. The
+output depends on nothing but this file and the fixtures.
 """
 
 import copy

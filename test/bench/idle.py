@@ -69,8 +69,8 @@ def _syscalls(how, pids, seconds, folder):
 
 
 def measure(how, pids, seconds, folder):
-    """({pid: system calls a minute}, {pid: wake-ups a minute}). Wake-ups are counted in a time of their own where strace
-    watches, whose stops would count among them."""
+    """({pid: system calls a minute}, {pid: wake-ups a minute}). Wake-ups are counted in a time of their own where
+    strace watches, whose stops would count among them."""
     before = {pid: processes.wakeups(pid) for pid in pids}
     if how == "strace":
         time.sleep(seconds)

@@ -1,6 +1,6 @@
-"""How the bench measures: rounds in which the sides take turns, medians, a table and JSON. What a side costs is CPU time of
-its server alone (lib/processes.py), never time on the wall, so that a busy machine changes little; latencies are another
-matter, and the load of the machine is noted beside them."""
+"""How the bench measures: rounds in which the sides take turns, medians, a table and JSON. What a side costs is CPU
+time of its server alone (lib/processes.py), never time on the wall, so that a busy machine changes little; latencies
+are another matter, and the load of the machine is noted beside them."""
 
 import json
 import os
@@ -18,8 +18,8 @@ FLOOR = "floor"  # where there is one: what does nothing at all
 
 
 def in_turn(rounds, sides, measure):
-    """measure(side) for each side in turn, so often: {side name: [value, ...]}. The order turns around with each round, so
-    that what grows with time (heat, another load) falls on both."""
+    """measure(side) for each side in turn, so often: {side name: [value, ...]}. The order turns around with each round,
+    so that what grows with time (heat, another load) falls on both."""
     values = {side.name: [] for side in sides}
     for number in range(rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
@@ -79,7 +79,8 @@ class Report:
         self.rows = []
         self.skipped = {}  # name: reason
         self.machine = machine()
-        print(f"\n{part}: {what_is_ours} (ours) beside {what_is_peer} (peer); {self.machine['cpus']} CPUs shared by both and "
+        print(f"\n{part}: {what_is_ours} (ours) beside {what_is_peer} (peer); {self.machine['cpus']} CPUs shared by "
+              f"both and "
               f"the load generator; load average {self.machine['load_at_start']}\n")
         print(f"{'':<{NAME_COLUMNS}} {'unit':<9} {'ours':>9} {'peer':>9} {'ours/peer':>10}")
 

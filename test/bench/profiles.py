@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""profiles.py FOLDER: writes heap profiles as Go makes them, of about 20 KB, 200 KB and 8 MB gzipped, as heap-SIZE.pb.gz.
+"""profiles.py FOLDER: writes heap profiles as Go makes them, of about 20 KB, 200 KB and 8 MB gzipped, as
+heap-SIZE.pb.gz.
 
-One sample a stack: calls that share their callers with other stacks, four values, and the size of the allocation as a number
-label, so that samples, strings and tables have about the proportions of a real program's. The same bytes with the same zlib.
+One sample a stack: calls that share their callers with other stacks, four values, and the size of the allocation as a
+number label, so that samples, strings and tables have about the proportions of a real program's. The same bytes with
+the same zlib.
 """
 
 import os
@@ -13,7 +15,8 @@ import zlib
 # Name: how many stacks make about that many bytes gzipped.
 SIZES = {"20k": 1170, "200k": 11_500, "8m": 456_000}
 GZIP_LEVEL = 1  # Go's runtime compresses with gzip.BestSpeed
-PACKAGES = ("net/http", "encoding/json", "database/sql", "shop.example/cart", "shop.example/stock", "google.golang.org/grpc")
+PACKAGES = ("net/http", "encoding/json", "database/sql", "shop.example/cart", "shop.example/stock",
+            "google.golang.org/grpc")
 VERBS = ("Serve", "Read", "Write", "Decode", "Encode", "Handle", "Close", "Query", "Scan", "Walk")
 NOUNS = ("Request", "Response", "Buffer", "Item", "Order", "Stream", "Frame", "Header", "Session", "Row")
 FUNCTIONS_A_STACK = 0.15  # fewer than stacks: programs go through the same functions again and again
@@ -94,11 +97,13 @@ def heap_profile(stacks):
     chance = random.Random(stacks)
     strings = Strings()
     types = b"".join(data(1, number(1, strings(kind)) + number(2, strings(unit)))
-                     for kind, unit in (("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"),
+                     for kind, unit in (("alloc_objects", "count"), ("alloc_space", "bytes"),
+                                        ("inuse_objects", "count"),
                                         ("inuse_space", "bytes")))
     functions = max(20, int(stacks * FUNCTIONS_A_STACK))
     samples = b"".join(_samples(stacks, functions, chance, strings("bytes")))
-    mapping = data(3, number(1, 1) + number(2, 0x400000) + number(3, 0x4000000) + number(5, strings("/app")) + number(7, 1))
+    mapping = data(3, number(1, 1) + number(2, 0x400000) + number(3, 0x4000000) + number(5, strings("/app")) +
+                   number(7, 1))
     tables = _functions(functions, chance, strings)
     period = data(11, number(1, strings("space")) + number(2, strings("bytes"))) + number(12, 512 * 1024)
     return types + samples + mapping + tables + strings.encode() + number(9, TIME_NANOS) + period

@@ -1,5 +1,5 @@
-"""The app and the collector of the bench in one server, in the bench's own process: a profile of fixed bytes for each scrape,
-profefe's word of thanks for each push. Plain or with TLS. Its CPU time is nobody's."""
+"""The app and the collector of the bench in one server, in the bench's own process: a profile of fixed bytes for each
+scrape, profefe's word of thanks for each push. Plain or with TLS. Its CPU time is nobody's."""
 
 import http.server
 import ssl
@@ -81,7 +81,8 @@ class Sink:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
             # The handshake belongs to the thread of the connection, not to the one that accepts.
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
         scheme = "https" if certificate else "http"
         self.url = f"{scheme}://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()

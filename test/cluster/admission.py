@@ -1,5 +1,6 @@
-"""What the API server itself has to say: the policy about pods without an agent, the monitoring overlay against the resource
-definitions that it needs, namespaces with quotas and limits, refusals, and a rollout of the webhook under way."""
+"""What the API server itself has to say: the policy about pods without an agent, the monitoring overlay against the
+resource definitions that it needs, namespaces with quotas and limits, refusals, and a rollout of the webhook under
+way."""
 
 import collections
 import concurrent.futures
@@ -33,7 +34,8 @@ class Monitoring(Case):
         kinds = ("podmonitors", "prometheusrules")
         apply_definitions("monitoring.coreos.com/v1", [
             definition("github.com/prometheus-operator/prometheus-operator",
-                       f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml") for kind in kinds], set(kinds))
+                       f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml") for kind in kinds],
+                          set(kinds))
         done = kubectl("apply", "--dry-run=server", "--validate=strict", "-o", "json",
                        "-k", os.path.join(WORK, "manifests", "overlays", "monitoring"))
         names = collections.Counter(item["kind"] for item in json.loads(done.stdout)["items"])
@@ -143,7 +145,8 @@ class Policy(Case):
             self.assertEqual([text for text in reply.warnings if UNINJECTED in text], [])
 
     def test_the_api_server_finds_no_fault_in_its_types(self):
-        status = eventually(lambda: (found := api.get(POLICY)).get("status", {}).get("observedGeneration") and found["status"],
+        status = eventually(lambda: (found := api.get(POLICY)).get("status", {}).get("observedGeneration")
+                            and found["status"],
                             POLICY_SECONDS, lambda: "nobody has checked the policy's types")
         self.assertEqual(status.get("typeChecking", {}).get("expressionWarnings", []), [])
 
@@ -170,7 +173,8 @@ def limit_range(**limits):
             "spec": {"limits": [{"type": "Container", **limits}]}}
 
 
-# By name: the object of the namespace, the annotations of README, and what the API server says without them (None: nothing).
+# By name: the object of the namespace, the annotations of README, and what the API server says without them (None:
+# nothing).
 LIMITED = {
     "quota": (quota(requests_cpu="4", requests_memory="4Gi", limits_cpu="4", limits_memory="4Gi"),
               annotations(cpu_limit="50m"), "limits.cpu"),
@@ -186,8 +190,10 @@ LIMITED = {
                   annotations(memory_request="12Mi", memory_limit="12Mi"), "maximum"),
     "range-ratio": (limit_range(maxLimitRequestRatio={"cpu": "4"}),
                     annotations(cpu_request="25m", cpu_limit="100m"), "ratio"),
-    "range-default": (limit_range(default={"cpu": "100m", "memory": "40Mi"}, defaultRequest={"cpu": "20m", "memory": "40Mi"}),
-                      annotations(cpu_request="none", cpu_limit="none", memory_request="none", memory_limit="none"), None),
+    "range-default": (limit_range(default={"cpu": "100m", "memory": "40Mi"},
+                                  defaultRequest={"cpu": "20m", "memory": "40Mi"}),
+                      annotations(cpu_request="none", cpu_limit="none", memory_request="none", memory_limit="none"),
+                      None),
 }
 
 
@@ -204,7 +210,8 @@ class Limited(Case):
                 if refusal:
                     self.assertEqual(plain.status, 403, "without annotations the advice would be needless")
                     self.assertIn(refusal, plain.body["message"])
-                advised = api.create(self.pod(namespace, {**annotations(enable="true"), **notes}), dry_run=True, must=False)
+                advised = api.create(self.pod(namespace, {**annotations(enable="true"), **notes}), dry_run=True,
+                                     must=False)
                 self.assertEqual(advised.status, 201, advised.body.get("message"))
                 self.assertTrue(is_injected(advised.body))
                 if notes:
@@ -216,7 +223,8 @@ class Limited(Case):
         reply = api.request("POST", path, limits)
         self.assertEqual(reply.status, 201, reply.body.get("message"))
         if limits["kind"] == "ResourceQuota":
-            eventually(lambda: api.get(f"{path}/limits").get("status", {}).get("hard"), 30, lambda: "the quota is not counted")
+            eventually(lambda: api.get(f"{path}/limits").get("status", {}).get("hard"), 30,
+                       lambda: "the quota is not counted")
 
     @staticmethod
     def pod(namespace, notes):
@@ -280,7 +288,8 @@ class Rollout(Case):
     """What changes under way: certificates, settings and the webhook itself, while pods are created."""
 
     def test_a_new_ca_leaves_no_gap(self):
-        """As README says: remove ca.key, run the script, apply. The API server trusts both CAs while the pair travels."""
+        """As README says: remove ca.key, run the script, apply. The API server trusts both CAs while the pair
+        travels."""
         manifests = os.path.join(WORK, "manifests")
         os.unlink(os.path.join(manifests, "overlays", "self-signed", "certificates", "ca.key"))
         command(os.path.join(manifests, "certificates"))
@@ -292,7 +301,8 @@ class Rollout(Case):
             return all(after > before[pod] for pod, after in self.loads("certificate_loads").items())
 
         kubectl("apply", "-k", os.path.join(manifests, "overlays", "demo"))
-        eventually(look, LEARNED_SECONDS, lambda: f"certificates loaded: {self.loads('certificate_loads')}, before {before}",
+        eventually(look, LEARNED_SECONDS,
+                   lambda: f"certificates loaded: {self.loads('certificate_loads')}, before {before}",
                    every=0.05)
         for _ in range(20):
             missed.extend(self.missed())
@@ -309,7 +319,8 @@ class Rollout(Case):
 
         def defaults():
             """What five pods in a row are told, whichever replica answers."""
-            replies = [api.create(workloads.pod("probe", ENABLED, annotations(enable="true")), dry_run=True) for _ in range(5)]
+            replies = [api.create(workloads.pod("probe", ENABLED, annotations(enable="true")), dry_run=True)
+                       for _ in range(5)]
             return {item.get("value") for reply in replies for item in containers(reply.body)[AGENT]["env"]
                     if item["name"] == "PROFEFE_AGENT_INTERVAL"}
 
@@ -318,7 +329,8 @@ class Rollout(Case):
         before = self.loads("config_reloads", "refused")
         api.patch(path, {"data": {"webhook.ini": f"{text}\n[defaults]\ninterval = soon\n"}})
         eventually(lambda: all(after > before[pod] for pod, after in self.loads("config_reloads", "refused").items()),
-                   LEARNED_SECONDS, lambda: f"settings refused: {self.loads('config_reloads', 'refused')}, before {before}")
+                   LEARNED_SECONDS, lambda: f"settings refused: {self.loads('config_reloads', 'refused')}, before "
+                                            f"{before}")
         self.assertEqual(defaults(), {"17s"}, "the old settings stay")
         self.assertIn("interval", stage.webhook_log())
         self.assertEqual({pod["metadata"]["name"] for pod in stage.webhook_pods()}, pods, "pods of the webhook")
@@ -326,7 +338,8 @@ class Rollout(Case):
     @staticmethod
     def loads(what, result="taken"):
         """How often each replica has read its certificate or its settings, with this result."""
-        return {pod["metadata"]["name"]: cluster.total(cluster.metrics(pod["status"]["podIP"], cluster.WEBHOOK_ADMIN_PORT),
+        return {pod["metadata"]["name"]: cluster.total(cluster.metrics(pod["status"]["podIP"],
+                                                                       cluster.WEBHOOK_ADMIN_PORT),
                                                        f"profefe_webhook_{what}_total", result=result)
                 for pod in stage.webhook_pods()}
 

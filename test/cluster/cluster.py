@@ -89,7 +89,8 @@ def command(*argv, check=True, seconds=COMMAND_SECONDS, env=None, text_input=Non
     """Runs a program to its end. Failure, with all it said, when it fails."""
     try:
         done = subprocess.run([str(word) for word in argv], input=text_input, capture_output=True, text=True,
-                              errors="backslashreplace", timeout=seconds, check=False, env={**os.environ, **(env or {})})
+                              errors="backslashreplace", timeout=seconds, check=False,
+                              env={**os.environ, **(env or {})})
     except subprocess.TimeoutExpired as error:
         raise Failure(f"{' '.join(map(str, argv))}: not done after {seconds} s") from error
     if check and done.returncode != 0:
@@ -133,10 +134,12 @@ class Reply:
 
 
 class Api:
-    """The API server, asked as the cluster's administrator. Paths are those of the REST API; PLURALS finds an object's."""
+    """The API server, asked as the cluster's administrator. Paths are those of the REST API; PLURALS finds an
+    object's."""
 
     PLURALS = {"Pod": "pods", "Service": "services", "ServiceAccount": "serviceaccounts", "Secret": "secrets",
-               "Namespace": "namespaces", "PersistentVolume": "persistentvolumes", "Deployment": "deployments", "Job": "jobs", "CronJob": "cronjobs"}
+               "Namespace": "namespaces", "PersistentVolume": "persistentvolumes", "Deployment": "deployments",
+               "Job": "jobs", "CronJob": "cronjobs"}
 
     @functools.cached_property
     def tls(self):
@@ -223,7 +226,8 @@ class Api:
                 and all(status.get(key, 0) == replicas for key in ("replicas", "updatedReplicas", "availableReplicas")))
 
     def log(self, namespace, pod, container, lines=None, timestamps=False):
-        query = f"?container={container}" + (f"&tailLines={lines}" if lines else "") + ("&timestamps=true" if timestamps else "")
+        query = f"?container={container}" + (f"&tailLines={lines}"
+                                             if lines else "") + ("&timestamps=true" if timestamps else "")
         reply = self.request("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log{query}")
         return reply.body.get("message", "") if "kind" not in reply.body else f"(no log: {reply.body.get('message')})"
 
@@ -232,15 +236,16 @@ api = Api()
 
 
 class Watch:
-    """The life of one pod as the API server tells it to whoever watches, for so many seconds at most. The pod need not be there
-    yet; a name that was never used before, since what an earlier pod did may still be told."""
+    """The life of one pod as the API server tells it to whoever watches, for so many seconds at most. The pod need not
+    be there yet; a name that was never used before, since what an earlier pod did may still be told."""
 
     def __init__(self, namespace, name, seconds):
         self.what = f"{namespace}/{name}"
         self.seconds = seconds
         self.last = {"metadata": {"namespace": namespace, "name": name}}
         # From version 0, which is what the API server has in memory: to be newer than that it first waits for etcd.
-        query = urllib.parse.urlencode({"watch": "true", "resourceVersion": "0", "fieldSelector": f"metadata.name={name}",
+        query = urllib.parse.urlencode({"watch": "true", "resourceVersion": "0",
+                                        "fieldSelector": f"metadata.name={name}",
                                         "timeoutSeconds": seconds})
         self._connection = api.connection()
         try:

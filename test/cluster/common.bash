@@ -37,7 +37,8 @@ take_lock() {
 }
 
 # The processes that hold the node: `unshare`, which made its namespaces, and the node's first process. They are known
-# by an argument, --state=FOLDER, so a pid file cannot go stale or be lost with the folder. (The pattern comes by a file:
+# by an argument, --state=FOLDER, so a pid file cannot go stale or be lost with the folder. (The pattern comes by a
+# file:
 # on grep's command line it would match grep itself.)
 node_pids() {
     local pid
@@ -118,8 +119,8 @@ remove_netns() {
     [ -n "$(ls -A /run/netns 2>/dev/null)" ] || umount /run/netns 2>/dev/null || true
 }
 
-# The state folder of the cluster that our name belongs to, when that is another's: its namespace and cgroups are not ours
-# to take.
+# The state folder of the cluster that our name belongs to, when that is another's: its namespace and cgroups are not
+# ours to take.
 foreign_owner() {
     local pid owner
     [ -e "$netns" ] || return 0

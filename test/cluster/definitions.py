@@ -29,6 +29,7 @@ def apply_definitions(group, texts, wanted):
         kubectl("apply", "--server-side", "-f", "-", text_input=text)
 
     def served():
-        return wanted <= {resource["name"] for resource in api.request("GET", f"/apis/{group}").body.get("resources", [])}
+        served = api.request("GET", f"/apis/{group}").body.get("resources", [])
+        return wanted <= {resource["name"] for resource in served}
 
     eventually(served, SERVED_SECONDS, lambda: f"the API server does not serve {sorted(wanted)} of {group}")

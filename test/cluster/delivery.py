@@ -68,7 +68,8 @@ class Delivery(Case):
         self.assertNotIn("LATER", api.log(TROUBLE, "newer", AGENT))
 
     def test_kubectl_logs_speaks_of_the_app(self):
-        """Without -c, in both modes; and in mode container, where two are to choose from, not a word about the choice."""
+        """Without -c, in both modes; and in mode container, where two are to choose from, not a word about the
+        choice."""
         for name in ("named", "again"):
             with self.subTest(pod=name):
                 self.only_pod(name, ENABLED)

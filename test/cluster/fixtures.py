@@ -1,8 +1,8 @@
 """The pods of test/fixtures/review, sent through a real API server.
 
 Each configuration among the fixtures has a webhook of its own on loopback beside the API server, and each pair of
-configuration and path a namespace of its own, plain and under Pod Security `restricted`. A pod that the API server refuses
-without us says nothing about us and is left out.
+configuration and path a namespace of its own, plain and under Pod Security `restricted`. A pod that the API server
+refuses without us says nothing about us and is left out.
 """
 
 import base64
@@ -83,7 +83,8 @@ def _pod_in(folder):
                 return None
             pod = request["object"]
         notes = pod["metadata"].get("annotations") or {}
-        return pod if isinstance(pod["spec"], dict) and all(isinstance(value, str) for value in notes.values()) else None
+        return pod if isinstance(pod["spec"], dict) and all(isinstance(value, str)
+                                                            for value in notes.values()) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -138,7 +139,8 @@ class Fixtures(Case):
             path = "/mutate/all" if every_pod else "/mutate"
             with open(webhook.ca, "rb") as file:
                 bundle = base64.b64encode(file.read()).decode()
-            entries.append({**shipped[path], "name": f"{name}.profefe.com", "namespaceSelector": {"matchLabels": {LABEL: name}},
+            entries.append({**shipped[path], "name": f"{name}.profefe.com",
+                            "namespaceSelector": {"matchLabels": {LABEL: name}},
                             "clientConfig": {"url": webhook.url(path), "caBundle": bundle}})
         path = os.path.dirname(REGISTRATION)
         reply = api.request("POST", path, {
@@ -203,7 +205,8 @@ class Fixtures(Case):
                 if fixture.expect["decision"] == "denied":  # no warnings then: the message has them all
                     for pattern in patterns:
                         if not re.match(r"and \d+ more", pattern):
-                            self.assertTrue(fnmatch.fnmatchcase(ours.body["message"], f"*{pattern}*"), ours.body["message"])
+                            self.assertTrue(fnmatch.fnmatchcase(ours.body["message"], f"*{pattern}*"),
+                                            ours.body["message"])
                     continue
                 # It also sorts annotations: the warnings come in another order.
                 for pattern in patterns:
@@ -219,7 +222,8 @@ class Fixtures(Case):
                 self.assertEqual(injected, fixture.expect["decision"] == "injected")
                 if "status" in fixture.expect:
                     wanted = fixture.expect["status"]
-                    self.assertEqual(annotation(ours.body, "status"), wanted and wanted.replace("@VERSION@", self.version))
+                    self.assertEqual(annotation(ours.body, "status"),
+                                     wanted and wanted.replace("@VERSION@", self.version))
 
     def test_no_agent_mounts_a_token(self):
         for fixture, (bare, ours, _, _) in self.accepted():
@@ -237,7 +241,8 @@ class Fixtures(Case):
         seen = collections.Counter()
         for fixture, (bare, ours, _, _) in self.accepted():
             before, after = (reply.body["status"]["qosClass"] for reply in (bare, ours))
-            # BestEffort means no requests at all: an agent that has one ends it. And who says `none` leaves it to others.
+            # BestEffort means no requests at all: an agent that has one ends it. And who says `none` leaves it to
+            # others.
             loose = before == "BestEffort" or says_none(fixture)
             with self.subTest(fixture.name):
                 self.assertIn(after, {before, "Burstable"} if loose else {before})
@@ -258,7 +263,8 @@ def says_none(fixture):
     """Whether a resource of the agent was left out by name."""
     notes = fixture.pod["metadata"].get("annotations") or {}
     keys = [f"{kind}-{bound}" for kind in ("cpu", "memory") for bound in ("request", "limit")]
-    return any(notes.get(f"profefe.com/{key}", "").strip() == "none" or re.search(rf"(?m)^{key} *= *none", fixture.settings)
+    return any(notes.get(f"profefe.com/{key}", "").strip() == "none"
+               or re.search(rf"(?m)^{key} *= *none", fixture.settings)
                for key in keys)
 
 

@@ -1,5 +1,5 @@
-"""What the agents' containers hold in memory, by the books of the node: profiles near the largest that a spool takes in the
-small limits they are given, and all that the other tests did."""
+"""What the agents' containers hold in memory, by the books of the node: profiles near the largest that a spool takes in
+the small limits they are given, and all that the other tests did."""
 
 import workloads
 from case import Case, setUpModule  # noqa: F401 (unittest calls the latter)
@@ -26,8 +26,10 @@ class MemoryLimits(Case):
             with self.subTest(pod=name):
                 pod = self.only_pod(name, ENABLED)
                 self.assertEqual(containers(pod)[AGENT]["resources"]["limits"]["memory"], limit)
-                eventually(lambda: len(world.profefe.profiles(name, world.since, "other")) >= LARGE_PROFILES, LARGE_SECONDS,
-                           lambda: f"profefe has {world.profefe.profiles(name, world.since)}, expected {LARGE_PROFILES} "
+                eventually(lambda: len(world.profefe.profiles(name, world.since, "other")) >= LARGE_PROFILES,
+                           LARGE_SECONDS,
+                           lambda: f"profefe has {world.profefe.profiles(name, world.since)}, expected "
+                                   f"{LARGE_PROFILES} "
                                    "large ones")
                 found = world.profefe.profiles(name, world.since, "other")[0]
                 self.assertGreater(len(world.profefe.fetch(found["id"])), workloads.LARGE_BYTES // 2)

@@ -126,7 +126,8 @@ def install():
     kubectl("apply", "-k", os.path.join(manifests, "overlays", "demo"))
     eventually(lambda: api.deployment_ready(SYSTEM, WEBHOOK, 2) and api.deployment_ready(SYSTEM, PROFEFE, 1),
                ROLLOUT_SECONDS, lambda: f"{WEBHOOK} is not ready with 2 replicas, or {PROFEFE} with 1")
-    world.profefe = Reader(api.get(f"/api/v1/namespaces/{SYSTEM}/services/{PROFEFE}")["spec"]["clusterIP"], PROFEFE_PORT)
+    world.profefe = Reader(api.get(f"/api/v1/namespaces/{SYSTEM}/services/{PROFEFE}")["spec"]["clusterIP"],
+                           PROFEFE_PORT)
     wait_for_profefe()
     say("webhook and profefe are ready")
 
@@ -164,7 +165,8 @@ def wait_until_called(namespace=SYSTEM):
         return is_injected(api.create(probe, dry_run=True).body) and reviews(namespace) != before
 
     eventually(look, REGISTRATION_SECONDS,
-               lambda: f"a dry-run pod with profefe.com/enable=true is not injected by the webhook in {namespace}, whose log "
+               lambda: f"a dry-run pod with profefe.com/enable=true is not injected by the webhook in {namespace}, "
+                       f"whose log "
                        f"ends with:\n{webhook_log(namespace, 10)}")
 
 
@@ -192,7 +194,8 @@ def make_workloads():
 def wait_until_running():
     """Every pod that is meant to run on is Ready. What a pod needs to get there is not a test's waiting time."""
     def waiting():
-        pods = [pod for name in workloads.NAMESPACES for pod in api.pods(name) if pod["spec"]["restartPolicy"] == "Always"]
+        pods = [pod for name in workloads.NAMESPACES for pod in api.pods(name)
+                if pod["spec"]["restartPolicy"] == "Always"]
         return [summary(pod) for pod in pods if not is_ready(pod)]
 
     try:
@@ -211,8 +214,8 @@ def bring_back_webhook():
 
 
 def remove_moved(webhooks):
-    """The registration is not the moved namespace's alone: it is pointed back to where it was. (To apply the demo again would
-    also bring back profefe.)"""
+    """The registration is not the moved namespace's alone: it is pointed back to where it was. (To apply the demo again
+    would also bring back profefe.)"""
     api.patch(REGISTRATION, {"webhooks": webhooks})
     kubectl("delete", "namespace", MOVED, "--wait=false")
     wait_until_called()
@@ -256,7 +259,8 @@ def reviews_of(pod_namespace, pod):
 
 
 def log_of_all_reviews():
-    """The webhook's log once it has a line for each review that is counted by now: the kubelet gets it a moment later."""
+    """The webhook's log once it has a line for each review that is counted by now: the kubelet gets it a moment
+    later."""
     logs = {}
     for pod in webhook_pods():
         name, counts = pod["metadata"]["name"], reviews_by(pod)
@@ -266,7 +270,8 @@ def log_of_all_reviews():
             logs[name] = api.log(SYSTEM, name, WEBHOOK)
             return logs[name].count(" msg=review ") >= counted
 
-        eventually(look, LOG_SECONDS, lambda: f"the log of {name} has not the {counted} reviews of {dict(counts)}", every=0.1)
+        eventually(look, LOG_SECONDS, lambda: f"the log of {name} has not the {counted} reviews of {dict(counts)}",
+                   every=0.1)
     return "\n".join(logs.values())
 
 

@@ -3,9 +3,9 @@
 
     suite.py [-k PATTERN]...      the cluster must be up: test/cluster/up; or let test/cluster/run do all of it
 
-Installs the webhook and a profefe as a user would (manifests/certificates, kubectl apply -k overlays/demo), starts pods of
-every form at once, and then looks: what was injected, what profefe holds, what the pods and the programs say of themselves,
-and what happens when one of the parts is away. Each test that fails shows the pods it was about.
+Installs the webhook and a profefe as a user would (manifests/certificates, kubectl apply -k overlays/demo), starts pods
+of every form at once, and then looks: what was injected, what profefe holds, what the pods and the programs say of
+themselves, and what happens when one of the parts is away. Each test that fails shows the pods it was about.
 """
 
 import collections
@@ -229,7 +229,8 @@ class Injection(Case):
                     self.assertEqual(cluster.token_mounts(pid), [])
                 # The same look at the app finds one: it is able to see.
                 seen = [cluster.tokens_under_root(pid) for pid in self.processes_of(pod, "app")]
-                self.assertTrue(any(f"{TOKEN_PATH}/token" in re.sub(r"^/run/", "/var/run/", path).replace("/..data/", "/")
+                self.assertTrue(any(f"{TOKEN_PATH}/token" in re.sub(r"^/run/", "/var/run/",
+                                                                    path).replace("/..data/", "/")
                                     for paths in seen for path in paths), f"the app's own token, among {seen}")
 
     def test_each_pod_is_reviewed_once(self):
@@ -281,7 +282,8 @@ class Injection(Case):
         names = [item["name"] for item in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]]
         self.assertEqual(names.count(AGENT), 1, f"containers {names}")
         self.check_stored_agent(pod)
-        eventually(lambda: is_ready(api.pod(ENABLED, "again")), READY_SECONDS, lambda: summary(api.pod(ENABLED, "again")))
+        eventually(lambda: is_ready(api.pod(ENABLED, "again")), READY_SECONDS,
+                   lambda: summary(api.pod(ENABLED, "again")))
 
 
 def mirrors_reviewed():
@@ -396,7 +398,8 @@ class Trouble(Case):
         self.assertTrue(any(re.search(r"\bwarnings=[1-9]", line) for line in lines), f"no count of warnings: {lines}")
         for warning in warnings:
             beginning = re.escape(warning.split('"')[0])  # quotes are escaped in logfmt
-            self.assertTrue(any(re.search(beginning, line) for line in lines), f"{warning!r} is not in the log: {lines}")
+            self.assertTrue(any(re.search(beginning, line) for line in lines),
+                            f"{warning!r} is not in the log: {lines}")
 
     def assert_one_has(self, warnings, *words):
         self.assertTrue(any(all(word in warning for word in words) for warning in warnings),
@@ -575,9 +578,11 @@ class Outages(Case):
                     self.assertTrue(any("the webhook did not answer" in text for text in reply.warnings),
                                     f"the policy's warning, among {reply.warnings}")
                     self.assertIsNone(annotation(reply.body, "status"))
-        counted = kubectl("get", "--raw", "/metrics").stdout  # by the API server; an alert of overlays/monitoring reads it
+        # By the API server; an alert of overlays/monitoring reads it.
+        counted = kubectl("get", "--raw", "/metrics").stdout
         for name in ("enabled", "all"):
-            self.assertRegex(counted, rf'(?m)^apiserver_admission_webhook_fail_open_count{{name="{name}[.]profefe[.]com",')
+            self.assertRegex(counted, r"(?m)^apiserver_admission_webhook_fail_open_count"
+                                      rf'{{name="{name}[.]profefe[.]com",')
         api.create(workloads.deployment("alone", ENABLED, 1, fast(), workloads.pod_spec()))
         for key, namespace in (("alone-0", ENABLED), ("alone-0", ALL), ("alone", ENABLED)):
             eventually(lambda: [pod for pod in world.pods_of(key, namespace) if is_ready(pod)], READY_SECONDS,
@@ -590,7 +595,8 @@ class Outages(Case):
     def test_agents_tell_that_the_collector_is_away(self):
         for pod in self.watched:
             self.about(pod)
-            self.agent_says(pod, "/healthz", (UNWELL_INTERVALS + 4) * workloads.INTERVAL_SECONDS, "collector", status=500)
+            self.agent_says(pod, "/healthz", (UNWELL_INTERVALS + 4) * workloads.INTERVAL_SECONDS, "collector",
+                            status=500)
 
     def test_moved_installation_works(self):
         """Another namespace, its own certificates, and the base's settings, which name no collector."""
@@ -613,7 +619,8 @@ class Outages(Case):
         self.assertTrue(is_injected(pod))
         self.assertTrue(any("collector" in warning for warning in reply.warnings), f"warnings: {reply.warnings}")
         self.assertRegex(annotation(pod, "status"), r"^injected \S+; .*collector")
-        eventually(lambda: is_ready(api.pod(ENABLED, "aimless")), READY_SECONDS, lambda: summary(api.pod(ENABLED, "aimless")))
+        eventually(lambda: is_ready(api.pod(ENABLED, "aimless")), READY_SECONDS,
+                   lambda: summary(api.pod(ENABLED, "aimless")))
         pod = api.pod(ENABLED, "aimless")
         self.agent_says(pod, "/healthz", ANSWER_SECONDS, "collector", status=500)
         self.assertIn("collector", api.log(ENABLED, "aimless", AGENT))
@@ -628,7 +635,8 @@ class Outages(Case):
         def taken_enough():
             taken.update({pod["metadata"]["name"]: taken_since(pod, self.before[pod["metadata"]["name"]])
                           for pod in self.watched})
-            return all(spans[kind].count >= TAKEN_MEANWHILE[kind] for spans in taken.values() for kind in TAKEN_MEANWHILE)
+            return all(spans[kind].count >= TAKEN_MEANWHILE[kind] for spans in taken.values()
+                       for kind in TAKEN_MEANWHILE)
 
         eventually(taken_enough, OUTAGE_SECONDS, lambda: f"agents took {taken}, expected {TAKEN_MEANWHILE}")
         ended = datetime.datetime.now(datetime.timezone.utc)
@@ -651,8 +659,10 @@ class Outages(Case):
                         state[name, kind] = f"{found} of {span.count}"
             return not state
 
-        eventually(look, ARRIVAL_SECONDS, lambda: f"of what was taken meanwhile profefe has too little: {state}", every=1)
-        say(f"{sum(span.count for spans in taken.values() for span in spans.values())} profiles of that time have arrived")
+        eventually(look, ARRIVAL_SECONDS, lambda: f"of what was taken meanwhile profefe has too little: {state}",
+                   every=1)
+        say(f"{sum(span.count for spans in taken.values() for span in spans.values())} profiles of that time have "
+            f"arrived")
         for pod in self.watched:
             self.agent_says(pod, "/healthz", UNWELL_INTERVALS * 4 * workloads.INTERVAL_SECONDS, status=200)
             again = api.pod(pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -661,8 +671,9 @@ class Outages(Case):
 
 @dataclasses.dataclass
 class Span:
-    """How many profiles of a type an agent took between two looks, and when it had the one before them and the last of them.
-    Each is dated between its begin and its end, and none begins in the second in which another of its type ended."""
+    """How many profiles of a type an agent took between two looks, and when it had the one before them and the last of
+    them. Each is dated between its begin and its end, and none begins in the second in which another of its type
+    ended."""
     count: int
     after: int
     until: int
@@ -673,7 +684,8 @@ def taken_since(pod, before):
     now = cluster.agent_metrics(pod)
     spans = {}
     for kind in workloads.USUAL:
-        count, was = (cluster.total(page, "profefe_agent_scrapes_total", type=kind, result="ok") for page in (now, before))
+        count, was = (cluster.total(page, "profefe_agent_scrapes_total", type=kind, result="ok")
+                      for page in (now, before))
         until, after = (cluster.total(page, "profefe_agent_last_scrape_timestamp_seconds", type=kind)
                         for page in (now, before))
         spans[kind] = Span(int(count - was), int(after), int(until))
@@ -696,7 +708,8 @@ def taken_at(profile):
 def load_tests(loader, _tests, _pattern):
     """In the order they are written: the outages last, the quick looks while profiles are being taken."""
     suite = unittest.TestSuite()
-    for case in (Installation, CertManager, Monitoring, Injection, Policy, Limited, Strict, Fixtures, Trouble, Profiles, Delivery,
+    for case in (Installation, CertManager, Monitoring, Injection, Policy, Limited, Strict, Fixtures, Trouble, Profiles,
+                 Delivery,
                  Rollout, Outages, MemoryLimits):
         chosen = set(loader.getTestCaseNames(case))
         suite.addTests(case(name) for name in vars(case) if name in chosen)

@@ -66,7 +66,8 @@ PROFILED = (
     Expected("linked-container", TROUBLE, "linked-container"),
 )
 # Types beyond the usual ones, and what profefe calls them: type, and label profile_type.
-OTHER_TYPES = {"trace:5s=1s": ("trace", None), "threadcreate:5s": ("threadcreate", None), "allocs:5s": ("other", "allocs"),
+OTHER_TYPES = {"trace:5s=1s": ("trace", None), "threadcreate:5s": ("threadcreate", None),
+               "allocs:5s": ("other", "allocs"),
                "other/goroutine:5s": ("other", "goroutine")}
 # Pods whose app has a profile of nearly 8 MiB, compressed, and the memory limit of their agents.
 LARGE = {"large": "16Mi", "large-on-disk": "8Mi"}
@@ -180,7 +181,8 @@ def shop():
 def large():
     types, spec = "cpu,heap,goroutine,other/large:15s", pod_spec(app(large=LARGE_BYTES))
     return [pod("large", ENABLED, fast(types=types), spec),
-            pod("large-on-disk", ENABLED, fast(types=types, spool="64Mi", memory_limit="8Mi", memory_request="8Mi"), spec)]
+            pod("large-on-disk", ENABLED, fast(types=types, spool="64Mi", memory_limit="8Mi", memory_request="8Mi"),
+                spec)]
 
 
 def nightly():
@@ -204,8 +206,10 @@ NOWHERE = f"http://nowhere.{TROUBLE}.svc:10100"
 DEAD_PORT = "9"
 TYPOS = {"prot": "6060", "interval": "soon"}
 MALFORMED = {
-    "port": "=7,99999999", "path": "debug pprof", "scheme": "gopher", "types": "cpu:0s=9999999s,bogus", "interval": "-1s",
-    "cpu-seconds": "0.5", "labels": "=,pod=x,\x01", "pod-labels": ",,", "collector": "ftp://x y", "image": "Bad Image!!",
+    "port": "=7,99999999", "path": "debug pprof", "scheme": "gopher", "types": "cpu:0s=9999999s,bogus",
+    "interval": "-1s",
+    "cpu-seconds": "0.5", "labels": "=,pod=x,\x01", "pod-labels": ",,", "collector": "ftp://x y",
+    "image": "Bad Image!!",
     "image-pull-policy": "Sometimes", "log-level": "loud", "no-such-key": GARBAGE, "service": ""}
 
 

@@ -18,7 +18,8 @@ ARRIVE_SECONDS = 30
 QUICK = {"PROFEFE_AGENT_INTERVAL": "1s", "PROFEFE_AGENT_TYPES": "cpu:3s=1s,heap:1s,goroutine:1s",
          "PROFEFE_AGENT_CPU_SECONDS": "1", "PROFEFE_AGENT_FIRST_WITHIN": "2s",
          "PROFEFE_AGENT_RETRY_MIN": "100ms", "PROFEFE_AGENT_RETRY_MAX": "500ms", "PROFEFE_AGENT_STOP_DEADLINE": "2s"}
-IDENTITY = {"POD_NAME": "web-7d4b9c6f58-x2x7k", "POD_NAMESPACE": "shop", "POD_UID": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11",
+IDENTITY = {"POD_NAME": "web-7d4b9c6f58-x2x7k", "POD_NAMESPACE": "shop",
+            "POD_UID": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11",
             "NODE_NAME": "node1", "POD_IP": "127.0.0.1"}
 
 STOPPED = re.compile(r'(?m)^.*msg=("stopped before everything was sent"|stopped) (.*)$')
@@ -126,18 +127,20 @@ class AgentCase(Case):
             self.seen = self.metrics(agent)
             return self.seen if condition(self.seen) else None
 
-        return wait_until(look, seconds, lambda: f"after {seconds} s not {what}:\n{self.seen.text}\nthe end of the agent's "
+        return wait_until(look, seconds, lambda: f"after {seconds} s not {what}:\n{self.seen.text}\nthe end of the "
+                                                 f"agent's "
                                                  f"output:\n{agent.log_tail()}")
 
     def account(self, agent):
-        """The numbers of the last line: taken = stored + dropped + waiting; and `cut`, of fetches that the signal ended."""
+        """The numbers of the last line: taken = stored + dropped + waiting; and `cut`, of fetches that the signal
+        ended."""
         last = STOPPED.search(agent.log().rstrip().splitlines()[-1])
         self.assertTrue(last, agent.log_tail())
         return {key: int(value) for key, value in re.findall(r"([\w-]+)=(\d+)(?= |$)", last[2])}
 
     def drain(self, agent, app, seconds=ARRIVE_SECONDS):
-        """Closes an app that gave only good answers so far, and waits until all it gave is sent; the metrics after that. Once
-        a fetch is answered 503 no other is under way, since an agent has one at a time."""
+        """Closes an app that gave only good answers so far, and waits until all it gave is sent; the metrics after
+        that. Once a fetch is answered 503 no other is under way, since an agent has one at a time."""
         app.open = False
         seen = self.wait_for_metrics(agent, lambda seen: seen.sum("scrapes_total", result="status") > 0 and
                                      seen.sum("spool_profiles") == 0, "all sent", seconds)
@@ -151,14 +154,16 @@ class AgentCase(Case):
             return found if set(wanted) <= {profile["type"] for profile in found} else None
 
         return wait_until(look, ARRIVE_SECONDS,
-                          lambda: f"after {ARRIVE_SECONDS} s profefe has {profefe.profiles('web', self.since)}, expected "
+                          lambda: f"after {ARRIVE_SECONDS} s profefe has {profefe.profiles('web', self.since)}, "
+                                  f"expected "
                                   f"at least {wanted}")
 
     def is_profiling(self, app_url):
         """Whether the Go app takes a CPU profile for anybody: then a goroutine of it sleeps in the handler."""
         status, text = get_from(app_url, "/goroutine?debug=1")
         self.assertEqual(200, status, text)
-        return any("net/http/pprof.sleep+" in stack and "net/http/pprof.Profile+" in stack for stack in text.split("\n\n"))
+        return any("net/http/pprof.sleep+" in stack and "net/http/pprof.Profile+" in stack
+                   for stack in text.split("\n\n"))
 
     def hold_profiler(self, app_url):
         """Takes the Go app's CPU profiler, as somebody else would, until the connection is closed that this returns."""
@@ -166,7 +171,8 @@ class AgentCase(Case):
         holder = http.client.HTTPConnection(url.netloc, timeout=REQUEST_SECONDS)
         self.addCleanup(holder.close)
         holder.request("GET", url.path + "/profile?seconds=60")
-        wait_until(lambda: self.is_profiling(app_url), REQUEST_SECONDS, lambda: f"{app_url} does not begin a CPU profile")
+        wait_until(lambda: self.is_profiling(app_url), REQUEST_SECONDS,
+                   lambda: f"{app_url} does not begin a CPU profile")
         return holder
 
     def stops(self, agent, seconds=STOP_SECONDS):

@@ -21,7 +21,8 @@ RUN_SECONDS = 20  # a command that does not serve ends long before
 APP_SECONDS = 10
 
 # The tests give each program its whole environment; what instruments it must come through.
-INSTRUMENTS = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if name in os.environ}
+INSTRUMENTS = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
+               if name in os.environ}
 
 
 class Case(unittest.TestCase):

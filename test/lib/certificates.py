@@ -1,4 +1,5 @@
-"""Throwaway certificate authorities that issue what a test asks for: expired, not valid yet, for clients, for servers."""
+"""Throwaway certificate authorities that issue what a test asks for: expired, not valid yet, for clients, for
+servers."""
 
 import os
 import time
@@ -45,19 +46,23 @@ class Authority:
             config.write(CONFIG)
         with open(os.path.join(self.folder, "index.txt"), "w", encoding="ascii"):
             pass
-        openssl(self.folder, "req", "-x509", *KEY, "-keyout", "ca.key", "-out", "ca.crt", "-subj", f"/CN={name}", "-days", "1")
+        openssl(self.folder, "req", "-x509", *KEY, "-keyout", "ca.key", "-out", "ca.crt", "-subj", f"/CN={name}",
+                "-days", "1")
         self.issued = 0
 
     def issue(self, usage="serverAuth", begins=-DAY, ends=DAY, host="IP:127.0.0.1"):
-        """Paths of a new certificate and its key, valid from and to seconds from now; usage None = no extended key usage."""
+        """Paths of a new certificate and its key, valid from and to seconds from now; usage None = no extended key
+        usage."""
         self.issued += 1
         crt, key = f"{self.issued}.crt", f"{self.issued}.key"
         now = time.time()
         openssl(self.folder, "req", *KEY, "-keyout", key, "-out", "csr", "-subj", f"/CN={self.name} {self.issued}")
         with open(os.path.join(self.folder, "extensions"), "w", encoding="ascii") as extensions:
             extensions.write(f"subjectAltName={host}\n" + (f"extendedKeyUsage={usage}\n" if usage else ""))
-        openssl(self.folder, "ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key", "-in", "csr",
-                "-out", crt, "-extfile", "extensions", "-startdate", asn1_time(now + begins), "-enddate", asn1_time(now + ends))
+        openssl(self.folder, "ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key",
+                "-in", "csr",
+                "-out", crt, "-extfile", "extensions", "-startdate", asn1_time(now + begins), "-enddate",
+                asn1_time(now + ends))
         return os.path.join(self.folder, crt), os.path.join(self.folder, key)
 
 

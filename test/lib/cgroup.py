@@ -58,7 +58,8 @@ class Memory:
 
     def peak_from_now(self):
         """The same from now on: a function that tells it. OSError where the kernel cannot (v2 before Linux 6.12)."""
-        file = open(os.path.join(self.path, self._peak_name()), "r+b", buffering=0)  # v2 keeps it for this open file alone
+        file = open(os.path.join(self.path, self._peak_name()), "r+b",
+                    buffering=0)  # v2 keeps it for this open file alone
         try:
             file.write(b"0")
         except OSError:
@@ -72,7 +73,8 @@ class Memory:
 
     def kills(self):
         """How many of its processes were killed for memory."""
-        return int(re.search(r"(?m)^oom_kill (\d+)$", self._read("memory.events" if self.v2 else "memory.oom_control"))[1])
+        return int(re.search(r"(?m)^oom_kill (\d+)$",
+                             self._read("memory.events" if self.v2 else "memory.oom_control"))[1])
 
 
 class MemoryGroup(Memory):

@@ -1,8 +1,8 @@
 """Child processes that cannot outlive the program that started them.
 
 Each child leads a process group of its own, so that Ctrl-C at the terminal reaches only the parent, which then ends its
-children in order; and the kernel kills it when the parent dies without a word (PR_SET_PDEATHSIG). That signal follows the
-thread that started the child: start children from the main thread only.
+children in order; and the kernel kills it when the parent dies without a word (PR_SET_PDEATHSIG). That signal follows
+the thread that started the child: start children from the main thread only.
 """
 
 import ctypes
@@ -51,8 +51,8 @@ class Child:
         return self.process.pid
 
     def alive(self):
-        """Whether it still runs. Once it does not, what it left behind in its process group is killed; that comes before
-        the process is reaped, since until then nobody else can have been given its number."""
+        """Whether it still runs. Once it does not, what it left behind in its process group is killed; that comes
+        before the process is reaped, since until then nobody else can have been given its number."""
         if self.process.returncode is not None:
             return False
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -95,7 +95,8 @@ class Child:
             self.must_live()
             return re.search(pattern, self.log())
 
-        return wait_until(look, seconds, lambda: f"{self.name} did not say {pattern!r} within {seconds:g} s; the end of "
+        return wait_until(look, seconds, lambda: f"{self.name} did not say {pattern!r} within {seconds:g} s; the end "
+                                                 f"of "
                                                  f"its output:\n{self.log_tail()}")
 
     def wait_for_port(self, port, seconds):
@@ -107,12 +108,14 @@ class Child:
             except OSError:
                 return False
 
-        wait_until(connects, seconds, lambda: f"{self.name} does not listen on 127.0.0.1:{port} after {seconds:g} s; the "
+        wait_until(connects, seconds, lambda: f"{self.name} does not listen on 127.0.0.1:{port} after {seconds:g} s; "
+                                              f"the "
                                               f"end of its output:\n{self.log_tail()}")
 
     def wait_until_it_takes(self, number, seconds):
-        """Until it has blocked that signal to take it from a signalfd: before, the signal would end it as any other program.
-        While a thread is started all signals are blocked for a moment, SIGCHLD too. An emulator's mask is its program's."""
+        """Until it has blocked that signal to take it from a signalfd: before, the signal would end it as any other
+        program. While a thread is started all signals are blocked for a moment, SIGCHLD too. An emulator's mask is its
+        program's."""
 
         def takes():
             self.must_live()
@@ -120,7 +123,8 @@ class Child:
                 blocked = int(re.search(r"(?m)^SigBlk:\s+(\w+)$", file.read())[1], 16)
             return blocked >> number - 1 & 1 and not blocked >> signal.SIGCHLD - 1 & 1
 
-        wait_until(takes, seconds, lambda: f"{self.name} does not block {signal.Signals(number).name} after {seconds:g} s; "
+        wait_until(takes, seconds, lambda: f"{self.name} does not block {signal.Signals(number).name} after "
+                                           f"{seconds:g} s; "
                                            f"the end of its output:\n{self.log_tail()}")
 
     def terminate(self):
@@ -200,8 +204,8 @@ def ignore_signals():
 
 
 def reserve(port=0):
-    """A bound socket that does not listen: connections to it are refused, and the kernel gives its port to nobody else. Servers
-    set SO_REUSEADDR, which lets them listen on it all the same. port 0: any that is free."""
+    """A bound socket that does not listen: connections to it are refused, and the kernel gives its port to nobody else.
+    Servers set SO_REUSEADDR, which lets them listen on it all the same. port 0: any that is free."""
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind(("127.0.0.1", port))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """count_junit.py FILE: counts the tests in what `ctest --output-junit` wrote and prints PASSED FAILED SKIPPED.
 
-A cmocka program is one test for ctest, but says its own in TAP (CMOCKA_MESSAGE_OUTPUT=TAP): those are counted. A program
-without TAP output counts as one.
+A cmocka program is one test for ctest, but says its own in TAP (CMOCKA_MESSAGE_OUTPUT=TAP): those are counted. A
+program without TAP output counts as one.
 """
 
 import re

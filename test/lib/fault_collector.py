@@ -1,5 +1,5 @@
-"""A collector that speaks as profefe does, and fails as it is told to. It keeps what it stores, so that every profile can
-be accounted for."""
+"""A collector that speaks as profefe does, and fails as it is told to. It keeps what it stores, so that every profile
+can be accounted for."""
 
 import collections
 import datetime
@@ -28,7 +28,8 @@ class FaultCollector(FaultServer):
     def __init__(self, port=0):
         self.answer_post = None
         self.answer_list = None
-        self.before_body = None  # function of (collector, exchange) that may answer before the body is read: true = it did
+        # A function of (collector, exchange) that may answer before the body is read: true = it did.
+        self.before_body = None
         self.stored = []         # posts, in the order of their storing, duplicates included
         self.tries = collections.Counter()  # by serial
         self.broken = []         # bodies that were no whole profile: what is wrong with them
@@ -42,7 +43,8 @@ class FaultCollector(FaultServer):
             return [post.serial for post in self.stored]
 
     def unique(self):
-        """After removing duplicates as readers do: by service, type, pod, target and second. All posts are of one service."""
+        """After removing duplicates as readers do: by service, type, pod, target and second. All posts are of one
+        service."""
         with self.lock:
             return {(p.type, p.labels.get("profile_type"), p.labels.get("pod"), p.labels.get("target"), p.created_at): p
                     for p in self.stored}
@@ -63,7 +65,8 @@ class FaultCollector(FaultServer):
 
     @staticmethod
     def say(exchange, code, headers=(), **what):
-        exchange.reply(code, json.dumps({"code": code, **what}, separators=(",", ":")).encode() + b"\n", [PLAIN, *headers])
+        exchange.reply(code, json.dumps({"code": code, **what}, separators=(",", ":")).encode() + b"\n",
+                       [PLAIN, *headers])
 
     def _entry(self, post):
         return {"id": f"id{post.serial}", "type": post.type, "service": "web", "created_at": post.created_at + "Z",

@@ -1,5 +1,5 @@
-"""Servers on loopback that do what no good server does, byte by byte. One thread a connection; each answers one request and
-closes, unless what answers says otherwise.
+"""Servers on loopback that do what no good server does, byte by byte. One thread a connection; each answers one request
+and closes, unless what answers says otherwise.
 """
 
 import collections
@@ -22,8 +22,8 @@ class Gone(Exception):
 
 
 class Request:
-    """One request: method, path, query (a dict of lists), headers (names in lower case) and body (bytes; None when it broke
-    off)."""
+    """One request: method, path, query (a dict of lists), headers (names in lower case) and body (bytes; None when it
+    broke off)."""
 
     def __init__(self, stream):
         head = self._head(stream)
@@ -208,8 +208,8 @@ class Trap(FaultServer):
 
 
 class FaultApp(FaultServer):
-    """A pprof server at url() and, for further targets, at url(PREFIX). Every name is a small profile with a serial of its
-    own but for those in `answers`: NAME or PREFIX/NAME → function of the exchange."""
+    """A pprof server at url() and, for further targets, at url(PREFIX). Every name is a small profile with a serial of
+    its own but for those in `answers`: NAME or PREFIX/NAME → function of the exchange."""
 
     BASE = "/debug/pprof"
 

@@ -1,8 +1,8 @@
 """Load by h2load (Debian's nghttp2-client): POSTs of one body over HTTP/1.1 and TLS, which it does not verify.
 
 Its connections are kept alive unless asked otherwise; a new connection means a full handshake, since it resumes no
-session, as the API server does not either. At a fixed rate a request that is late delays the next ones of its connection,
-so latencies are those of requests that were sent, not of those that should have been.
+session, as the API server does not either. At a fixed rate a request that is late delays the next ones of its
+connection, so latencies are those of requests that were sent, not of those that should have been.
 """
 
 import os

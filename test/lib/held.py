@@ -1,7 +1,7 @@
 """Connections that are held open beside the load.
 
-Idle ones have had an answer, as an API server's have: one that never asked anything is cut by the time limit of a request.
-Slow ones send a byte a second, half of them of the header, half of them of the body.
+Idle ones have had an answer, as an API server's have: one that never asked anything is cut by the time limit of a
+request. Slow ones send a byte a second, half of them of the header, half of them of the body.
 """
 
 import errno

@@ -1,4 +1,5 @@
-"""The Pod Security Standard `restricted` (and with it `baseline`), written from its page in the Kubernetes documentation:
+"""The Pod Security Standard `restricted` (and with it `baseline`), written from its page in the Kubernetes
+documentation:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/ (1.34). Knows nothing of profefe."""
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}

@@ -1,4 +1,5 @@
-"""Pods as the API server and the kubelet handle them: the review of a new pod, its patch, and a container's environment."""
+"""Pods as the API server and the kubelet handle them: the review of a new pod, its patch, and a container's
+environment."""
 
 import base64
 import copy
@@ -12,7 +13,8 @@ POD_HASH = "7d4b9c6f58"
 
 
 def pod_of_deployment(name, namespace, annotations, labels=None):
-    """A pod as the webhook gets it when a ReplicaSet creates it: nameless, and with the ServiceAccount token mounted."""
+    """A pod as the webhook gets it when a ReplicaSet creates it: nameless, and with the ServiceAccount token
+    mounted."""
     token = "kube-api-access-x2x7k"
     return {
         "kind": "Pod",
@@ -27,9 +29,11 @@ def pod_of_deployment(name, namespace, annotations, labels=None):
                 "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-{POD_HASH}",
                 "uid": "5f0e1d6c-6a53-4c55-9d0e-2f9a4f2f7c11", "controller": True, "blockOwnerDeletion": True}],
             "managedFields": [{
-                "manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1",
+                "fieldsType": "FieldsV1",
                 "time": "2026-01-01T00:00:00Z",
-                "fieldsV1": {"f:metadata": {"f:generateName": {}, "f:labels": {".": {}, "f:app.kubernetes.io/name": {}}}}}],
+                "fieldsV1": {"f:metadata": {"f:generateName": {},
+                                            "f:labels": {".": {}, "f:app.kubernetes.io/name": {}}}}}],
         },
         "spec": {
             "volumes": [{"name": token, "projected": {"defaultMode": 420, "sources": [
@@ -122,8 +126,8 @@ def patch_of(response):
 
 
 def apply_patch(document, patch):
-    """RFC 6902 with the one operation our webhook may use: add. Returns a new document; Failure where the API server would
-    refuse the patch, and with it the pod."""
+    """RFC 6902 with the one operation our webhook may use: add. Returns a new document; Failure where the API server
+    would refuse the patch, and with it the pod."""
     result = copy.deepcopy(document)
     for operation in copy.deepcopy(patch):
         if operation.get("op") != "add":

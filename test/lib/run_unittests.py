@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""run_unittests.py COUNTS [-k NAME] FILE...: runs unittest files, a line a test, and writes PASSED FAILED SKIPPED to the file
-COUNTS. With -k it runs only the tests of that name, a pattern as in a shell.
+"""run_unittests.py COUNTS [-k NAME] FILE...: runs unittest files, a line a test, and writes PASSED FAILED SKIPPED to
+the file COUNTS. With -k it runs only the tests of that name, a pattern as in a shell.
 
-Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends, or at the
-end of all when one of its tests failed. Exit code 0 only when at least one test ran and none failed. A subtest that fails
-fails its test. On a signal the clean-ups of the tests under way still run.
+Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends, or at
+the end of all when one of its tests failed. Exit code 0 only when at least one test ran and none failed. A subtest that
+fails fails its test. On a signal the clean-ups of the tests under way still run.
 """
 
 import argparse
@@ -121,7 +121,8 @@ class FileRun:
         self.path = path
         self.counts_path = os.path.join(folder, os.path.basename(path) + ".counts")
         self.output = tempfile.TemporaryFile(dir=folder)
-        self.process = subprocess.Popen([sys.executable, os.path.realpath(__file__), self.counts_path, "-k", pattern, path],
+        self.process = subprocess.Popen([sys.executable, os.path.realpath(__file__), self.counts_path, "-k", pattern,
+                                         path],
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
 
     def ended(self):
@@ -138,7 +139,8 @@ class FileRun:
             with open(self.counts_path, encoding="ascii") as file:
                 return [int(word) for word in file.read().split()], printed
         except FileNotFoundError:
-            return [0, 1, 0], f"{printed.rstrip()}\nFAIL {name}: it broke off with exit code {self.process.returncode}\n"
+            broke_off = f"it broke off with exit code {self.process.returncode}"
+            return [0, 1, 0], f"{printed.rstrip()}\nFAIL {name}: {broke_off}\n"
 
 
 def run_beside(pattern, paths):

@@ -1,7 +1,8 @@
 """Small pprof profiles that can be told apart, and a reader that says whether a body is one of them, whole.
 
-Each carries its name as the name of its only function, and the number of its samples in that name, so that what arrives can
-be checked without what was sent: `SERIAL/SAMPLES`. Labels may be added to samples on the way, and strings at the end.
+Each carries its name as the name of its only function, and the number of its samples in that name, so that what arrives
+can be checked without what was sent: `SERIAL/SAMPLES`. Labels may be added to samples on the way, and strings at the
+end.
 """
 
 import base64
@@ -64,8 +65,8 @@ def sized(serial, time_nanos, size):
 
 
 class Maker:
-    """Profiles with serials of their own, each with a whole second of its own: two profiles of one type in one second count
-    as one (that is how readers drop what was stored twice)."""
+    """Profiles with serials of their own, each with a whole second of its own: two profiles of one type in one second
+    count as one (that is how readers drop what was stored twice)."""
 
     def __init__(self):
         # In the past, so that numbering never gets ahead of the clock, but on the same day: a time that is far off is

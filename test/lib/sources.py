@@ -11,7 +11,8 @@ TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\
 # A comment, or a literal, which may look as if it held one.
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')", re.DOTALL)
 DIRECTIVE = re.compile(r"(?m)^[ \t]*#(?:[^\n\\]|\\.|\\\n)*")
-# Before a parenthesis that is followed by a brace these mean: a value begins here. Otherwise it is a function or a statement.
+# Before a parenthesis that is followed by a brace these mean: a value begins here. Otherwise it is a function or a
+# statement.
 BEFORE_A_VALUE = set("=,({?:&|!<>+-*/[") | {"return", "sizeof"}
 OURS = ("common", "agent", "webhook")
 
@@ -77,7 +78,8 @@ def block_at(stack, before, opener, line):
         is_list = opener in BEFORE_A_VALUE or within == "list"
     else:
         is_list = within != "code" or last in BEFORE_A_VALUE - {":", "{"}
-    if within == "code" and len(before) > 1 and before[-1] == "enum" or before[-2:-1] in (["struct"], ["enum"], ["union"]):
+    if within == "code" and len(before) > 1 and before[-1] == "enum" or before[-2:-1] in (["struct"], ["enum"],
+                                                                                          ["union"]):
         is_list = True
     name = opener if within == "file" and not is_list else None
     return Block("list" if is_list else "code", name, line)

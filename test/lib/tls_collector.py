@@ -59,8 +59,8 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class TlsCollector:
-    """Listens on 127.0.0.1. pair: paths of certificate and key. client_ca: path of the CA that a client's certificate must
-    come from; None = it is not asked for one. version: the only TLS version it speaks."""
+    """Listens on 127.0.0.1. pair: paths of certificate and key. client_ca: path of the CA that a client's certificate
+    must come from; None = it is not asked for one. version: the only TLS version it speaks."""
 
     def __init__(self, pair, client_ca=None, version=ssl.TLSVersion.TLSv1_3):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -63,7 +63,8 @@ class Webhook:
         self.child = Child("profefe-webhook", [*wrap, self.binary, "--config", self.config],
                            os.path.join(self.folder, "webhook.log"), env=env)
         wait_until(self._ready, START_SECONDS,
-                   lambda: f"/readyz of profefe-webhook did not say 200 within {START_SECONDS} s; the end of its output:\n"
+                   lambda: f"/readyz of profefe-webhook did not say 200 within {START_SECONDS} s; the end of its "
+                           f"output:\n"
                            f"{self.child.log_tail()}")
         return self
 

@@ -1,5 +1,5 @@
-"""A million mixed reviews over TLS, one in ten malformed, while 100 idle and 20 slow connections are held: no crash, flat
-memory, and books that balance.
+"""A million mixed reviews over TLS, one in ten malformed, while 100 idle and 20 slow connections are held: no crash,
+flat memory, and books that balance.
 
 PROFEFE_TEST_REVIEWS=NUMBER sends another number of them.
 """
@@ -115,7 +115,8 @@ class ReviewsTest(Case):
         running = []
         for kind, (share, status) in MIX.items():
             requests = number * share // 100
-            child = start(kind, self.folder, self.webhook.url(), self.bodies[kind], min(CLIENTS, requests), requests=requests)
+            child = start(kind, self.folder, self.webhook.url(), self.bodies[kind], min(CLIENTS, requests),
+                          requests=requests)
             self.addCleanup(child.remove)
             running.append((child, requests, status))
         sent = {2: 0, 4: 0}
@@ -161,8 +162,10 @@ class ReviewsTest(Case):
 
     def report(self, sampler, held, took):
         megabytes = [sample / 1e6 for sample in sampler.samples]
-        print(f"     {REVIEWS:,} reviews in {took:.0f} s; RSS after {WAVE:,}: {megabytes[0]:.2f} MB, highest after that: "
-              f"{max(megabytes):.2f} MB, at the end: {megabytes[-1]:.2f} MB; slow requests cut: {held.cut_in_header} in the "
+        print(f"     {REVIEWS:,} reviews in {took:.0f} s; RSS after {WAVE:,}: {megabytes[0]:.2f} MB, highest after "
+              f"that: "
+              f"{max(megabytes):.2f} MB, at the end: {megabytes[-1]:.2f} MB; slow requests cut: {held.cut_in_header} "
+              f"in the "
               f"header, {held.cut_in_body} in the body; idle connections closed: {held.idle_closed}", flush=True)
 
     def check_held(self, held, took, sums):

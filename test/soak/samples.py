@@ -33,7 +33,8 @@ def wait_for_descriptors(life, most, seconds):
 
     def what_it_has():
         pid = life.child.pid
-        return (f"{life.child.name} has {descriptors(pid)} descriptors, expected {most}, and {threads(pid)} threads, expected "
+        return (f"{life.child.name} has {descriptors(pid)} descriptors, expected {most}, and {threads(pid)} threads, "
+                f"expected "
                 f"1: {_open_files(pid)}")
 
     wait_until(few, seconds, what_it_has)

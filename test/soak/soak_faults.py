@@ -1,5 +1,5 @@
-"""What goes wrong in the soak, one thing at a time with the app and one with the collector: the faults, and the order in
-which they come and go, which follows from the seed."""
+"""What goes wrong in the soak, one thing at a time with the app and one with the collector: the faults, and the order
+in which they come and go, which follows from the seed."""
 
 import itertools
 import os
@@ -20,8 +20,8 @@ HUGE = BEGINNING + message(6, noise(3 << 20))  # more than the spool, less than 
 
 
 class AppFault:
-    """answer: to every request, or to those for one of `only`; None: the app does not listen. result: what the agent must
-    call it."""
+    """answer: to every request, or to those for one of `only`; None: the app does not listen. result: what the agent
+    must call it."""
 
     def __init__(self, name, result, answer, only=None):
         self.name = name
@@ -59,8 +59,8 @@ def app_faults(trap):
 
 
 class CollectorFault:
-    """post, list_, before_body: what answers in the collector's place. results: what the agent calls it, each seen at least
-    once. outage: nothing is stored and nothing dropped by it."""
+    """post, list_, before_body: what answers in the collector's place. results: what the agent calls it, each seen at
+    least once. outage: nothing is stored and nothing dropped by it."""
 
     def __init__(self, name, *results, post=None, list_=None, before_body=None, outage=False):
         self.name = name
@@ -91,8 +91,8 @@ class Down(CollectorFault):
 
 
 class NoName(CollectorFault):
-    """The name no longer resolves. An address that works is kept for minutes, so the port refuses at first; once it listens
-    again, only the missing name can make a push fail."""
+    """The name no longer resolves. An address that works is kept for minutes, so the port refuses at first; once it
+    listens again, only the missing name can make a push fail."""
 
     LOOK_UPS = 2
 
@@ -201,8 +201,8 @@ def schedule(kinds, chance, quiet, lasts, with_targets):
 
 
 class Stream:
-    """Lets the faults of a schedule come and go. begin and end: functions of the window. A fault stays until its time is over
-    and the agent has met it, so that a slow machine meets each as well."""
+    """Lets the faults of a schedule come and go. begin and end: functions of the window. A fault stays until its time
+    is over and the agent has met it, so that a slow machine meets each as well."""
 
     def __init__(self, windows, kinds, begin, end):
         self.windows = windows

@@ -1,4 +1,5 @@
-"""The app and the collector of the soak: the fault servers with what goes wrong at the moment, and with their own books."""
+"""The app and the collector of the soak: the fault servers with what goes wrong at the moment, and with their own
+books."""
 
 import collections
 import datetime

@@ -1,7 +1,7 @@
-"""A soak: two agents, one that spools in memory and one on disk, with two targets each, while app and collector go wrong in
-ever new ways, strangers come to the agents' own ports, and the one on disk is stopped and started again. At the end all is
-well, the spools drain, and the books must balance: every profile taken is stored or counted as dropped, memory,
-descriptors and threads are what they were, and the logs tell what happened without repeating it.
+"""A soak: two agents, one that spools in memory and one on disk, with two targets each, while app and collector go
+wrong in ever new ways, strangers come to the agents' own ports, and the one on disk is stopped and started again. At
+the end all is well, the spools drain, and the books must balance: every profile taken is stored or counted as dropped,
+memory, descriptors and threads are what they were, and the logs tell what happened without repeating it.
 
 PROFEFE_TEST_SOAK_SECONDS: how long things go wrong. The period is a second in place of a minute, so 1800 are 30 hours.
 PROFEFE_TEST_SEED: the same faults in the same order again. PROFEFE_TEST_SOAK_OUTPUT: the folder for samples and logs.
@@ -51,10 +51,11 @@ TYPES = "cpu:5s=1s,heap:1s,goroutine:1s,block:5s,mutex:5s,allocs:5s,trace:20s=0.
 SPOOL_BYTES = 256 * 1024  # an outage of a few seconds fills it
 HOST = "profefe.test"
 ENV = {"PROFEFE_AGENT_TYPES": TYPES, "PROFEFE_AGENT_SPOOL_BYTES": str(SPOOL_BYTES), "PROFEFE_AGENT_SPOOL_AGE": "168h",
-       "PROFEFE_AGENT_MISSING_RETRY": "2s", "PROFEFE_AGENT_SCRAPE_TIMEOUT": "1500ms", "PROFEFE_AGENT_PUSH_TIMEOUT": "2s"}
+       "PROFEFE_AGENT_MISSING_RETRY": "2s", "PROFEFE_AGENT_SCRAPE_TIMEOUT": "1500ms",
+       "PROFEFE_AGENT_PUSH_TIMEOUT": "2s"}
 
-# Allowed from the warm agent to the drained one: libc's heap stays in pieces after a fault's large header lines (100 KiB
-# twice while libcurl's buffer grows), and each way to fail touches code and library pages that had not run before.
+# Allowed from the warm agent to the drained one: libc's heap stays in pieces after a fault's large header lines (100
+# KiB twice while libcurl's buffer grows), and each way to fail touches code and library pages that had not run before.
 ANONYMOUS_GROWTH_KIB = 512
 RSS_GROWTH_KIB = 1024
 # Allowed between the medians of the first and the last window, when most of that has happened. Seen: 20 to 80.
@@ -147,7 +148,8 @@ class World:
 
     def wrap(self):
         """A command that runs its arguments where this world's names hold."""
-        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && '
+        return ["unshare", "--mount", "sh", "-c",
+                'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && '
                 'shift && exec "$@"', self.hosts, self.resolv]
 
 
@@ -200,7 +202,8 @@ class Soak(AgentCase):
         self.stops_and_adds_cpu(agent)
         life.read_account()
         account = life.account
-        self.assertEqual(account["taken"], account["stored"] + account["dropped"] + account["waiting"], life.child.log_tail())
+        self.assertEqual(account["taken"], account["stored"] + account["dropped"] + account["waiting"],
+                         life.child.log_tail())
         self.assertEqual(0, account["lost"], life.child.log_tail())
         self.assertEqual(account["dropped"], sum(account.get(reason, 0) for reason in REASONS), life.child.log_tail())
 
@@ -305,11 +308,13 @@ class Soak(AgentCase):
         self.end_life(disk)
         self.begin_life(disk)
         self.assertEqual((disk.lives[-2].account["waiting"], 0), disk.life.found(), "carried over, and broken")
-        print(f"{self.now():7.1f} s disk      restarted, {waits} waited, {disk.life.found()[0]} carried over", flush=True)
+        print(f"{self.now():7.1f} s disk      restarted, {waits} waited, {disk.life.found()[0]} carried over",
+              flush=True)
         self.look(disk.life)
 
     def run_faults(self):
-        """Until the time is over, each kind of fault had its turn, nothing goes wrong any more, and the restarts are done."""
+        """Until the time is over, each kind of fault had its turn, nothing goes wrong any more, and the restarts are
+        done."""
         chance = random.Random(f"{self.seed} strangers")
         self.strangers = [Hostile(agent.port, chance) for agent in self.agents]
         self.pages, self.attacks = itertools.count(), itertools.cycle(self.strangers)
@@ -329,7 +334,8 @@ class Soak(AgentCase):
         """Whether all is done and well."""
         now, (memory, disk) = self.now(), self.agents
         streams = (self.app_stream, self.collector_stream)
-        over = now >= begin + SECONDS and not self.restart_times and all(stream.count >= stream.kinds for stream in streams)
+        over = now >= begin + SECONDS and not self.restart_times and all(stream.count >= stream.kinds
+                                                                         for stream in streams)
         seen = self.look(memory.life)
         self.look(disk.life)
         calm = [stream.turn(now, seen, not over) for stream in streams]
@@ -354,8 +360,8 @@ class Soak(AgentCase):
             self.assertLess(now, self.restart_times[0] + STUCK_SECONDS, "no occasion for a restart")
 
     def drain(self, agent):
-        """Until no profile is under way and none waits: the app says 503 now, and a fetch that was answered so began after
-        all others had ended."""
+        """Until no profile is under way and none waits: the app says 503 now, and a fetch that was answered so began
+        after all others had ended."""
         def all_sent():
             seen = self.look(agent.life)
             return (seen.sum("scrapes_total", result="status") > refused and seen.sum("spool_profiles") == 0) or None
@@ -395,10 +401,12 @@ class Soak(AgentCase):
         life = agent.life
         wait_for_descriptors(life, agent.baseline["descriptors"], ARRIVE_SECONDS)
         memory = {}
-        for column, name, most in (("anonymous_kib", "RssAnon", ANONYMOUS_GROWTH_KIB), ("rss_kib", "VmRSS", RSS_GROWTH_KIB)):
+        for column, name, most in (("anonymous_kib", "RssAnon", ANONYMOUS_GROWTH_KIB),
+                                   ("rss_kib", "VmRSS", RSS_GROWTH_KIB)):
             medians = self.samples.medians(agent.name, column, WARM_UP, WINDOWS)
             memory[column] = (agent.baseline[column], medians, memory_kib(life.child.pid, name), most)
-            print(f"{agent.name}: {column} warm {agent.baseline[column]}, medians {medians}, drained {memory[column][2]}, "
+            print(f"{agent.name}: {column} warm {agent.baseline[column]}, medians {medians}, drained "
+                  f"{memory[column][2]}, "
                   f"peak {memory_kib(life.child.pid, 'VmHWM')}", flush=True)
         print(f"{agent.name}: descriptors {agent.baseline['descriptors']} again, at most "
               f"{max(row['descriptors'] for row in self.samples.of(agent.name))}; threads 1 again, at most "
@@ -411,23 +419,27 @@ class Soak(AgentCase):
             self.assertLessEqual(medians[-1] - medians[0], WINDOW_GROWTH_KIB, f"{column}: grown by windows: {medians}")
 
     def check_sums(self, agent):
-        """What was taken is what was stored and what was dropped, over all lives; the collector has all that the agent says it
-        has. It may have more: what it stored without a word, or too late for the agent, who then had to drop it."""
+        """What was taken is what was stored and what was dropped, over all lives; the collector has all that the agent
+        says it has. It may have more: what it stored without a word, or too late for the agent, who then had to drop
+        it."""
         collector = self.world.collector
         found = sum(life.found()[0] for life in agent.lives)
         taken, stored, dropped = agent.sum("taken") - found, agent.sum("stored"), agent.sum("dropped")
         unique = len(collector.unique_of(agent.pod))
         reasons = {reason: agent.sum(reason) for reason in REASONS if agent.sum(reason)}
-        text = (f"{agent.name}: {taken} taken = {stored} stored + {dropped} dropped {reasons}; the collector has {unique}; "
+        text = (f"{agent.name}: {taken} taken = {stored} stored + {dropped} dropped {reasons}; the collector has "
+                f"{unique}; "
                 f"{len(agent.lives)} lives, {found} carried over, {agent.sum('cut')} cut")
         print(text, flush=True)
         print(f"{agent.name}: pushes {self.pushes(agent)}", flush=True)
-        print(f"{agent.name}: CPU {agent.cpu_ns / 1e6:.0f} ms, {agent.cpu_ns / 1e3 / max(taken, 1):.0f} µs a profile, status "
+        print(f"{agent.name}: CPU {agent.cpu_ns / 1e6:.0f} ms, {agent.cpu_ns / 1e3 / max(taken, 1):.0f} µs a profile, "
+              f"status "
               f"pages included", flush=True)
         self.assertEqual(taken, stored + dropped, text)
         self.assertGreaterEqual(unique, stored, text)
         unsure = sum(life.seen.sum("pushes_total", result="unsure") for life in agent.lives)
-        late = max(0, unsure + len(agent.lives) - collector.left_unsure[agent.pod])  # one may be under way at a life's end
+        late = max(0, unsure + len(agent.lives) -
+                   collector.left_unsure[agent.pod])  # one may be under way at a life's end
         self.assertLessEqual(unique - stored, len(collector.untold_of(agent.pod)) + late, text)
         self.check_missing(agent, reasons)
 
@@ -448,7 +460,8 @@ class Soak(AgentCase):
         gave_up = sum(life.seen.sum("scrapes_total", result=result)
                       for life in agent.lives for result in ("timeout", "slow"))
         late = max(0, gave_up - sum(app.kept_waiting[agent.name] for app in self.world.apps.values()))
-        text = f"{len(given)} given, {len(missing)} of them missing; {dropped} dropped, {agent.sum('cut')} cut, {late} late"
+        text = (f"{len(given)} given, {len(missing)} of them missing; {dropped} dropped, {agent.sum('cut')} cut, "
+                f"{late} late")
         print(f"{agent.name}: {text}", flush=True)
         self.assertLessEqual(len(missing), dropped + agent.sum("cut") + late, text)
 
@@ -456,7 +469,8 @@ class Soak(AgentCase):
         lines = sum(lines_of(life.child.log_path) for life in agent.lives)
         most = (LINES_PER_APP_FAULT * self.app_stream.count + LINES_PER_COLLECTOR_FAULT * self.collector_stream.count +
                 LINES_PER_LIFE * len(agent.lives))
-        print(f"{agent.name}: {lines} log lines, {60 * lines / self.now():.0f} a minute, for {self.app_stream.count} faults of "
+        print(f"{agent.name}: {lines} log lines, {60 * lines / self.now():.0f} a minute, for {self.app_stream.count} "
+              f"faults of "
               f"the app and {self.collector_stream.count} of the collector; at most {most}", flush=True)
         self.assertLessEqual(lines, most)
         for life in agent.lives:
@@ -476,5 +490,6 @@ class Soak(AgentCase):
         self.assertEqual([], collector.broken)
         self.assertEqual(0, self.world.trap.connections, "something came to the proxy or the target of a redirect")
         strangers = sum(one.count for one in self.strangers)
-        print(f"{len(collector.stored)} stored, {len(collector.duplicates())} of them more than once; {strangers} strangers; "
+        print(f"{len(collector.stored)} stored, {len(collector.duplicates())} of them more than once; {strangers} "
+              f"strangers; "
               f"{self.asked_again} pages asked for again; {self.now():.0f} s", flush=True)

@@ -66,7 +66,7 @@ int webhook_command_write_help(struct buf *out)
     settings_help_write_section(out, SETTING_WEBHOOK, "inject");
     buf_puts(out, "\nDefaults for what pods may say by annotation, in section [defaults]:\n\n");
     settings_help_write_section(out, SETTING_WEBHOOK, "defaults");
-    buf_puts(out, "\nWhat pods may set them to, in section [limits]; LOW or HIGH may be empty, fixed = not at all:"
-                  "\n\n");
+    buf_puts(out, "\nWhat pods may set them to, in section [limits]; LOW or HIGH may be empty, a PREFIX counts\n"
+                  "in whole names, fixed = not at all:\n\n");
     return limits_write_help(out);
 }

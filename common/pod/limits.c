@@ -7,7 +7,9 @@
 #include "common/base/span.h"
 #include "common/values/quantity.h"
 #include "common/values/image.h"
+#include "common/values/prefix.h"
 #include "common/values/profile_types.h"
+#include "common/values/url.h"
 #include "common/settings/settings_check.h"
 
 #include <stdlib.h>
@@ -206,30 +208,36 @@ static int check_member(enum setting_id id, struct span limit, struct span value
     return has_item(limit, value) ? 0 : not_in_list(limit, "one of", value, err);
 }
 
-/* "http://profefe" also begins "http://profefe.evil.example": a prefix ends at the end of a name or a port. */
-static bool permits_url(struct span prefix, struct span url)
-{
-    if (prefix.len == 0 || prefix.len > url.len || memcmp(prefix.ptr, url.ptr, prefix.len) != 0)
-        return false;
-    char last = prefix.ptr[prefix.len - 1];
-    return last == '/' || prefix.len == url.len || strchr(":/", url.ptr[prefix.len]) != NULL;
-}
-
 /* A server may take /team/../admin for /admin, also with %2e for a dot. */
 static bool climbs(struct span url)
 {
     return memmem(url.ptr, url.len, "/..", 3) != NULL || memchr(url.ptr, '%', url.len) != NULL;
 }
 
+/* How much of a URL says whose it is. */
+static size_t owner_len(struct span text, const struct url *url)
+{
+    const char *end = url->host.ptr + url->host.len;
+    if (end < text.ptr + text.len && *end == ']')
+        end++;
+    return (size_t)(end - text.ptr);
+}
+
 static int check_url(enum setting_id id, struct span limit, struct span value, struct err *err)
 {
     (void)id;
+    struct quoted q;
+    struct url url;
     struct span rest = limit, prefix;
+    int rc = url_parse(value, &url, err);
+    if (rc < 0)
+        return rc;
     while (!climbs(value) && span_next_item(&rest, &prefix)) {
-        if (permits_url(prefix, value))
+        if (prefix_permits(prefix, value, owner_len(value, &url), ":/"))
             return 0;
     }
-    return not_in_list(limit, "a URL that begins with one of", value, err);
+    return err_set(err, EINVAL, "expected a URL that begins with one of %.*s " OF_THE_CLUSTER " in whole names, got %s",
+                   (int)limit.len, limit.ptr, quote_bytes(&q, value.ptr, value.len));
 }
 
 static int check_image(enum setting_id id, struct span limit, struct span value, struct err *err)
@@ -306,7 +314,7 @@ static int read_url_prefixes(enum setting_id id, struct span limit, struct err *
         bool http = item.len > 7 && memcmp(item.ptr, "http://", 7) == 0;
         bool https = item.len > 8 && memcmp(item.ptr, "https://", 8) == 0;
         if (!http && !https)
-            return refuse_limit(item, "a prefix such as http://profefe.profefe-system", err);
+            return refuse_limit(item, "a prefix such as http://profefe.profefe-system.svc:10100", err);
     }
     return 0;
 }

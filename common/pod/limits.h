@@ -1,18 +1,19 @@
 /* What a cluster lets its pods ask for: section [limits] of the webhook's INI file.
  *
  *     [limits]
- *     memory-limit = ..64Mi           from LOW to HIGH, either of which may be empty: durations, whole numbers, quantities,
- *     interval = 30s..10m             shares and the size of a spool
+ *     memory-limit = ..64Mi           from LOW to HIGH, either of which may be empty: durations, whole numbers,
+ *     interval = 30s..10m             quantities, shares and the size of a spool
  *     mode = native                   the values that are permitted: settings with choices
- *     types = cpu,heap,goroutine      the types that are permitted; "other" stands for every other/NAME
- *     collector = http://profefe.     what it may begin with: collector and image (which image-prefixes limits as well)
+ *     types = cpu,heap,goroutine,block,mutex,other   those that are permitted; "other" stands for every other/NAME
+ *     collector = http://profefe.profefe-system.svc  what it may begin with: collector and image (which
+ *     image = registry.example.com/profefe/          image-prefixes limits as well)
  *     collector-secret = profefe      the names that are permitted
  *     labels = fixed                  pods may not set it at all: every setting
  *
- * A prefix that ends in a letter or digit matches up to a boundary only, so that http://profefe does not permit
- * http://profefe.evil.example. `interval` also limits EVERY and `cpu-seconds` the SECONDS of cpu where `types` gives
- * them. `none` means no bound: it is not permitted where there is an upper one, nor as a request where there is a lower
- * one.
+ * A prefix counts in whole names, as prefix.h says: http://profefe permits http://profefe:10100/team, and neither it
+ * nor http://profefe. permits http://profefe.evil.example. `interval` also limits EVERY and `cpu-seconds` the SECONDS
+ * of cpu where `types` gives them. `none` means no bound: it is not permitted where there is an upper one, nor as a
+ * request where there is a lower one.
  *
  * Limits are for pods. The webhook's own values, which count where a pod says nothing, must satisfy them too, but for
  * `fixed`. Pure.

@@ -1,5 +1,7 @@
 #include "common/values/image.h"
 
+#include "common/values/prefix.h"
+
 #include "common/base/ascii.h"
 
 #include <string.h>
@@ -86,14 +88,6 @@ static const char *after_last_slash(struct span image)
     return slash != NULL ? slash + 1 : image.ptr;
 }
 
-/* All letters and digits would be open at the end: "team" also begins "team-evil". */
-static bool ends_at_boundary(struct span prefix, struct span image)
-{
-    char last = prefix.ptr[prefix.len - 1];
-    bool closed = strchr("./:@-_", last) != NULL;
-    return closed || image.len == prefix.len || strchr("/:@", image.ptr[prefix.len]) != NULL;
-}
-
 /* Runtimes take the digest and pass over the tag: with a tag permitted, a digest behind it would be any image. */
 static bool adds_digest_to_tag(struct span prefix, struct span image)
 {
@@ -103,24 +97,18 @@ static bool adds_digest_to_tag(struct span prefix, struct span image)
     return tag && memchr(rest, '/', rest_len) == NULL && memchr(rest, '@', rest_len) != NULL;
 }
 
-/* "registry.example.com:5000/agent" is of another registry than "registry.example.com". */
-static bool adds_port(struct span prefix, struct span image)
+/* The first part of several: the registry, or who owns the name on the default one. */
+static size_t owner_len(struct span image)
 {
-    return memchr(prefix.ptr, '/', prefix.len) == NULL && prefix.len < image.len && image.ptr[prefix.len] == ':' &&
-           memchr(image.ptr + prefix.len, '/', image.len - prefix.len) != NULL;
-}
-
-static bool permits_image(struct span prefix, struct span image)
-{
-    return prefix.len > 0 && prefix.len <= image.len && memcmp(prefix.ptr, image.ptr, prefix.len) == 0 &&
-           ends_at_boundary(prefix, image) && !adds_digest_to_tag(prefix, image) && !adds_port(prefix, image);
+    const char *slash = image.len > 0 ? memchr(image.ptr, '/', image.len) : NULL;
+    return slash != NULL ? (size_t)(slash - image.ptr) : 0;
 }
 
 bool image_is_permitted(struct span prefixes, struct span image)
 {
     struct span rest = prefixes, prefix;
     while (span_next_item(&rest, &prefix)) {
-        if (permits_image(prefix, image))
+        if (prefix_permits(prefix, image, owner_len(image), "/:@") && !adds_digest_to_tag(prefix, image))
             return true;
     }
     return false;

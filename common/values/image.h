@@ -12,9 +12,8 @@ enum { IMAGE_MAX = 512 }; /* bytes of a reference: a name of 255, a tag of 128 a
  * decides the rest. */
 bool image_is_reference(struct span text);
 
-/* Is `image` below one of the comma-separated prefixes? A prefix that ends in a letter or digit matches up to a
- * boundary only: registry.example.com/team permits …/team/agent:1 and not …/team-evil/agent. One that is only a host
- * permits no port, one with a tag no digest behind it. */
+/* Does `image` begin with one of the comma-separated prefixes, as prefix.h says? One that is only a host permits no
+ * port, one with a tag no digest behind it. */
 bool image_is_permitted(struct span prefixes, struct span image);
 
 #endif

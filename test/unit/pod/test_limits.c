@@ -4,12 +4,17 @@
 #include "alloc_fail.h"
 #include "ini_file.h"
 #include "common/base/cleanup.h"
+#include "common/os/file.h"
 #include "common/pod/limits.h"
 #include "common/pod/policy.h"
 #include "common/settings/settings_check.h"
 #include "common/settings/settings_ini.h"
 
 #include <unistd.h>
+
+#define ROOT FIXTURES "/../.."
+
+enum { PAGE_MAX = 64 * 1024 };
 
 static int load(struct policy *policy, const char *text, struct err *err)
 {
@@ -84,6 +89,15 @@ static const struct {
     {"collector = http://profefe", NULL, SETTING_COLLECTOR, "http://profefe-2", "a URL that begins"},
     {"collector = http://profefe", NULL, SETTING_COLLECTOR, "https://profefe", "a URL that begins"},
     {"collector = http://profefe.", NULL, SETTING_COLLECTOR, "http://profefe.evil.example", "a URL that begins"},
+    {"collector = http://profefe.", NULL, SETTING_COLLECTOR, "http://profefe.team.svc", "a URL that begins with one of http://profefe. (limit of the cluster) in whole names, got"},
+    {"collector = http://profefe.", NULL, SETTING_COLLECTOR, "http://profefe.:10100/team", NULL},
+    {"collector = http://profefe-", NULL, SETTING_COLLECTOR, "http://profefe-evil.example", "a URL that begins"},
+    {"collector = http://profefe:", NULL, SETTING_COLLECTOR, "http://profefe:10100/team", NULL},
+    {"collector = http://[fd00:", NULL, SETTING_COLLECTOR, "http://[fd00::1]", "a URL that begins"},
+    {"collector = http://[fd00::1", NULL, SETTING_COLLECTOR, "http://[fd00::1]", "a URL that begins"},
+    {"collector = http://[fd00::1]", NULL, SETTING_COLLECTOR, "http://[fd00::1]:10100", NULL},
+    {"collector = http://profefe/team-", NULL, SETTING_COLLECTOR, "http://profefe/team-a", NULL},
+    {"collector = http://profefe/team-", NULL, SETTING_COLLECTOR, "http://profefe/team-a/../admin", "a URL that begins"},
     {"collector = http://profefe:101", NULL, SETTING_COLLECTOR, "http://profefe:10100", "a URL that begins"},
     {"collector = http://profefe/team/", NULL, SETTING_COLLECTOR, "http://profefe/team/a", NULL},
     {"collector = http://profefe/team", NULL, SETTING_COLLECTOR, "http://profefe/teams", "a URL that begins"},
@@ -224,6 +238,100 @@ static void help_names_each_of_them(void **state)
     assert_null(strstr(buf_text(&out), "  enable = "));
 }
 
+/* ---- the examples of our own pages ---- */
+
+static const char own_values[] = "[inject]\ncollector = http://profefe.profefe-system.svc:10100\n"
+                                 "image = registry.example.com/profefe/profefe-agent:1.0\n";
+
+static void expect_good_example(const char *where, const char *ini)
+{
+    CLEANUP(policy_done) struct policy policy = {0};
+    struct err err = err_untouched;
+    int rc = load(&policy, ini, &err);
+    if (rc != 0)
+        fail_msg("%s: the example is refused: %s\n%s", where, err.text, ini);
+}
+
+/* Borrowed until the next call. */
+static const char *read_page(const char *path)
+{
+    static char page[PAGE_MAX + 1];
+    CLEANUP_FREE char *text = NULL;
+    size_t len;
+    struct err err;
+    if (access(path, F_OK) != 0)
+        skip();
+    if (file_read(path, PAGE_MAX, &text, &len, &err) < 0)
+        fail_msg("%s", err.text);
+    snprintf(page, sizeof(page), "%s", text);
+    return page;
+}
+
+/* The lines from the one with [limits] on, less what stands before each and behind a gap of two spaces, into `ini`. */
+static void copy_block(const char *page, const char *margin, struct buf *ini)
+{
+    char first[64];
+    snprintf(first, sizeof(first), "\n%s[limits]\n", margin);
+    const char *line = strstr(page, first);
+    assert_non_null(line);
+    for (line++; span_has_prefix(span_of(line), margin); line += strcspn(line, "\n") + 1) {
+        const char *text = line + strlen(margin), *gap = strstr(text, "  ");
+        size_t len = strcspn(text, "\n");
+        buf_append(ini, text, gap != NULL && (size_t)(gap - text) < len ? (size_t)(gap - text) : len);
+        buf_putc(ini, '\n');
+    }
+}
+
+static void examples_of_the_header_are_good(void **state)
+{
+    (void)state;
+    const char *page = read_page(ROOT "/common/pod/limits.h");
+    CLEANUP(buf_done) struct buf ini;
+    buf_init(&ini, PAGE_MAX);
+    buf_puts(&ini, own_values);
+    copy_block(page, " *     ", &ini);
+    expect_contains("limits.h", buf_text(&ini), "\ncollector = http://profefe.profefe-system.svc\n");
+    expect_good_example("limits.h", buf_text(&ini));
+}
+
+static void examples_of_the_readme_are_good(void **state)
+{
+    (void)state;
+    const char *page = read_page(ROOT "/README.md");
+    CLEANUP(buf_done) struct buf ini;
+    buf_init(&ini, PAGE_MAX);
+    buf_puts(&ini, "[inject]\ncollector = http://profefe.monitoring.svc:10100\n"); /* as its installation has it */
+    expect_contains("README.md", page, "\n    collector = http://profefe.monitoring.svc:10100\n");
+    copy_block(page, "    ", &ini);
+    expect_contains("README.md", buf_text(&ini), "\nmode = native\n");
+    expect_good_example("README.md", buf_text(&ini));
+}
+
+/* The last cell of each row: `KEY = LIMIT`. */
+static void examples_of_the_webhooks_page_are_good(void **state)
+{
+    (void)state;
+    const char *page = read_page(ROOT "/webhook/README.md");
+    const char *row = strstr(page, "\n| settings | limit | example |");
+    unsigned examples = 0;
+    assert_non_null(row);
+    while ((row = strchr(row + 1, '\n')) != NULL && row[1] == '|') {
+        char ini[512];
+        size_t len = strcspn(row + 1, "\n");
+        const char *end = row + len - 2, *begin = end; /* " |" behind the last cell */
+        if (*end != '`')
+            continue;
+        while (begin[-1] != '`')
+            begin--;
+        snprintf(ini, sizeof(ini), "%s[limits]\n%.*s\n", own_values, (int)(end - begin), begin);
+        expect_good_example("webhook/README.md", ini);
+        examples++;
+    }
+    assert_in_range(examples, 5, 20);
+}
+
+/* ---- without memory ---- */
+
 static int load_attempt(void *ctx)
 {
     (void)ctx;
@@ -249,6 +357,9 @@ int main(void)
         cmocka_unit_test(a_list_goes_on_over_lines),
         cmocka_unit_test(the_agent_does_not_know_them),
         cmocka_unit_test(help_names_each_of_them),
+        cmocka_unit_test(examples_of_the_header_are_good),
+        cmocka_unit_test(examples_of_the_readme_are_good),
+        cmocka_unit_test(examples_of_the_webhooks_page_are_good),
         cmocka_unit_test(each_allocation_failed_in_turn),
     };
     return cmocka_run_group_tests_name("limits", tests, make_ini, remove_ini);

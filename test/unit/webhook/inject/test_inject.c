@@ -105,6 +105,10 @@ static void images_are_permitted_by_prefix(void **state)
         {"ghcr.io/acme/agent:1.0@sha256:", "ghcr.io/acme/agent:1.0@sha256:0", true},
         {"ghcr.io", "ghcr.io/acme/agent:1", true},
         {"ghcr.io", "ghcr.io:5000/acme/agent:1", false},
+        {"ghcr.", "ghcr.evil.example/acme/agent:1", false},
+        {"ghcr.io:", "ghcr.io:5000/acme/agent:1", false},
+        {"acme-", "acme-evil/agent:1", false}, /* somebody else's on the default registry */
+        {"acme-", "acme-agent:1", true},
         {"acme", "acme:1", true},
         {"acme", "acme:5000/agent", false},
         {"localhost:5000", "localhost:5000/agent:1@sha256:0", true},

@@ -16,6 +16,7 @@ import profiles
 from children import Failure, run
 from measure import OURS, PEER, Report
 from profefe import Profefe, utc
+from protowire import number
 
 PODS = 2000
 STEPS = (100, 500, 2000)
@@ -93,10 +94,10 @@ def _busiest(pushes):
 def _body(now_ns):
     """A heap profile of 20 KB that says it was taken now: profefe sorts by that."""
     raw = profiles.heap_profile(profiles.SIZES["20k"])
-    written = profiles.number(9, profiles.TIME_NANOS)
+    written = number(9, profiles.TIME_NANOS)
     if raw.count(written) != 1:
         raise Failure("expected the time of the profile in it once")
-    return profiles.gzipped(raw.replace(written, profiles.number(9, now_ns)))
+    return profiles.gzipped(raw.replace(written, number(9, now_ns)))
 
 
 def _target(kind, pod, now):

@@ -12,6 +12,9 @@ import random
 import sys
 import zlib
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "lib"))
+from protowire import data, number, packed  # noqa: E402
+
 # Name: how many stacks make about that many bytes gzipped.
 SIZES = {"20k": 1170, "200k": 11_500, "8m": 456_000}
 GZIP_LEVEL = 1  # Go's runtime compresses with gzip.BestSpeed
@@ -24,27 +27,6 @@ DEPTH_MAX = 32
 RECENT = 50               # stacks of one part of a program stand near each other
 TIME_NANOS = 1_700_000_000_000_000_000
 IN_USE = 0.3              # of the stacks; what the rest allocated is freed
-
-
-def varint(value):
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def number(field, value):
-    return varint(field << 3) + varint(value)
-
-
-def data(field, payload):
-    return varint(field << 3 | 2) + varint(len(payload)) + payload
-
-
-def packed(field, values):
-    return data(field, b"".join(map(varint, values)))
 
 
 class Strings:

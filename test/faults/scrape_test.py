@@ -11,7 +11,8 @@ from blackbox import TOOLS
 from children import free_port, wait_until
 from fault_collector import FaultCollector
 from fault_server import FaultApp, Trap
-from small_pprof import NANOS, Maker, message, noise, number, raw
+from protowire import data, number
+from small_pprof import NANOS, Maker, noise, raw
 
 FAULT_APP = os.path.join(TOOLS, "faultapp")
 APP_SECONDS = 10
@@ -29,7 +30,7 @@ PROXY_NAMES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_pr
 LINE = re.compile(r'msg="no profile".* type=(\S+) target=(\S+) result=(\S+) bytes=\d+ took_ms=(\d+)')
 
 GOOD = gzip.compress(raw("fault", 1_700_000_000 * NANOS, padding=noise(50_000)), 1)
-BEGINNING = message(1, number(1, 1) + number(2, 2)) + message(6, b"")  # of a profile, before its strings
+BEGINNING = data(1, number(1, 1) + number(2, 2)) + data(6, b"")  # of a profile, before its strings
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
 
 
@@ -44,9 +45,9 @@ def reset_halfway(exchange):
     exchange.reset()
 
 
-def silence_after(data):
+def silence_after(beginning):
     def answer(exchange):
-        exchange.send(data)
+        exchange.send(beginning)
         exchange.wait_for_peer()
     return answer
 
@@ -60,7 +61,7 @@ def flood(head, piece):
 
 def bomb_of_strings():
     """1 GB in 1 MB: a profile with the same string over and over."""
-    piece = message(6, bytes(1 << 20))
+    piece = data(6, bytes(1 << 20))
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
     head = stream.compress(BEGINNING + piece) + stream.flush(zlib.Z_FULL_FLUSH)
     again = stream.compress(piece) + stream.flush(zlib.Z_FULL_FLUSH)  # the same each time, as nothing points back
@@ -81,7 +82,7 @@ FAULTS = {
     "gzip-wrong-crc": (reply(200, GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:]), "malformed"),
     "headers-for-ever": (flood(OK_HEAD, b"X-More: header\r\n" * 1000), "endless"),
     "bomb-of-strings": (reply(200, bomb_of_strings()), "too-big"),
-    "body-for-ever": (flood(OK_HEAD + b"\r\n" + BEGINNING, message(6, b"x" * 65536)), "too-big"),
+    "body-for-ever": (flood(OK_HEAD + b"\r\n" + BEGINNING, data(6, b"x" * 65536)), "too-big"),
     "status-500": (reply(500, b"out of order"), "status"),
 }
 SLOW = "stalls-in-body"  # apart, as it holds up the others until the agent gives it up

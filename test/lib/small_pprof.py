@@ -13,6 +13,8 @@ import re
 import time
 import zlib
 
+from protowire import data, number
+
 NANOS = 1_000_000_000
 STRING_BYTES = 64 * 1024  # padding comes in strings of this size
 NAME = re.compile(rb"profile-([a-z0-9-]+)/(\d+)")
@@ -22,34 +24,17 @@ class Broken(ValueError):
     """Not a whole profile of ours; the text says why."""
 
 
-def varint(number):
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def number(field, value):
-    return varint(field << 3) + varint(value)
-
-
-def message(field, body):
-    return varint(field << 3 | 2) + varint(len(body)) + body
-
-
 def raw(serial, time_nanos, samples=2, padding=b""):
     """A profile, not compressed. padding: bytes that are put into the string table."""
     name = f"profile-{serial}/{samples}".encode()
     strings = [b"", b"things", b"count", name]
     strings += [padding[at:at + STRING_BYTES] for at in range(0, len(padding), STRING_BYTES)]
     return b"".join([
-        message(1, number(1, 1) + number(2, 2)),
-        *(message(2, number(1, 1) + number(2, index + 1)) for index in range(samples)),
-        message(4, number(1, 1) + message(4, number(1, 1))),
-        message(5, number(1, 1) + number(2, 3)),
-        *(message(6, string) for string in strings),
+        data(1, number(1, 1) + number(2, 2)),
+        *(data(2, number(1, 1) + number(2, index + 1)) for index in range(samples)),
+        data(4, number(1, 1) + data(4, number(1, 1))),
+        data(5, number(1, 1) + number(2, 3)),
+        *(data(6, string) for string in strings),
         number(9, time_nanos)])
 
 

@@ -1,22 +1,30 @@
 """What goes wrong in the soak, one thing at a time with the app and one with the collector: the faults, and the order
 in which they come and go, which follows from the seed."""
 
+import gzip
 import itertools
 import os
 import sys
 
 import fault_collector
 from fault_collector import status, words
-from small_pprof import message, noise
+from protowire import data
+from small_pprof import NANOS, noise, raw
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "faults"))
-from collector_test import half_a_reply, not_http  # noqa: E402
-from scrape_test import BEGINNING, FAULTS, redirect_to, reply  # noqa: E402
+from scrape_test import BEGINNING, FAULTS, redirect_to, reply, silence_after  # noqa: E402
 
 TARGETS = ("api", "worker")
 HTML = b"<!DOCTYPE html><html><body>Please sign in</body></html>"
 FLAPPING_SHARE = 0.3
-HUGE = BEGINNING + message(6, noise(3 << 20))  # more than the spool, less than what must be a lying length
+HUGE = BEGINNING + data(6, noise(3 << 20))  # more than the spool, less than what must be a lying length
+# Beside those of scrape_test.py, so that each result occurs.
+MORE_FAULTS = {
+    "no-answer": (silence_after(b""), "timeout"),
+    "missing": (reply(404, b"404 page not found\n"), "missing"),
+    "empty": (reply(200, gzip.compress(raw("empty", NANOS, samples=0))), "empty"),
+    "more-than-the-spool": (reply(200, HUGE), "too-big"),
+}
 
 
 class AppFault:
@@ -49,8 +57,7 @@ def app_faults(trap):
     """Result → the faults that the agent calls so."""
     busy = reply(500, b"Could not enable CPU profiling: cpu profiling already in use\n", ["X-Go-Pprof: 1"])
     faults = [AppFault("down", "refused", None), AppFault("busy", "busy", busy, only=("profile", "trace"))]
-    others = {**FAULTS, "more-than-the-spool": (reply(200, HUGE), "too-big")}
-    for name, (answer, result) in others.items():
+    for name, (answer, result) in {**FAULTS, **MORE_FAULTS}.items():
         faults.append(AppFault(name, result, redirect_to(trap) if name == "redirect" else answer))
     kinds = {}
     for fault in faults:
@@ -119,6 +126,15 @@ def reset_in_body(_collector, exchange):
     exchange.request.read_body(exchange.stream, limit=100)
     exchange.reset()
     return True
+
+
+def half_a_reply(collector, exchange, post):
+    collector.store(post)
+    exchange.reply(200, b'{"code":200,"bo', length=200)
+
+
+def not_http(_collector, exchange, _post):
+    exchange.send(b"SSH-2.0-OpenSSH_9.2p1\r\n")
 
 
 def no_list(_collector, exchange):

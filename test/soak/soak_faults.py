@@ -12,13 +12,13 @@ from protowire import data
 from small_pprof import NANOS, noise, raw
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "faults"))
-from scrape_test import BEGINNING, FAULTS, redirect_to, reply, silence_after  # noqa: E402
+from agent_scrape_test import BEGINNING, FAULTS, redirect_to, reply, silence_after  # noqa: E402
 
 TARGETS = ("api", "worker")
 HTML = b"<!DOCTYPE html><html><body>Please sign in</body></html>"
 FLAPPING_SHARE = 0.3
 HUGE = BEGINNING + data(6, noise(3 << 20))  # more than the spool, less than what must be a lying length
-# Beside those of scrape_test.py, so that each result occurs.
+# Beside those of agent_scrape_test.py, so that each result occurs.
 MORE_FAULTS = {
     "no-answer": (silence_after(b""), "timeout"),
     "missing": (reply(404, b"404 page not found\n"), "missing"),

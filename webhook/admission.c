@@ -5,6 +5,7 @@
 #include "webhook/verify.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 static void copy_text(char to[static ADMISSION_TEXT_MAX + 1], const char *from, size_t len)

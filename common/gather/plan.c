@@ -188,11 +188,37 @@ static void put_soon(const struct plan *plan, struct plan_job *job, bool anew, i
         put_on_grid(plan, job, point);
 }
 
-static void shorten(struct plan_job *job)
+static void set_halvings(struct plan_job *job, unsigned halvings)
 {
     int64_t unit = profile_kinds[job->type->kind].fractions ? PROFILE_TYPE_SECONDS_MIN_MS : 1000;
-    int64_t half = job->seconds_ms / 2 / unit * unit;
-    job->seconds_ms = half > unit ? half : unit;
+    job->seconds_ms = job->type->seconds_ms;
+    job->good_runs = 0;
+    job->halvings = 0;
+    for (; job->halvings < halvings && job->seconds_ms > unit; job->halvings++) {
+        int64_t half = job->seconds_ms / 2 / unit * unit;
+        job->seconds_ms = half > unit ? half : unit;
+    }
+}
+
+static void shorten(struct plan_job *job)
+{
+    if (job->is_longer && job->patience < PLAN_PATIENCE_MAX)
+        job->patience = 2 * job->patience + 1;
+    job->is_longer = false;
+    set_halvings(job, job->halvings + 1);
+}
+
+/* What was too long may have been so for a moment only: a restart, a proxy. Where it is so each time, it is tried after
+ * ever more good runs. */
+static void lengthen(struct plan_job *job)
+{
+    job->is_longer = false;
+    if (job->halvings == 0)
+        job->patience = 0;
+    else if (++job->good_runs > job->patience) {
+        set_halvings(job, job->halvings - 1);
+        job->is_longer = true;
+    }
 }
 
 void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms, int64_t now_ms)
@@ -203,6 +229,10 @@ void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outc
         job->is_first = false;
     }
     switch (outcome) {
+    case PLAN_GOOD:
+        lengthen(job);
+        put_next(plan, job, started_ms, now_ms);
+        break;
     case PLAN_DONE:
         put_next(plan, job, started_ms, now_ms);
         break;

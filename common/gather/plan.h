@@ -23,6 +23,7 @@ enum {
     PLAN_JOBS_MAX = TARGETS_MAX * PROFILE_TYPES_MAX,
     PLAN_RETRY_MIN_MS = 1000,     /* after "refused" and "busy": first wait, then doubled */
     PLAN_SAMPLING_ALL = 10000,    /* sampling in hundredths of a percent */
+    PLAN_PATIENCE_MAX = 63,       /* an app with a limit of its own loses at most one profile in 64 to longer ones */
     PLAN_LOOK_MAX = 4096,         /* points of a grid looked at in one go for one that is sampled: 0.2 ms */
 };
 
@@ -44,7 +45,11 @@ struct plan_job {
     const struct profile_type *type; /* borrowed from plan_options.types */
     int64_t phase_ms;                /* of its grid: start + phase + k * EVERY */
     int64_t due_ms;
-    int64_t seconds_ms;              /* what to ask for: type's, or less after "too long" */
+    int64_t seconds_ms;              /* what to ask for: type's, halved `halvings` times */
+    unsigned halvings;               /* after "too long"; good runs take them back one by one */
+    unsigned good_runs;              /* at this length */
+    unsigned patience;               /* good runs to wait for beyond the first before a longer one is tried */
+    bool is_longer;                  /* a longer one is tried just now */
     unsigned soon_tries;             /* retries inside the interval, in a row */
     bool is_first;                   /* the start-up run, until it is done: not up to sampling */
     bool look;                       /* nothing sampled was found up to due_ms: then look on, do not run */
@@ -75,10 +80,11 @@ struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_
 
 /* What a run came to, as far as the plan cares. */
 enum plan_outcome {
+    PLAN_GOOD,     /* the app answered in full: next on its grid, perhaps longer again */
     PLAN_DONE,     /* next on its grid */
     PLAN_SOON,     /* not there yet: again before the next point of the grid, with growing waits; in the end on it */
     PLAN_BUSY,     /* the same, and the waits begin anew with each point of the grid: it may be free at any time */
-    PLAN_SHORTER,  /* SECONDS were too many: half of them from now on, next on its grid */
+    PLAN_SHORTER,  /* SECONDS were too many: half of them for now, next on its grid */
     PLAN_SLEEP,    /* not served: again after missing_retry_ms or one EVERY, whichever is longer */
     PLAN_NEVER,    /* done with it */
 };

@@ -34,8 +34,8 @@ static const struct treatment {
     bool failure; /* counts for /healthz */
     enum log_level level;
 } treatments[SCRAPE_RESULT_COUNT] = {
-    [SCRAPE_OK] = {PLAN_DONE, false, LOG_LEVEL_DEBUG},
-    [SCRAPE_EMPTY] = {PLAN_DONE, false, LOG_LEVEL_INFO},
+    [SCRAPE_OK] = {PLAN_GOOD, false, LOG_LEVEL_DEBUG},
+    [SCRAPE_EMPTY] = {PLAN_GOOD, false, LOG_LEVEL_INFO},
     [SCRAPE_REFUSED] = {PLAN_SOON, true, LOG_LEVEL_WARN},
     [SCRAPE_TIMEOUT] = {PLAN_DONE, true, LOG_LEVEL_WARN},
     [SCRAPE_SLOW] = {PLAN_DONE, true, LOG_LEVEL_WARN},
@@ -98,6 +98,12 @@ static void say(struct taker *taker, const struct plan_job *job, const struct sc
     }
 }
 
+static void say_longer(const struct taker *taker, const struct plan_job *job)
+{
+    log_info("asking for longer profiles again", LOG_STR("type", job->type->name),
+             LOG_STR("target", taker->options->targets.items[job->target].url), LOG_I64("ms", job->seconds_ms));
+}
+
 static void remember(struct taker *taker, const struct plan_job *job, const struct scrape_report *report)
 {
     struct taker_job *state = state_of(taker, job);
@@ -143,7 +149,10 @@ static void on_report(void *ctx, const struct scrape_report *report)
     add_hint(job->type->kind, &told);
     say(taker, job, &told);
     remember(taker, job, &told);
+    int64_t asked_ms = job->seconds_ms;
     plan_finish(&taker->plan, job, outcome_of(taker, told.result), taker->started_ms, loop_now_ms(taker->loop));
+    if (job->seconds_ms > asked_ms)
+        say_longer(taker, job);
     if (taker->callbacks.taken != NULL)
         taker->callbacks.taken(taker->callbacks.ctx, job, &told);
     if (!taker->stopped)

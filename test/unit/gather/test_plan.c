@@ -459,7 +459,7 @@ static void tries_never_wait_longer_than_the_interval(void **state)
     }
 }
 
-static void too_long_halves_and_remembers(void **state)
+static void too_long_halves(void **state)
 {
     (void)state;
     static const int64_t cpu[] = {5000, 2000, 1000, 1000};
@@ -475,8 +475,11 @@ static void too_long_halves_and_remembers(void **state)
         assert_true(job->due_ms - now_ms >= job->type->every_ms / 2);
         now_ms = job->due_ms;
     }
-    plan_finish(&plan, job, PLAN_DONE, now_ms, now_ms + 1000);
-    assert_int_equal(1000, job->seconds_ms);
+    static const enum plan_outcome no_reason[] = {PLAN_DONE, PLAN_SOON, PLAN_BUSY, PLAN_SLEEP};
+    for (size_t i = 0; i < COUNT_OF(no_reason); i++) {
+        plan_finish(&plan, job, no_reason[i], now_ms, now_ms + 1000);
+        assert_int_equal(1000, job->seconds_ms);
+    }
     assert_int_equal(10000, job->type->seconds_ms);
 
     const struct profile_type trace = {.kind = PROFILE_TRACE, .name = "trace", .every_ms = HOUR, .seconds_ms = 1000};
@@ -486,6 +489,64 @@ static void too_long_halves_and_remembers(void **state)
         plan_finish(&plan, job, PLAN_SHORTER, 0, 0);
         assert_int_equal(fractions[i], job->seconds_ms);
     }
+}
+
+/* Letters for what the app made of a run. */
+static enum plan_outcome outcome_of(char letter)
+{
+    static const enum plan_outcome outcomes[] = {
+        ['s'] = PLAN_SHORTER, ['g'] = PLAN_GOOD, ['b'] = PLAN_BUSY, ['d'] = PLAN_DONE};
+    return outcomes[(unsigned char)letter];
+}
+
+/* One letter and one number a run: what it was asked for. */
+static void good_runs_take_halvings_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what, *types, *runs;
+        int64_t asked[16];
+    } rows[] = {
+        {"a bad moment", "cpu:1m=10s", "sssggggg", {10000, 5000, 2000, 1000, 2000, 5000, 10000, 10000}},
+        {"no reason", "cpu:1m=10s", "sssddbbg", {10000, 5000, 2000, 1000, 1000, 1000, 1000, 1000}},
+        {"a limit of five", "cpu:1m=10s", "sgsggsggggs", {10000, 5000, 10000, 5000, 5000, 10000, 5000, 5000, 5000, 5000, 10000}},
+        {"bad runs between", "cpu:1m=10s", "sgsgdg", {10000, 5000, 10000, 5000, 5000, 5000}},
+        {"its limit is lifted", "cpu:1m=10s", "sgsgggsg", {10000, 5000, 10000, 5000, 5000, 10000, 10000, 5000}},
+        {"at the shortest", "cpu:1m=10s", "sssssggg", {10000, 5000, 2000, 1000, 1000, 1000, 2000, 5000}},
+        {"a setting of one", "cpu:1m=1s", "ssgg", {1000, 1000, 1000, 1000}},
+        {"fractions", "trace:1h=1", "sssggg", {1000, 500, 200, 100, 200, 500}},
+        {"no length at all", "heap:1m", "gsg", {0, 0, 0}},
+    };
+    for (size_t r = 0; r < COUNT_OF(rows); r++) {
+        struct profile_types types = make_types(rows[r].types);
+        struct plan plan;
+        init(&plan, 1, &types, "uid", FIRST_WITHIN, 0);
+        struct plan_job *job = &plan.jobs[0];
+        for (unsigned i = 0; rows[r].runs[i] != '\0'; i++) {
+            expect_number(rows[r].what, rows[r].asked[i], job->seconds_ms);
+            plan_finish(&plan, job, outcome_of(rows[r].runs[i]), job->due_ms, job->due_ms + 1000);
+        }
+    }
+}
+
+/* The app's own limit is 5 s: of a thousand runs few are lost to finding out whether it still is. */
+static void longer_ones_are_tried_ever_more_seldom(void **state)
+{
+    (void)state;
+    struct profile_types types = make_types("cpu:1m=10s");
+    struct plan plan;
+    unsigned lost = 0, last = 0, longest = 0;
+    init(&plan, 1, &types, "uid", FIRST_WITHIN, 0);
+    struct plan_job *job = &plan.jobs[0];
+    for (unsigned run = 0; run < 1000; run++) {
+        bool too_long = job->seconds_ms > 5000;
+        plan_finish(&plan, job, too_long ? PLAN_SHORTER : PLAN_GOOD, job->due_ms, job->due_ms + 1000);
+        longest = too_long && run - last > longest ? run - last : longest;
+        last = too_long ? run : last;
+        lost += too_long ? 1 : 0;
+    }
+    assert_int_equal(PLAN_PATIENCE_MAX + 2, longest);
+    assert_in_range(lost, 7, 1000 / (PLAN_PATIENCE_MAX + 1) + 7);
 }
 
 static void missing_type_sleeps_as_long_as_set_or_its_every(void **state)
@@ -807,7 +868,9 @@ int main(void)
         cmocka_unit_test(busy_is_tried_again_inside_each_interval),
         cmocka_unit_test(refused_is_tried_again_in_growing_waits_and_then_on_the_grid),
         cmocka_unit_test(tries_never_wait_longer_than_the_interval),
-        cmocka_unit_test(too_long_halves_and_remembers),
+        cmocka_unit_test(too_long_halves),
+        cmocka_unit_test(good_runs_take_halvings_back),
+        cmocka_unit_test(longer_ones_are_tried_ever_more_seldom),
         cmocka_unit_test(missing_type_sleeps_as_long_as_set_or_its_every),
         cmocka_unit_test(last_profiles_are_heap_and_goroutine_of_each_target_once),
         cmocka_unit_test(cpu_and_trace_never_overlap),

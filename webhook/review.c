@@ -1,5 +1,6 @@
 #include "webhook/review.h"
 
+#include "common/base/base64.h"
 #include "common/base/quote.h"
 
 #include <stdio.h>
@@ -106,30 +107,13 @@ int review_wrap_pod(const cJSON *pod, struct review *ret, struct err *err)
     return 0;
 }
 
-/* RFC 4648 §4. */
 static void write_base64(struct buf *out, struct span bytes)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (buf_reserve(out, (bytes.len + 2) / 3 * 4) < 0)
+    size_t size = base64_size(bytes.len);
+    if (buf_reserve(out, size) < 0)
         return;
-    const unsigned char *in = (const unsigned char *)bytes.ptr;
-    char *to = out->data + out->len;
-    size_t left = bytes.len;
-    for (; left >= 3; left -= 3, in += 3) {
-        *to++ = digits[in[0] >> 2];
-        *to++ = digits[(in[0] & 3) << 4 | in[1] >> 4];
-        *to++ = digits[(in[1] & 15) << 2 | in[2] >> 6];
-        *to++ = digits[in[2] & 63];
-    }
-    if (left > 0) {
-        unsigned second = left == 2 ? in[1] : 0;
-        *to++ = digits[in[0] >> 2];
-        *to++ = digits[(in[0] & 3) << 4 | second >> 4];
-        *to++ = left == 2 ? digits[(second & 15) << 2] : '=';
-        *to++ = '=';
-    }
-    *to = '\0';
-    out->len = (size_t)(to - out->data);
+    *base64_encode(bytes.ptr, bytes.len, out->data + out->len) = '\0';
+    out->len += size;
 }
 
 static void write_warnings(struct buf *out, const struct warnings *warnings)

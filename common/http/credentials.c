@@ -1,6 +1,7 @@
 #include "common/http/credentials.h"
 
 #include "common/os/file_stamp.h"
+#include "common/base/base64.h"
 #include "common/base/span.h"
 
 #include <fcntl.h>
@@ -252,22 +253,6 @@ static int make_bearer(const struct credentials *credentials, const struct conte
     return 0;
 }
 
-/* RFC 4648 §4. Writes a NUL as well: 4 * ((len + 2) / 3) + 1 bytes. */
-static void encode_base64(const unsigned char *bytes, size_t len, char *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t three = (uint32_t)bytes[i] << 16;
-        three |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
-        three |= i + 2 < len ? bytes[i + 2] : 0;
-        *out++ = digits[three >> 18];
-        *out++ = digits[three >> 12 & 63];
-        *out++ = i + 1 < len ? digits[three >> 6 & 63] : '=';
-        *out++ = i + 2 < len ? digits[three & 63] : '=';
-    }
-    *out = '\0';
-}
-
 static int check_user(const char *path, struct span user, struct err *err)
 {
     if (user.len == 0)
@@ -281,13 +266,13 @@ static int encode_basic(struct span user, struct span word, struct secret *ret)
 {
     CLEANUP(secret_done) struct secret pair = {0};
     size_t len = user.len + 1 + word.len;
-    if (secret_new(len, &pair) < 0 || secret_new(sizeof("Basic ") + 4 * ((len + 2) / 3), ret) < 0)
+    if (secret_new(len, &pair) < 0 || secret_new(sizeof("Basic ") + base64_size(len), ret) < 0)
         return -ENOMEM;
     memcpy(pair.bytes, user.ptr, user.len);
     pair.bytes[user.len] = ':';
     memcpy(pair.bytes + user.len + 1, word.ptr, word.len);
     memcpy(ret->bytes, "Basic ", 6);
-    encode_base64((const unsigned char *)pair.bytes, len, ret->bytes + 6);
+    *base64_encode(pair.bytes, len, ret->bytes + 6) = '\0';
     return 0;
 }
 

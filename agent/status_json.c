@@ -128,7 +128,7 @@ static void put_push(struct json_text *json, const struct view *view)
 void status_json_write(struct buf *out, const struct view *view)
 {
     struct json_text json;
-    json_text_begin(&json, out);
+    json_text_begin(&json, out, JSON_TEXT_DELETE);
     json_text_open(&json, NULL, '{');
     put_head(&json, view);
     if (view->taker != NULL) {

@@ -1,6 +1,7 @@
 #include "common/os/log.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/json_text.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
 #include "common/base/utf8.h"
@@ -40,27 +41,6 @@ static bool is_bare(struct span s)
     return s.len > 0;
 }
 
-/* JSON knows no \xNN: RFC 8259 §7 wants \u00NN, which the last byte of a control character is, C1 included. Bytes that
- * are not UTF-8 become U+FFFD. */
-static void put_json_text(struct buf *out, struct span s)
-{
-    buf_putc(out, '"');
-    for (size_t i = 0; i < s.len;) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        size_t n = utf8_len(s.ptr + i, s.len - i);
-        if (n == 0)
-            buf_puts(out, "\\ufffd");
-        else if (utf8_is_control(s.ptr + i, s.len - i))
-            buf_printf(out, "\\u%04x", (unsigned char)s.ptr[i + n - 1]);
-        else if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
-        else
-            buf_append(out, s.ptr + i, n);
-        i += n > 0 ? n : 1;
-    }
-    buf_putc(out, '"');
-}
-
 static void put_logfmt_text(struct buf *out, struct span s)
 {
     if (is_bare(s)) {
@@ -83,7 +63,7 @@ static void put_field(struct buf *out, const struct log_field *field)
     if (field->kind == LOG_KIND_I64)
         buf_printf(out, "%lld", (long long)field->number);
     else if (logger.format == LOG_FORMAT_JSON)
-        put_json_text(out, text);
+        json_text_quote(out, text, JSON_TEXT_CONTROLS);
     else
         put_logfmt_text(out, text);
 }
@@ -142,7 +122,7 @@ int log_format_line(struct buf *out, int64_t now_ms, enum log_level level, const
     buf_puts(out, json ? "\",\"msg\":" : " msg=");
     struct span msg_span = {msg, strlen(msg)};
     if (json)
-        put_json_text(out, msg_span);
+        json_text_quote(out, msg_span, JSON_TEXT_CONTROLS);
     else
         put_logfmt_text(out, msg_span);
     buf_puts(out, logger.identity);

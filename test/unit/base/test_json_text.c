@@ -16,7 +16,7 @@ static void values_stand_with_commas_between_them(void **state)
     struct json_text json;
     struct buf out;
     buf_init(&out, TEXT_MAX);
-    json_text_begin(&json, &out);
+    json_text_begin(&json, &out, JSON_TEXT_DELETE);
     json_text_open(&json, NULL, '{');
     json_text_open(&json, "none", '{');
     json_text_close(&json, '}');
@@ -39,7 +39,7 @@ static void expect_one(void (*write)(struct json_text *, const char *, int64_t),
     struct json_text json;
     struct buf out;
     buf_init(&out, TEXT_MAX);
-    json_text_begin(&json, &out);
+    json_text_begin(&json, &out, JSON_TEXT_DELETE);
     write(&json, NULL, value);
     expect_text(expected, expected, buf_text(&out));
     buf_done(&out);
@@ -77,7 +77,7 @@ static void any_text_becomes_valid_json(void **state)
         struct json_text json;
         struct buf out;
         buf_init(&out, TEXT_MAX);
-        json_text_begin(&json, &out);
+        json_text_begin(&json, &out, JSON_TEXT_DELETE);
         json_text_open(&json, NULL, '[');
         for (unsigned b = 0; b < 256; b++) {
             const char text[] = {(char)a, (char)b, '\0'};
@@ -106,13 +106,56 @@ static void any_text_becomes_valid_json(void **state)
     }
 }
 
+static void who_may_see_it_decides_what_is_escaped(void **state)
+{
+    (void)state;
+    static const char text[] = "a\"\\\n\x7f\xc2\x85\xc3\xa9\xff.";
+    static const char *const expected[] = {
+        [JSON_TEXT_REQUIRED] = "\"a\\\"\\\\\\u000a\x7f\xc2\x85\xc3\xa9\xef\xbf\xbd.\"",
+        [JSON_TEXT_DELETE] = "\"a\\\"\\\\\\u000a\\u007f\xc2\x85\xc3\xa9\xef\xbf\xbd.\"",
+        [JSON_TEXT_CONTROLS] = "\"a\\\"\\\\\\u000a\\u007f\\u0085\xc3\xa9\\ufffd.\"",
+    };
+    for (int i = JSON_TEXT_REQUIRED; i <= JSON_TEXT_CONTROLS; i++) {
+        struct buf out;
+        buf_init(&out, TEXT_MAX);
+        json_text_quote(&out, span_of(text), (enum json_text_escapes)i);
+        expect_text("quoted", expected[i], buf_text(&out));
+        buf_done(&out);
+    }
+}
+
+static void strings_are_put_together_and_values_taken_as_they_are(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf out;
+    struct json_text json;
+    buf_init(&out, TEXT_MAX);
+    json_text_begin(&json, &out, JSON_TEXT_REQUIRED);
+    json_text_open(&json, NULL, '{');
+    json_text_open(&json, "parts", '"');
+    json_text_part(&json, span_of("a\""));
+    json_text_part(&json, span_of(""));
+    json_text_part(&json, span_of("b"));
+    json_text_close(&json, '"');
+    json_text_raw(&json, "raw", "[{}]");
+    json_text_span(&json, "span", (struct span){"word", 2});
+    json_text_span(&json, "empty", (struct span){NULL, 0});
+    json_text_key(&json, "key");
+    json_text_open(&json, NULL, '[');
+    json_text_close(&json, ']');
+    json_text_string(&json, "last", "z");
+    json_text_close(&json, '}');
+    expect_text("all", "{\"parts\":\"a\\\"b\",\"raw\":[{}],\"span\":\"wo\",\"empty\":\"\",\"key\":[],\"last\":\"z\"}",
+                buf_text(&out));
+}
+
 static int attempt(void *ctx)
 {
     CLEANUP(buf_done) struct buf out;
     struct json_text json;
     (void)ctx;
     buf_init(&out, TEXT_MAX);
-    json_text_begin(&json, &out);
+    json_text_begin(&json, &out, JSON_TEXT_DELETE);
     json_text_string(&json, NULL, "some words");
     return buf_error(&out);
 }
@@ -130,6 +173,8 @@ int main(void)
         cmocka_unit_test(seconds_have_the_decimals_they_need),
         cmocka_unit_test(times_are_rfc_3339_or_null),
         cmocka_unit_test(any_text_becomes_valid_json),
+        cmocka_unit_test(who_may_see_it_decides_what_is_escaped),
+        cmocka_unit_test(strings_are_put_together_and_values_taken_as_they_are),
         cmocka_unit_test(without_memory_the_buffer_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

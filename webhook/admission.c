@@ -2,7 +2,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/utf8.h"
-#include "webhook/verify.h"
+#include "webhook/patch_verify.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ static void copy_text(char to[static ADMISSION_TEXT_MAX + 1], const char *from, 
 
 static void fill_result(const struct review *review, const struct injection *injection, struct admission_result *ret)
 {
-    const struct identity *identity = &injection->identity;
+    const struct service_name *service = &injection->service;
     ret->decision = injection->decision;
     ret->reason = injection->reason;
     ret->dry_run = review->dry_run;
@@ -25,9 +25,9 @@ static void fill_result(const struct review *review, const struct injection *inj
     copy_text(ret->uid, review->uid, strlen(review->uid));
     copy_text(ret->pod_namespace, review->pod_namespace, strlen(review->pod_namespace));
     copy_text(ret->pod, review->name, strlen(review->name));
-    copy_text(ret->owner_kind, identity->owner_kind, strlen(identity->owner_kind));
-    copy_text(ret->owner_name, identity->owner_name, strlen(identity->owner_name));
-    copy_text(ret->service, identity->service.len > 0 ? identity->service.ptr : "", identity->service.len);
+    copy_text(ret->owner_kind, service->owner_kind, strlen(service->owner_kind));
+    copy_text(ret->owner_name, service->owner_name, strlen(service->owner_name));
+    copy_text(ret->service, service->text.len > 0 ? service->text.ptr : "", service->text.len);
 }
 
 /* Of a second call the API server knows the decision already; another value for the same audit key is an error line in
@@ -49,7 +49,7 @@ static int write_reply(const struct review *review, const struct injection *inje
 static void verify(const struct policy *policy, struct span body, bool all, const struct patch *patch)
 {
     struct err err = {.text = ""};
-    int rc = verify_patch(policy, body, all, (struct span){buf_text(&patch->text), patch->text.len}, &err);
+    int rc = patch_verify(policy, body, all, (struct span){buf_text(&patch->text), patch->text.len}, &err);
     if (rc == -EINVAL)
         fprintf(stderr, "wrong patch: %s\n%s\n", err.text, buf_text(&patch->text));
     assert(rc != -EINVAL);

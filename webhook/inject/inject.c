@@ -3,12 +3,12 @@
 #include "common/base/cleanup.h"
 #include "common/base/utf8.h"
 #include "common/pod/annotations.h"
-#include "webhook/inject/container.h"
-#include "webhook/inject/environment.h"
-#include "webhook/inject/notes.h"
+#include "webhook/inject/agent_container.h"
+#include "webhook/inject/agent_env.h"
+#include "webhook/inject/pod_notes.h"
 #include "common/pod/ports.h"
 #include "webhook/inject/resources.h"
-#include "webhook/inject/status.h"
+#include "webhook/inject/status_note.h"
 #include "webhook/inject/volumes.h"
 
 #include <string.h>
@@ -147,23 +147,23 @@ static void add_volumes(struct patch *patch, const struct pod *pod, const struct
 
 /* Native sidecars go last among the init containers, plain ones last among the containers: kubectl logs and exec still
  * take the app, and nobody's order changes. */
-static void add_container(struct patch *patch, const struct pod *pod, const struct container *container)
+static void add_container(struct patch *patch, const struct pod *pod, const struct agent_container *container)
 {
     bool there = !container->native || pod->init_containers != NULL;
     const char *const keys[] = {"spec", container->native ? "initContainers" : "containers", there ? "-" : NULL, NULL};
     struct buf *out = patch_begin_add(patch, keys);
     buf_puts(out, there ? "" : "[");
-    container_write(out, container);
+    agent_container_write(out, container);
     buf_puts(out, there ? "" : "]");
     patch_end_add(patch);
 }
 
 static int add_agent(const struct work *work, const struct volumes *volumes, bool native, struct patch *patch)
 {
-    const struct environment_source from = {&work->pod, &work->asked, &work->ports, &work->result->identity};
-    CLEANUP(environment_done) struct environment environment;
-    environment_init(&environment);
-    struct container container = {
+    const struct agent_env_source from = {&work->pod, &work->asked, &work->ports, &work->result->service};
+    CLEANUP(agent_env_done) struct agent_env environment;
+    agent_env_init(&environment);
+    struct agent_container container = {
         .image = annotations_get(&work->asked, SETTING_IMAGE),
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),
         .native = native,
@@ -171,7 +171,7 @@ static int add_agent(const struct work *work, const struct volumes *volumes, boo
         .port = ports_choose_agent(&work->pod, &work->ports),
         .volumes = volumes,
     };
-    int rc = environment_fill(&environment, &from, &container, work->warnings);
+    int rc = agent_env_fill(&environment, &from, &container, work->warnings);
     if (rc < 0)
         return rc;
     resources_resolve(&work->pod, &work->asked, volumes->size_limit_mib, &container.resources, work->warnings);
@@ -184,12 +184,12 @@ static int add_agent(const struct work *work, const struct volumes *volumes, boo
 
 /* kubectl takes the first container anyway; with the annotation it does not say so each time. A native sidecar is an
  * init container, of which kubectl says nothing. */
-static void note_default_container(const struct work *work, bool native, struct notes *notes)
+static void note_default_container(const struct work *work, bool native, struct pod_notes *notes)
 {
     const char *name = pod_container_name(work->pod.containers->child);
     if (!native && name != NULL &&
         json_get(work->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
-        notes_add(notes, INJECT_DEFAULT_CONTAINER_KEY, (struct span){name, strlen(name)}, work->warnings);
+        pod_notes_add(notes, INJECT_DEFAULT_CONTAINER_KEY, (struct span){name, strlen(name)}, work->warnings);
 }
 
 /* The autoscaler splits at commas and trims nothing. */
@@ -218,7 +218,7 @@ static bool is_utf8(const char *text)
 }
 
 /* An emptyDir keeps the autoscaler from removing the node, unless the pod says that this one may go. */
-static int note_evictable(const struct work *work, const struct volumes *volumes, struct buf *text, struct notes *notes)
+static int note_evictable(const struct work *work, const struct volumes *volumes, struct buf *text, struct pod_notes *notes)
 {
     const struct volume *spool = volumes_find(volumes, VOLUME_SPOOL);
     const cJSON *item = json_get(work->pod.annotations, INJECT_EVICTABLE_KEY);
@@ -231,13 +231,13 @@ static int note_evictable(const struct work *work, const struct volumes *volumes
         return 0;
     }
     buf_printf(text, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);
-    notes_add(notes, INJECT_EVICTABLE_KEY, (struct span){buf_text(text), text->len}, work->warnings);
+    pod_notes_add(notes, INJECT_EVICTABLE_KEY, (struct span){buf_text(text), text->len}, work->warnings);
     return buf_error(text);
 }
 
-static void note_status(const struct work *work, const struct buf *status, struct notes *notes)
+static void note_status(const struct work *work, const struct buf *status, struct pod_notes *notes)
 {
-    notes_add(notes, STATUS_KEY, (struct span){buf_text(status), status->len}, work->warnings);
+    pod_notes_add(notes, STATUS_NOTE_KEY, (struct span){buf_text(status), status->len}, work->warnings);
 }
 
 /* ---- all of it ---- */
@@ -246,11 +246,11 @@ static int inject(const struct work *work, struct patch *patch)
 {
     CLEANUP(buf_done) struct buf status;
     CLEANUP(buf_done) struct buf evictable;
-    struct notes notes;
+    struct pod_notes notes;
     struct volumes volumes;
     bool native = choose_native(work);
-    notes_init(&notes, &work->pod);
-    buf_init(&status, STATUS_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
+    pod_notes_init(&notes, &work->pod);
+    buf_init(&status, STATUS_NOTE_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
     buf_init(&evictable, EVICTABLE_MAX);
     volumes_choose(&work->pod, &work->asked, &volumes);
     int rc = add_agent(work, &volumes, native, patch);
@@ -258,11 +258,11 @@ static int inject(const struct work *work, struct patch *patch)
     if (rc == 0)
         rc = note_evictable(work, &volumes, &evictable, &notes);
     if (rc == 0)
-        rc = status_write_injected(&status, work->warnings);
+        rc = status_note_injected(&status, work->warnings);
     if (rc < 0)
         return rc;
     note_status(work, &status, &notes);
-    notes_write(&notes, patch);
+    pod_notes_write(&notes, patch);
     return buf_error(&patch->text);
 }
 
@@ -272,14 +272,14 @@ static int skip(const struct work *work, enum inject_reason reason, struct patch
     if (reason != INJECT_HOST_NETWORK && reason != INJECT_WINDOWS && reason != INJECT_NO_SUCH_PORT)
         return 0;
     CLEANUP(buf_done) struct buf status;
-    struct notes notes;
-    buf_init(&status, STATUS_MAX);
-    notes_init(&notes, &work->pod);
-    int rc = status_write_skipped(&status, inject_reason_names[reason]);
+    struct pod_notes notes;
+    buf_init(&status, STATUS_NOTE_MAX);
+    pod_notes_init(&notes, &work->pod);
+    int rc = status_note_skipped(&status, inject_reason_names[reason]);
     if (rc < 0)
         return rc;
     note_status(work, &status, &notes);
-    notes_write(&notes, patch);
+    pod_notes_write(&notes, patch);
     return buf_error(&patch->text);
 }
 
@@ -328,7 +328,7 @@ static int decide(struct work *work, struct patch *patch)
     int rc = annotations_read(pod, work->policy, work->all, &work->asked, work->warnings);
     if (rc < 0)
         return rc;
-    identity_read(pod, annotations_get(&work->asked, SETTING_SERVICE), &work->result->identity);
+    service_name_read(pod, annotations_get(&work->asked, SETTING_SERVICE), &work->result->service);
     rc = carry_out(work, check_pod(work), patch);
     if (rc == 0 && must_refuse(work))
         refuse(work->result, patch);
@@ -341,7 +341,7 @@ int inject_decide(const struct policy *policy, const cJSON *object, bool all, st
     struct work work = {.policy = policy, .all = all, .result = ret, .warnings = &ret->warnings};
     ret->decision = INJECT_SKIPPED;
     ret->reason = INJECT_UNSUPPORTED_OBJECT;
-    ret->identity = (struct identity){.owner_kind = "", .owner_name = ""};
+    ret->service = (struct service_name){.owner_kind = "", .owner_name = ""};
     warnings_clear(&ret->warnings);
     if (!pod_read(object, &work.pod))
         return 0;

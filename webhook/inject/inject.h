@@ -1,4 +1,4 @@
-/* The decision about one pod and the patch that carries it out: Contracts 1 and 2.
+/* The decision about one pod and the patch that carries it out.
  *
  * Pure: the pod's JSON and the configuration in, decision, warnings and patch out. Whatever the pod's annotations say,
  * the pod is admitted, unless it is strict (annotation `strict`, or the webhook's default for it): then an unknown key, a
@@ -13,7 +13,7 @@
 #include "common/pod/policy.h"
 #include "common/settings/settings.h"
 #include "common/base/warnings.h"
-#include "common/pod/identity.h"
+#include "common/pod/service_name.h"
 #include "webhook/inject/patch.h"
 
 enum inject_decision {
@@ -49,7 +49,7 @@ extern const char *const inject_reason_names[INJECT_REASON_COUNT]; /* "not-annot
 struct injection {
     enum inject_decision decision;
     enum inject_reason reason;
-    struct identity identity; /* borrowed from the pod; empty where it was not read */
+    struct service_name service; /* borrowed from the pod; empty where it was not read */
     struct warnings warnings;
 };
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "webhook/admission.h"
-#include "webhook/verify.h"
+#include "webhook/patch_verify.h"
 
 static void require(bool condition, const char *what, const char *detail)
 {
@@ -84,7 +84,7 @@ static void check_reply(const struct policy *policy, struct span body, bool all,
     require((patch != NULL) == (json_get(response, "patchType") != NULL), "patch without patchType", buf_text(reply));
     if (patch != NULL) {
         size_t len = decode_base64(patch->valuestring);
-        int rc = verify_patch(policy, body, all, (struct span){patch->valuestring, len}, &err);
+        int rc = patch_verify(policy, body, all, (struct span){patch->valuestring, len}, &err);
         require(rc == 0 || rc == -ENOMEM, "the patch", err.text);
     }
     json_done(&json);

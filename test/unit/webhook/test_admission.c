@@ -4,7 +4,7 @@
 
 #include "common/base/version.h"
 #include "webhook/inject/patch.h"
-#include "webhook/verify.h"
+#include "webhook/patch_verify.h"
 
 #include <fnmatch.h>
 #include <glob.h>
@@ -290,7 +290,7 @@ static void apply(const struct fixture *f, struct outcome *o)
     struct err err = {0};
     struct span body = {buf_text(&f->body), f->body.len}, patch = {o->patch_text, o->patch_len};
     o->pod = find_pod(&o->after);
-    if (verify_patch(&f->policy, body, f->all, patch, &err) != 0)
+    if (patch_verify(&f->policy, body, f->all, patch, &err) != 0)
         fail_case(f, "%s", err.text);
     if (o->patch.root != NULL && patch_apply(&o->after, o->pod, &o->patch, &err) != 0)
         fail_case(f, "%s", err.text);
@@ -440,8 +440,8 @@ static void expect_whole_patch(const struct fixture *f, const struct outcome *o)
         fail_case(f, "patch.json: %s", err.text);
     assert_int_equal(json_read(&got, o->patch_text, o->patch_len, &err), 0);
     if (!cJSON_Compare(want.root, got.root, /* case_sensitive= */ 1)) {
-        if (verify_nothing_lost(want.root, got.root, &err) == 0)
-            verify_nothing_lost(got.root, want.root, &err);
+        if (patch_verify_nothing_lost(want.root, got.root, &err) == 0)
+            patch_verify_nothing_lost(got.root, want.root, &err);
         fail_case(f, "expected the patch of patch.json, got another one: %s", err.text);
     }
     json_done(&got);

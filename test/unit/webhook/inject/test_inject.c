@@ -8,10 +8,10 @@
 #include "common/values/quantity.h"
 #include "common/pod/annotations.h"
 #include "common/values/image.h"
-#include "webhook/inject/container.h"
+#include "webhook/inject/agent_container.h"
 #include "webhook/inject/inject.h"
 #include "webhook/inject/resources.h"
-#include "webhook/inject/status.h"
+#include "webhook/inject/status_note.h"
 
 static void inject_names_its_decisions_and_reasons(void **state)
 {
@@ -445,11 +445,11 @@ static void status_stays_within_its_limit(void **state)
     struct warnings warnings;
     struct buf out;
     warnings_clear(&warnings);
-    buf_init(&out, STATUS_MAX);
+    buf_init(&out, STATUS_NOTE_MAX);
     for (int i = 0; i < 5000; i++)
         warnings_add(&warnings, "%0900d", i);
-    assert_int_equal(status_write_injected(&out, &warnings), 0);
-    assert_true(out.len <= STATUS_MAX);
+    assert_int_equal(status_note_injected(&out, &warnings), 0);
+    assert_true(out.len <= STATUS_NOTE_MAX);
     assert_non_null(strstr(buf_text(&out), "(+4999)"));
     buf_done(&out);
 }
@@ -480,11 +480,11 @@ static void container_values_survive_expansion(void **state)
         struct buf text, expanded;
         struct json json;
         static const struct volumes volumes;
-        struct container container = {.image = span_of("i"), .volumes = &volumes, .port = 1};
+        struct agent_container container = {.image = span_of("i"), .volumes = &volumes, .port = 1};
         buf_init(&text, 4096);
         buf_init(&expanded, 4096);
-        container_add_env(&container, "A", span_of(values[i]));
-        container_write(&text, &container);
+        agent_container_add_env(&container, "A", span_of(values[i]));
+        agent_container_write(&text, &container);
         assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
         const cJSON *last = json_get_array(json.root, "env")->child->prev;
         expand(json_get_text(last, "value"), &expanded);
@@ -498,9 +498,9 @@ static void container_values_survive_expansion(void **state)
 static void container_leaves_out_empty_values(void **state)
 {
     (void)state;
-    struct container container = {.port = 1};
-    container_add_env(&container, "A", span_of(""));
-    container_add_env(&container, "B", (struct span){NULL, 0});
+    struct agent_container container = {.port = 1};
+    agent_container_add_env(&container, "A", span_of(""));
+    agent_container_add_env(&container, "B", (struct span){NULL, 0});
     assert_int_equal(container.env_count, 0);
 }
 

@@ -4,7 +4,7 @@
 #include "review_fixtures.h"
 
 #include "webhook/inject/patch.h"
-#include "webhook/verify.h"
+#include "webhook/patch_verify.h"
 
 static void patch_escapes_each_step(void **state)
 {
@@ -156,7 +156,7 @@ static void verify_finds_what_was_lost(void **state)
         struct err err = {0};
         read_quoted(&before, cases[i].before);
         read_quoted(&after, cases[i].after);
-        int rc = verify_nothing_lost(before.root, after.root, &err);
+        int rc = patch_verify_nothing_lost(before.root, after.root, &err);
         assert_int_equal(rc, cases[i].error != NULL ? -EINVAL : 0);
         assert_string_equal(err.text, cases[i].error != NULL ? cases[i].error : "");
         json_done(&before);
@@ -181,11 +181,11 @@ static void verify_refuses_a_wrong_patch(void **state)
     init_settings(&policy.settings);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct err err = {0};
-        assert_int_equal(verify_patch(&policy, span_of(body), false, span_of(cases[i].patch), &err), -EINVAL);
+        assert_int_equal(patch_verify(&policy, span_of(body), false, span_of(cases[i].patch), &err), -EINVAL);
         if (strstr(err.text, cases[i].error) == NULL)
             fail_msg("%s: expected \"%s\", got \"%s\"", cases[i].patch, cases[i].error, err.text);
     }
-    assert_int_equal(verify_patch(&policy, span_of(body), false, (struct span){"", 0}, NULL), 0);
+    assert_int_equal(patch_verify(&policy, span_of(body), false, (struct span){"", 0}, NULL), 0);
     policy_done(&policy);
 }
 

@@ -1,9 +1,9 @@
-#include "webhook/verify.h"
+#include "webhook/patch_verify.h"
 
 #include "common/base/cleanup.h"
 #include "webhook/inject/inject.h"
 #include "webhook/review.h"
-#include "webhook/inject/status.h"
+#include "webhook/inject/status_note.h"
 
 #include <string.h>
 
@@ -23,7 +23,7 @@ static int check_array(const cJSON *before, const cJSON *after, struct err *err)
     for (const cJSON *a = before->child; a != NULL; a = a->next, b = b->next, i++) {
         if (b == NULL)
             return err_set(err, EINVAL, "%u: lost", i);
-        int rc = verify_nothing_lost(a, b, err);
+        int rc = patch_verify_nothing_lost(a, b, err);
         if (rc < 0)
             return err_wrap(err, rc, "%u", i);
     }
@@ -43,20 +43,20 @@ static int check_object(const cJSON *before, const cJSON *after, struct err *err
 {
     for (const cJSON *a = before->child; a != NULL; a = a->next) {
         const cJSON *b = json_get(after, a->string);
-        if (json_get(before, a->string) != a || strcmp(a->string, STATUS_KEY) == 0)
+        if (json_get(before, a->string) != a || strcmp(a->string, STATUS_NOTE_KEY) == 0)
             continue; /* null, or one of a key given twice that does not count */
         if (b == NULL)
             return err_set(err, EINVAL, "%s: lost", a->string);
         if (strcmp(a->string, INJECT_EVICTABLE_KEY) == 0 && is_longer_list(a, b))
             continue;
-        int rc = verify_nothing_lost(a, b, err);
+        int rc = patch_verify_nothing_lost(a, b, err);
         if (rc < 0)
             return err_wrap(err, rc, "%s", a->string);
     }
     return 0;
 }
 
-int verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err)
+int patch_verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err)
 {
     if (cJSON_IsObject(before) && cJSON_IsObject(after))
         return check_object(before, after, err);
@@ -82,7 +82,7 @@ static int decide_again(const struct policy *policy, const cJSON *pod, bool all,
     return rc;
 }
 
-int verify_patch(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err)
+int patch_verify(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err)
 {
     CLEANUP(json_done) struct json before = {0}, after = {0}, operations = {0};
     if (patch.len == 0)
@@ -95,7 +95,7 @@ int verify_patch(const struct policy *policy, struct span body, bool all, struct
     if (rc == 0)
         rc = patch_apply(&after, pod_of(&after), &operations, err);
     if (rc == 0)
-        rc = verify_nothing_lost(pod_of(&before), pod_of(&after), err);
+        rc = patch_verify_nothing_lost(pod_of(&before), pod_of(&after), err);
     if (rc == 0)
         rc = decide_again(policy, pod_of(&after), all, err);
     return rc;

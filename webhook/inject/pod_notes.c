@@ -1,4 +1,4 @@
-#include "webhook/inject/notes.h"
+#include "webhook/inject/pod_notes.h"
 
 #include <assert.h>
 #include <string.h>
@@ -8,32 +8,32 @@ static size_t size_of(const char *key, const char *text)
     return strlen(key) + (text != NULL ? strlen(text) : 0);
 }
 
-void notes_init(struct notes *notes, const struct pod *pod)
+void pod_notes_init(struct pod_notes *notes, const struct pod *pod)
 {
     const cJSON *item;
-    *notes = (struct notes){.pod = pod};
+    *notes = (struct pod_notes){.pod = pod};
     cJSON_ArrayForEach(item, pod->annotations)
         notes->total += size_of(item->string, item->valuestring);
 }
 
-void notes_add(struct notes *notes, const char *key, struct span text, struct warnings *warnings)
+void pod_notes_add(struct pod_notes *notes, const char *key, struct span text, struct warnings *warnings)
 {
     const cJSON *item = json_get(notes->pod->annotations, key);
     const char *before = cJSON_IsString(item) ? item->valuestring : NULL;
     if (before != NULL && span_equal(text, before))
         return;
     size_t total = notes->total - (item != NULL ? size_of(key, before) : 0) + strlen(key) + text.len;
-    if (total > NOTES_TOTAL_MAX) {
+    if (total > POD_NOTES_TOTAL_MAX) {
         warnings_add(warnings, "%s: left out: expected annotations of at most %d bytes in all, got %zu", key,
-                     NOTES_TOTAL_MAX, total);
+                     POD_NOTES_TOTAL_MAX, total);
         return;
     }
-    assert(notes->count < NOTES_MAX);
-    notes->items[notes->count++] = (struct note){key, text};
+    assert(notes->count < POD_NOTES_MAX);
+    notes->items[notes->count++] = (struct pod_note){key, text};
     notes->total = total;
 }
 
-static void write_one_by_one(const struct notes *notes, struct patch *patch)
+static void write_one_by_one(const struct pod_notes *notes, struct patch *patch)
 {
     for (unsigned i = 0; i < notes->count; i++) {
         const char *const keys[] = {"metadata", "annotations", notes->items[i].key, NULL};
@@ -43,7 +43,7 @@ static void write_one_by_one(const struct notes *notes, struct patch *patch)
 }
 
 /* The pod has no annotations, maybe not even metadata. */
-static void write_parents(const struct notes *notes, struct patch *patch)
+static void write_parents(const struct pod_notes *notes, struct patch *patch)
 {
     bool metadata = notes->pod->metadata != NULL;
     const char *const keys[] = {"metadata", metadata ? "annotations" : NULL, NULL};
@@ -59,7 +59,7 @@ static void write_parents(const struct notes *notes, struct patch *patch)
     patch_end_add(patch);
 }
 
-void notes_write(const struct notes *notes, struct patch *patch)
+void pod_notes_write(const struct pod_notes *notes, struct patch *patch)
 {
     if (notes->count == 0)
         return;

@@ -1,14 +1,14 @@
-#include "webhook/inject/container.h"
+#include "webhook/inject/agent_container.h"
 
 #include <assert.h>
 #include <string.h>
 
-void container_add_env(struct container *container, const char *name, struct span value)
+void agent_container_add_env(struct agent_container *container, const char *name, struct span value)
 {
     if (value.ptr == NULL || value.len == 0)
         return;
-    assert(container->env_count < CONTAINER_ENV_MAX);
-    container->env[container->env_count++] = (struct container_env){name, value};
+    assert(container->env_count < AGENT_CONTAINER_ENV_MAX);
+    container->env[container->env_count++] = (struct agent_container_env){name, value};
 }
 
 static void write_member(struct buf *out, const char *name, struct span value)
@@ -36,7 +36,7 @@ static void write_literal(struct buf *out, struct span value)
     buf_putc(out, '"');
 }
 
-static void write_env(struct buf *out, const struct container *container)
+static void write_env(struct buf *out, const struct agent_container *container)
 {
     static const struct {
         enum setting_id id;
@@ -69,11 +69,11 @@ static void write_security(struct buf *out, bool set_user)
     buf_puts(out, ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},"
                   "\"readOnlyRootFilesystem\":true,\"runAsNonRoot\":true");
     if (set_user)
-        buf_printf(out, ",\"runAsUser\":%d,\"runAsGroup\":%d", CONTAINER_USER, CONTAINER_USER);
+        buf_printf(out, ",\"runAsUser\":%d,\"runAsGroup\":%d", AGENT_CONTAINER_USER, AGENT_CONTAINER_USER);
     buf_puts(out, ",\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}");
 }
 
-void container_write(struct buf *out, const struct container *container)
+void agent_container_write(struct buf *out, const struct agent_container *container)
 {
     buf_puts(out, "{\"name\":\"" POD_AGENT_NAME "\"");
     write_member(out, "image", container->image);
@@ -82,7 +82,7 @@ void container_write(struct buf *out, const struct container *container)
     if (container->native)
         buf_puts(out, ",\"restartPolicy\":\"Always\"");
     write_env(out, container);
-    buf_printf(out, ",\"ports\":[{\"name\":\"" CONTAINER_PORT_NAME "\",\"containerPort\":%u,\"protocol\":\"TCP\"}]",
+    buf_printf(out, ",\"ports\":[{\"name\":\"" AGENT_CONTAINER_PORT_NAME "\",\"containerPort\":%u,\"protocol\":\"TCP\"}]",
                container->port);
     buf_puts(out, ",\"resources\":");
     resources_write(out, &container->resources);

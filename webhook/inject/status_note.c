@@ -1,8 +1,8 @@
-#include "webhook/inject/status.h"
+#include "webhook/inject/status_note.h"
 
 #include "common/base/version.h"
 
-int status_write_injected(struct buf *out, const struct warnings *warnings)
+int status_note_injected(struct buf *out, const struct warnings *warnings)
 {
     buf_puts(out, "injected ");
     buf_puts(out, version_text());
@@ -13,7 +13,7 @@ int status_write_injected(struct buf *out, const struct warnings *warnings)
     return buf_error(out);
 }
 
-int status_write_skipped(struct buf *out, const char *reason)
+int status_note_skipped(struct buf *out, const char *reason)
 {
     return buf_printf(out, "skipped: %s", reason);
 }

@@ -2,8 +2,8 @@
  *
  * A wrong patch is the one way in which this webhook can do harm: the pod is refused, failurePolicy Ignore or not.
  */
-#ifndef PROFEFE_VERIFY_H
-#define PROFEFE_VERIFY_H
+#ifndef PROFEFE_PATCH_VERIFY_H
+#define PROFEFE_PATCH_VERIFY_H
 
 #include "common/pod/policy.h"
 #include "common/pod/json.h"
@@ -12,10 +12,10 @@
 /* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
  * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.
  * 0, -EINVAL (it does not hold; err says what), or -ENOMEM. */
-int verify_patch(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err);
+int patch_verify(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err);
 
 /* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may
  * have become something, the status annotation another text, and the list of volumes that keep no node longer. */
-int verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
+int patch_verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
 
 #endif

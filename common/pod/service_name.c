@@ -1,4 +1,4 @@
-#include "common/pod/identity.h"
+#include "common/pod/service_name.h"
 
 #include "common/base/ascii.h"
 #include "common/settings/settings.h"
@@ -56,12 +56,12 @@ static struct span less_template_hash(const struct pod *pod, struct span name)
     return shorter;
 }
 
-static struct span name_of_owner(const struct pod *pod, const struct identity *identity)
+static struct span name_of_owner(const struct pod *pod, const struct service_name *service)
 {
-    struct span name = span_of(identity->owner_name);
-    if (strcmp(identity->owner_kind, "ReplicaSet") == 0)
+    struct span name = span_of(service->owner_name);
+    if (strcmp(service->owner_kind, "ReplicaSet") == 0)
         return less_template_hash(pod, name);
-    if (strcmp(identity->owner_kind, "Job") == 0)
+    if (strcmp(service->owner_kind, "Job") == 0)
         return less_job_number(name);
     return name;
 }
@@ -74,13 +74,13 @@ static struct span name_of_generator(const struct pod *pod)
     return name;
 }
 
-static struct span choose_service(const struct pod *pod, struct span annotated, const struct identity *identity)
+static struct span choose_service(const struct pod *pod, struct span annotated, const struct service_name *service)
 {
     const struct span candidates[] = {
         annotated,
         span_of(pod_label(pod, "app.kubernetes.io/name")),
         span_of(pod_label(pod, "app")),
-        name_of_owner(pod, identity),
+        name_of_owner(pod, service),
         name_of_generator(pod),
         span_of(json_get_text(pod->metadata, "name")),
     };
@@ -88,16 +88,16 @@ static struct span choose_service(const struct pod *pod, struct span annotated, 
         if (is_usable(candidates[i]))
             return candidates[i];
     }
-    return span_of(IDENTITY_UNKNOWN);
+    return span_of(SERVICE_NAME_UNKNOWN);
 }
 
-void identity_read(const struct pod *pod, struct span annotated, struct identity *ret)
+void service_name_read(const struct pod *pod, struct span annotated, struct service_name *ret)
 {
     const cJSON *owner = controlling_owner(pod);
     const char *kind = json_get_text(owner, "kind");
     const char *name = json_get_text(owner, "name");
     bool known = kind != NULL && name != NULL;
-    struct identity identity = {.owner_kind = known ? kind : "", .owner_name = known ? name : ""};
-    identity.service = choose_service(pod, annotated, &identity);
-    *ret = identity;
+    struct service_name service = {.owner_kind = known ? kind : "", .owner_name = known ? name : ""};
+    service.text = choose_service(pod, annotated, &service);
+    *ret = service;
 }

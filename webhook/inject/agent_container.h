@@ -3,21 +3,21 @@
  * What is the same for every pod is written here, once: restricted Pod Security with every default untouched, and
  * identity by downward API.
  */
-#ifndef PROFEFE_CONTAINER_H
-#define PROFEFE_CONTAINER_H
+#ifndef PROFEFE_AGENT_CONTAINER_H
+#define PROFEFE_AGENT_CONTAINER_H
 
 #include "webhook/inject/resources.h"
 #include "webhook/inject/volumes.h"
 #include "common/base/span.h"
 
-#define CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
+#define AGENT_CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
 
 enum {
-    CONTAINER_ENV_MAX = 32, /* the settings that agent and webhook share, and a few of our own */
-    CONTAINER_USER = 65532, /* USER of the image; said in the pod only where the pod says root */
+    AGENT_CONTAINER_ENV_MAX = 32, /* the settings that agent and webhook share, and a few of our own */
+    AGENT_CONTAINER_USER = 65532, /* USER of the image; said in the pod only where the pod says root */
 };
 
-struct container {
+struct agent_container {
     struct span image;
     struct span pull_policy;  /* ptr NULL = Kubernetes' own default */
     bool native;              /* an init container with restartPolicy Always */
@@ -26,16 +26,16 @@ struct container {
     const struct volumes *volumes;
     struct resources resources;
     unsigned env_count;
-    struct container_env {
+    struct agent_container_env {
         const char *name;
         struct span value;    /* literal: Kubernetes will not expand $(…) in it */
-    } env[CONTAINER_ENV_MAX];
+    } env[AGENT_CONTAINER_ENV_MAX];
 };
 
-/* An empty value is left out. More than CONTAINER_ENV_MAX is our bug (assert). */
-void container_add_env(struct container *container, const char *name, struct span value);
+/* An empty value is left out. More than AGENT_CONTAINER_ENV_MAX is our bug (assert). */
+void agent_container_add_env(struct agent_container *container, const char *name, struct span value);
 
 /* Writes the JSON object; failure is sticky in `out`. */
-void container_write(struct buf *out, const struct container *container);
+void agent_container_write(struct buf *out, const struct agent_container *container);
 
 #endif

@@ -1,4 +1,4 @@
-#include "webhook/inject/environment.h"
+#include "webhook/inject/agent_env.h"
 
 #include "common/base/cleanup.h"
 #include "common/values/labels.h"
@@ -15,14 +15,14 @@
 
 #define KEY(name) SETTINGS_ANNOTATION_PREFIX name
 
-void environment_init(struct environment *environment)
+void agent_env_init(struct agent_env *environment)
 {
     environment->grace[0] = environment->listen[0] = environment->spool_bytes[0] = '\0';
     buf_init(&environment->targets, SETTINGS_VALUE_MAX);
     buf_init(&environment->labels, SETTINGS_VALUE_MAX);
 }
 
-void environment_done(struct environment *environment)
+void agent_env_done(struct agent_env *environment)
 {
     buf_done(&environment->targets);
     buf_done(&environment->labels);
@@ -35,7 +35,7 @@ static struct span span_of_buf(const struct buf *buf)
 
 /* [NAME=]URL,… TARGETS_MAX of them stay below SETTINGS_VALUE_MAX. localhost and no address, since the agent tries
  * 127.0.0.1 and then ::1 for it. */
-static void write_targets(const struct environment_source *from, struct buf *out)
+static void write_targets(const struct agent_env_source *from, struct buf *out)
 {
     struct span scheme = annotations_get(from->asked, SETTING_SCHEME);
     struct span path = annotations_get(from->asked, SETTING_PATH);
@@ -68,7 +68,7 @@ static const char *find_pod_label(const struct pod *pod, struct span name)
 }
 
 /* A default list names labels that some pods lack; only the pod's own list is worth a word then. */
-static void add_pod_label(const struct environment_source *from, struct span name, struct labels *labels,
+static void add_pod_label(const struct agent_env_source *from, struct span name, struct labels *labels,
                           struct warnings *warnings)
 {
     struct err err;
@@ -104,7 +104,7 @@ static void write_labels(const struct labels *labels, struct buf *out, struct wa
 
 /* No more than could ever go with a profile: a review has room for thousands of names and 100,000 labels to look through
  * for each of them. */
-static void add_pod_labels(const struct environment_source *from, struct span names, struct labels *labels,
+static void add_pod_labels(const struct agent_env_source *from, struct span names, struct labels *labels,
                            struct warnings *warnings)
 {
     struct span name;
@@ -120,7 +120,7 @@ static void add_pod_labels(const struct environment_source *from, struct span na
 }
 
 /* `labels` and the pod's own labels that `pod-labels` names, in one list. */
-static int merge_labels(const struct environment_source *from, struct buf *out, struct warnings *warnings)
+static int merge_labels(const struct agent_env_source *from, struct buf *out, struct warnings *warnings)
 {
     struct span own = annotations_get(from->asked, SETTING_LABELS);
     struct span names = annotations_get(from->asked, SETTING_POD_LABELS);
@@ -142,7 +142,7 @@ static int merge_labels(const struct environment_source *from, struct buf *out, 
 }
 
 /* The agent caps SECONDS and leaves out types; the pod's author hears of it here, when the pod spoke of it at all. */
-static void warn_about_types(const struct environment_source *from, struct warnings *warnings)
+static void warn_about_types(const struct agent_env_source *from, struct warnings *warnings)
 {
     const struct annotations *asked = from->asked;
     const struct setting *interval = &settings_table[SETTING_INTERVAL], *seconds = &settings_table[SETTING_CPU_SECONDS];
@@ -164,7 +164,7 @@ static void warn_about_types(const struct environment_source *from, struct warni
     take_warnings(&told, WARNING_OTHER, warnings);
 }
 
-static void warn_without_collector(const struct environment_source *from, struct warnings *warnings)
+static void warn_without_collector(const struct agent_env_source *from, struct warnings *warnings)
 {
     if (annotations_get(from->asked, SETTING_COLLECTOR).ptr == NULL)
         warnings_add(warnings, KEY("collector: expected the URL of profefe here or in the webhook's configuration, got "
@@ -172,14 +172,14 @@ static void warn_without_collector(const struct environment_source *from, struct
 }
 
 /* For a value that is not an annotation's text. */
-static void add_value(struct container *container, enum setting_id id, struct span value)
+static void add_value(struct agent_container *container, enum setting_id id, struct span value)
 {
-    container_add_env(container, settings_table[id].env, value);
+    agent_container_add_env(container, settings_table[id].env, value);
 }
 
 /* Settings that the agent takes as they were given: a new row of the table that pods and agent share needs nothing
  * here. Service and labels are put together from more than one place. */
-static void add_asked(struct container *container, const struct environment_source *from)
+static void add_asked(struct agent_container *container, const struct agent_env_source *from)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
         unsigned where = settings_table[id].where;
@@ -190,7 +190,7 @@ static void add_asked(struct container *container, const struct environment_sour
 }
 
 /* A native agent gets SIGTERM when the app is gone, with nothing left to profile; beside it, it can take last ones. */
-static void add_own(struct environment *environment, struct container *container)
+static void add_own(struct agent_env *environment, struct agent_container *container)
 {
     const struct volumes *volumes = container->volumes;
     add_value(container, SETTING_STOP_PROFILES, span_of(container->native ? NULL : "true"));
@@ -203,8 +203,8 @@ static void add_own(struct environment *environment, struct container *container
         add_value(container, SETTING_SECRET_DIR, span_of(VOLUMES_SECRET_PATH));
 }
 
-int environment_fill(struct environment *environment, const struct environment_source *from,
-                     struct container *container, struct warnings *warnings)
+int agent_env_fill(struct agent_env *environment, const struct agent_env_source *from,
+                     struct agent_container *container, struct warnings *warnings)
 {
     const struct ports *ports = from->ports;
     snprintf(environment->grace, sizeof(environment->grace), "%lld", (long long)pod_grace_seconds(from->pod));
@@ -218,7 +218,7 @@ int environment_fill(struct environment *environment, const struct environment_s
         return rc;
     add_value(container, SETTING_SIDECAR, span_of("1"));
     add_value(container, SETTING_TARGETS, span_of_buf(&environment->targets));
-    add_value(container, SETTING_SERVICE, from->identity->service);
+    add_value(container, SETTING_SERVICE, from->service->text);
     add_value(container, SETTING_CONTAINER, span_of(ports->count == 1 ? ports->items[0].container : NULL));
     add_value(container, SETTING_LABELS, span_of_buf(&environment->labels));
     add_value(container, SETTING_GRACE, span_of(environment->grace));

@@ -1,20 +1,17 @@
 #include "agent/status_page.h"
 
 #include "common/base/duration.h"
+#include "common/base/rfc3339.h"
 #include "common/base/version.h"
 #include "common/gather/account.h"
 
-#include <time.h>
-
 static void put_wall(struct buf *out, int64_t wall_ms)
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    char text[32];
-    if (wall_ms == 0 || gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+    char text[RFC3339_SIZE];
+    if (wall_ms == 0 || !rfc3339_write(text, wall_ms / 1000))
         buf_puts(out, "never");
     else
-        buf_puts(out, text);
+        buf_printf(out, "%sZ", text);
 }
 
 static void put_head(struct buf *out, const struct view *view)

@@ -1,10 +1,10 @@
 #include "common/base/json_text.h"
 
+#include "common/base/rfc3339.h"
 #include "common/base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static bool is_plain(char c)
 {
@@ -175,10 +175,9 @@ void json_text_seconds(struct json_text *json, const char *key, int64_t ms)
 
 void json_text_time(struct json_text *json, const char *key, int64_t wall_ms)
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    char text[32];
-    bool known = wall_ms > 0 && gmtime_r(&seconds, &tm) != NULL && tm.tm_year <= 9999 - 1900 &&
-                 strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0;
+    char second[RFC3339_SIZE], text[RFC3339_SIZE + 1];
+    bool known = wall_ms > 0 && wall_ms / 1000 <= RFC3339_SECONDS_MAX && rfc3339_write(second, wall_ms / 1000);
+    if (known)
+        snprintf(text, sizeof(text), "%sZ", second);
     json_text_string(json, key, known ? text : NULL);
 }

@@ -2,6 +2,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/pprof/gotrace.h"
+#include "common/base/percent.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
 
@@ -207,15 +208,7 @@ static void cleanup_scrape(struct scrape **scrape)
 /* RFC 3986 §3.3: pchar and the "/" between segments. */
 static void put_path(struct buf *out, const char *path)
 {
-    for (; *path != '\0'; path++) {
-        unsigned char c = (unsigned char)*path;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     strchr("-._~!$&'()*+,;=:@/", (char)c) != NULL;
-        if (plain)
-            buf_putc(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
+    percent_append(out, span_of(path), "!$&'()*+,;=:@/");
 }
 
 /* Whole numbers stay so: Go reads a CPU profile's SECONDS with ParseInt. */
@@ -236,7 +229,7 @@ int scrape_url(struct buf *out, const char *base_url, const struct profile_type 
 {
     const char *path = profile_kinds[type->kind].path;
     buf_printf(out, "%s/", base_url);
-    put_path(out, path != NULL ? path : type->name + strlen("other/"));
+    put_path(out, path != NULL ? path : profile_types_other_name(type->name));
     if (seconds_ms > 0)
         put_seconds(out, seconds_ms);
     return buf_error(out);

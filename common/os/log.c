@@ -3,6 +3,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/json_text.h"
 #include "common/base/quote.h"
+#include "common/base/rfc3339.h"
 #include "common/base/span.h"
 #include "common/base/utf8.h"
 #include "common/os/std_fds.h"
@@ -83,11 +84,8 @@ int log_set_identity(const struct log_field *fields)
 
 static void put_time(struct buf *out, int64_t now_ms)
 {
-    time_t seconds = (time_t)(now_ms / 1000);
-    struct tm tm;
-    char text[32];
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
-        text[0] = '\0';
+    char text[RFC3339_SIZE];
+    rfc3339_write(text, now_ms / 1000);
     buf_printf(out, "%s.%03dZ", text, (int)(now_ms % 1000));
 }
 

@@ -1,40 +1,26 @@
 #include "common/profefe/profefe.h"
 
 #include "common/base/ascii.h"
+#include "common/base/percent.h"
+#include "common/base/rfc3339.h"
 #include "common/base/utf8.h"
 
 #include <string.h>
-#include <time.h>
-
-/* RFC 3986 §2.3 unreserved; everything else as %XX. */
-static void put_escaped(struct buf *out, const char *text, size_t len)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                     c == '_' || c == '.' || c == '~';
-        if (plain)
-            buf_putc(out, (char)c);
-        else
-            buf_append(out, (const char[]){'%', hex[c >> 4], hex[c & 0xF]}, 3);
-    }
-}
 
 static void put_parameter(struct buf *out, const char *name, const char *value)
 {
     buf_puts(out, name);
     buf_putc(out, '=');
-    put_escaped(out, value, strlen(value));
+    percent_append(out, span_of(value), "");
 }
 
 static void put_label(struct buf *inner, const struct label *label)
 {
     if (inner->len > 0)
         buf_putc(inner, ',');
-    put_escaped(inner, label->key, strlen(label->key));
+    percent_append(inner, span_of(label->key), "");
     buf_putc(inner, '=');
-    put_escaped(inner, label->value, strlen(label->value));
+    percent_append(inner, span_of(label->value), "");
 }
 
 static void put_labels(struct buf *out, const struct profefe_upload *upload)
@@ -54,10 +40,8 @@ static void put_labels(struct buf *out, const struct profefe_upload *upload)
 
 static void put_time(struct buf *out, const char *name, int64_t seconds)
 {
-    time_t time = (time_t)seconds;
-    struct tm tm;
-    char text[32];
-    if (gmtime_r(&time, &tm) != NULL && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0)
+    char text[RFC3339_SIZE];
+    if (rfc3339_write(text, seconds))
         put_parameter(out, name, text);
 }
 
@@ -113,7 +97,7 @@ static bool take_number(struct cursor *c, int *ret)
 {
     int value = 0, digits = 0;
     skip_space(c);
-    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9' && digits < 6; c->at++, digits++)
+    for (; c->at < c->end && ascii_is_digit(*c->at) && digits < 6; c->at++, digits++)
         value = value * 10 + (*c->at - '0');
     *ret = value;
     return digits > 0;

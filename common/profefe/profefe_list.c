@@ -3,7 +3,6 @@
 #include "common/base/ascii.h"
 
 #include <string.h>
-#include <time.h>
 
 _Static_assert((int)PROFEFE_LIST_LABELS_MAX < 64, "a bit for each label");
 _Static_assert((int)PROFEFE_LIST_TEXT_MAX >= (int)LABEL_VALUE_MAX, "every label fits");
@@ -16,10 +15,8 @@ enum { FIELD_OTHER = 0, FIELD_CODE = 'C', FIELD_BODY = 'B', FIELD_SERVICE = 's',
 
 void profefe_list_init(struct profefe_list *list, const struct profefe_wanted *wanted)
 {
-    time_t seconds = (time_t)(wanted->created_at_ms / 1000);
-    struct tm tm;
     *list = (struct profefe_list){.wanted = wanted, .state = VALUE};
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(list->second, sizeof(list->second), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+    if (!rfc3339_write(list->second, wanted->created_at_ms / 1000))
         list->verdict = PROFEFE_LIST_BAD;
 }
 

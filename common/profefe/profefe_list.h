@@ -10,6 +10,7 @@
 #ifndef PROFEFE_PROFEFE_LIST_H
 #define PROFEFE_PROFEFE_LIST_H
 
+#include "common/base/rfc3339.h"
 #include "common/values/labels.h"
 
 #include <stdbool.h>
@@ -44,7 +45,7 @@ enum profefe_list_role { LIST_STRANGER, LIST_REPLY, LIST_BODY, LIST_ENTRY, LIST_
 
 struct profefe_list {
     const struct profefe_wanted *wanted;
-    char second[24]; /* created_at as the list has it, without the zone */
+    char second[RFC3339_SIZE]; /* created_at as the list has it, without the zone */
     enum profefe_list_verdict verdict;
     bool code_is_200;
     /* the entry and the label under way */

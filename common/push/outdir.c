@@ -3,8 +3,11 @@
 #include "common/base/cleanup.h"
 #include "common/os/directory.h"
 #include "common/base/hash.h"
+#include "common/base/percent.h"
 #include "common/base/quote.h"
+#include "common/base/rfc3339.h"
 #include "common/base/span.h"
+#include "common/values/profile_types.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,8 +29,6 @@ enum {
     SHARER_WORDS_MAX = 64,
 };
 
-static const int64_t TIME_MAX_S = 253402300799; /* 9999-12-31T23:59:59Z: four digits */
-
 #define PARTIAL_PREFIX ".partial-"
 
 struct outdir {
@@ -42,12 +43,6 @@ struct outdir {
 
 /* ---- names ---- */
 
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-           c == '_' || c == '~';
-}
-
 /* Appends the escaped text to out, at most max bytes of it; out has room for them and a NUL. */
 static void put_part(char *out, const char *text, size_t max)
 {
@@ -57,14 +52,12 @@ static void put_part(char *out, const char *text, size_t max)
     if (text[0] == '\0')
         out[len++] = '_';
     for (const char *c = text; *c != '\0' && len <= max; c++) {
-        bool plain = is_plain(*c) && !(c == text && *c == '.');
-        char escaped[4];
-        snprintf(escaped, sizeof(escaped), "%%%02X", (unsigned char)*c);
-        size_t n = plain ? 1 : 3;
+        char bytes[PERCENT_BYTES_MAX];
+        size_t n = percent_write(bytes, *c, percent_is_unreserved(*c) && !(c == text && *c == '.'));
         if (len + n <= max - HASH_CHARS)
             cut = len + n;
         if (len + n <= max)
-            memcpy(out + len, plain ? c : escaped, n);
+            memcpy(out + len, bytes, n);
         len += n;
     }
     if (len > max) {
@@ -82,22 +75,29 @@ static void put_text(char out[static OUTDIR_NAME_MAX + 1], const char *text)
 
 static void put_type(char out[static OUTDIR_NAME_MAX + 1], const char *type)
 {
-    static const char prefix[] = "other/";
-    bool is_other = span_has_prefix(span_of(type), prefix);
-    put_text(out, is_other ? "other-" : "");
-    put_part(out, is_other ? type + sizeof(prefix) - 1 : type, OUTDIR_DIRECTORY_MAX);
+    const char *name = profile_types_other_name(type);
+    put_text(out, name != NULL ? "other-" : "");
+    put_part(out, name != NULL ? name : type, OUTDIR_DIRECTORY_MAX);
+}
+
+/* "20261128T100952Z-": ':' is no byte for a file's name everywhere. */
+static void put_second(char out[static OUTDIR_NAME_MAX + 1], int64_t seconds)
+{
+    char text[RFC3339_SIZE];
+    rfc3339_write(text, seconds < RFC3339_SECONDS_MAX ? seconds : RFC3339_SECONDS_MAX);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c != '-' && *c != ':')
+            *out++ = *c;
+    }
+    memcpy(out, "Z-", sizeof("Z-"));
 }
 
 void outdir_name(const struct outdir_entry *entry, struct outdir_names *ret)
 {
-    int64_t seconds = entry->time_ms / 1000;
-    time_t time = (time_t)(seconds < TIME_MAX_S ? seconds : TIME_MAX_S);
-    struct tm tm = {0};
     *ret = (struct outdir_names){.ending = entry->is_trace ? ".trace" : ".pb.gz"};
     put_part(ret->service, entry->service, OUTDIR_DIRECTORY_MAX);
     put_type(ret->type, entry->type);
-    gmtime_r(&time, &tm);
-    strftime(ret->stem, sizeof(ret->stem), "%Y%m%dT%H%M%SZ-", &tm);
+    put_second(ret->stem, entry->time_ms / 1000);
     put_part(ret->stem, entry->pod, OUTDIR_POD_MAX);
     if (entry->target[0] == '\0')
         return;

@@ -29,10 +29,10 @@ enum profile_kind push_body_kind(const char *type)
 /* profefe knows one type "other" for all of them, and a label tells them apart: "allocs", "wall" of "other/wall". */
 static const char *profile_type_of(const char *type)
 {
-    static const char prefix[] = "other/";
     if (strcmp(profile_kinds[push_body_kind(type)].profefe_type, profile_kinds[PROFILE_OTHER].profefe_type) != 0)
         return "";
-    return span_has_prefix(span_of(type), prefix) ? type + sizeof(prefix) - 1 : type;
+    const char *name = profile_types_other_name(type);
+    return name != NULL ? name : type;
 }
 
 static void add_own_label(struct push_body *body, const char *key, const char *value)

@@ -4,6 +4,7 @@
 #include "common/base/cleanup.h"
 #include "common/os/directory.h"
 #include "common/base/number.h"
+#include "common/base/percent.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
 #include "common/spool/spool_store.h"
@@ -85,12 +86,6 @@ struct name {
     size_t len;
 };
 
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '~';
-}
-
 /* Text that does not fit makes len NAME_MAX + 1: said once, by name_entry. */
 static void name_add(struct name *name, const char *text, size_t len)
 {
@@ -112,9 +107,8 @@ static void name_add_number(struct name *name, int digits, uint64_t number)
 static void name_add_escaped(struct name *name, const char *text)
 {
     for (const char *c = text; *c != '\0'; c++) {
-        char escaped[4];
-        snprintf(escaped, sizeof(escaped), "%%%02X", (unsigned char)*c);
-        name_add(name, is_plain(*c) ? c : escaped, is_plain(*c) ? 1 : 3);
+        char bytes[PERCENT_BYTES_MAX];
+        name_add(name, bytes, percent_write(bytes, *c, percent_is_unreserved(*c) && *c != '-'));
     }
 }
 
@@ -143,32 +137,6 @@ static int name_of(const struct disk *disk, struct name *name, const struct spoo
     return name_entry(name, entry, kind->type, kind->target);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static bool unescape(struct span in, char *out, size_t size)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < in.len; i++) {
-        int c = in.ptr[i];
-        if (c == '%') {
-            if (in.len - i < 3 || hex_digit(in.ptr[i + 1]) < 0 || hex_digit(in.ptr[i + 2]) < 0)
-                return false;
-            c = hex_digit(in.ptr[i + 1]) * 16 + hex_digit(in.ptr[i + 2]);
-            i += 2;
-        }
-        if (used + 1 >= size || c == '\0')
-            return false;
-        out[used++] = (char)c;
-    }
-    out[used] = '\0';
-    return true;
-}
-
 static struct span next_field(const char **rest)
 {
     const char *dash = strchrnul(*rest, '-');
@@ -188,8 +156,8 @@ static bool parse_name(const char *text, struct spool_entry *entry, struct spool
     if (number_parse_u64(seq, 1, NUMBER_MAX, &entry->id, NULL) < 0 || number_parse_u64(time, 0, INT64_MAX, &time_ms, NULL) < 0 ||
         number_parse_u64(size, 0, NUMBER_MAX, &entry->size_bytes, NULL) < 0)
         return false;
-    if (!unescape(type, meta->type, sizeof(meta->type)) || meta->type[0] == '\0' ||
-        !unescape(target, meta->target, sizeof(meta->target)))
+    if (!percent_decode(type, meta->type, sizeof(meta->type)) || meta->type[0] == '\0' ||
+        !percent_decode(target, meta->target, sizeof(meta->target)))
         return false;
     entry->time_ms = meta->time_ms = (int64_t)time_ms;
     struct name again;

@@ -91,6 +91,11 @@ bool profile_types_is_other(struct span name)
     return name.len >= sizeof(other_prefix) && span_has_prefix(name, other_prefix);
 }
 
+const char *profile_types_other_name(const char *type)
+{
+    return span_has_prefix(span_of(type), other_prefix) ? type + sizeof(other_prefix) - 1 : NULL;
+}
+
 static int find_kind(struct span name, struct profile_type *type, struct err *err)
 {
     const size_t prefix = sizeof(other_prefix) - 1;

@@ -75,6 +75,9 @@ struct profile_types_item profile_types_split(struct span text);
 /* Begins with "other/" and goes on. */
 bool profile_types_is_other(struct span name);
 
+/* NAME of "other/NAME", borrowed; NULL for any other type. */
+const char *profile_types_other_name(const char *type);
+
 /* -EINVAL names the item and what was expected (unknown type with its near miss, EVERY or SECONDS out of range,
  * both given and SECONDS not below EVERY, the same type twice, too many, none): whether a text is an error does
  * not depend on `defaults`. Tolerated with a warning: SECONDS where it makes no sense (ignored); SECONDS not

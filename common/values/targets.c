@@ -1,5 +1,6 @@
 #include "common/values/targets.h"
 
+#include "common/base/ascii.h"
 #include "common/base/quote.h"
 
 #include <string.h>
@@ -10,8 +11,7 @@ static bool is_name(struct span s)
         return false;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && ((c != '-' && c != '.' && c != '_') || i == 0))
+        if (!ascii_is_word(c) && ((c != '-' && c != '.' && c != '_') || i == 0))
             return false;
     }
     return true;

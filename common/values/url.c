@@ -1,5 +1,6 @@
 #include "common/values/url.h"
 
+#include "common/base/ascii.h"
 #include "common/base/number.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
@@ -64,15 +65,10 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 /* RFC 3986 §3.3 pchar, without the comma that separates our lists. */
 static bool is_path_char(char c)
 {
-    return is_alnum(c) || (c != '\0' && strchr("-._~!$&'()*+;=:@/", c) != NULL);
+    return ascii_is_word(c) || (c != '\0' && strchr("-._~!$&'()*+;=:@/", c) != NULL);
 }
 
 static const char *path_fault(struct span path)
@@ -139,7 +135,7 @@ static const char *host_fault(struct span host, bool bracketed)
         return "the host is longer than 253 bytes";
     for (size_t i = 0; i < host.len; i++) {
         char c = host.ptr[i];
-        if (!is_alnum(c) && c != '-' && c != '.' && c != '_')
+        if (!ascii_is_word(c) && c != '-' && c != '.' && c != '_')
             return "a character that a host name cannot hold";
     }
     return NULL;

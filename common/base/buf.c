@@ -81,7 +81,7 @@ int buf_putc(struct buf *buf, char c)
     return buf_append(buf, &c, 1);
 }
 
-static int __attribute__((format(printf, 2, 0))) append_formatted(struct buf *buf, const char *fmt, va_list ap)
+static int PRINTF_LIKE(2, 0) append_formatted(struct buf *buf, const char *fmt, va_list ap)
 {
     va_list again;
     if (buf->error != 0)

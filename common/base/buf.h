@@ -11,6 +11,8 @@
 #ifndef PROFEFE_BUF_H
 #define PROFEFE_BUF_H
 
+#include "common/base/marks.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,7 +37,7 @@ void buf_clear(struct buf *buf);
 int buf_append(struct buf *buf, const void *bytes, size_t len);
 int buf_puts(struct buf *buf, const char *text);
 int buf_putc(struct buf *buf, char c);
-int buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Makes room for len more bytes without changing the content. */
 int buf_reserve(struct buf *buf, size_t len);
@@ -48,6 +50,6 @@ const char *buf_text(const struct buf *buf);
 
 /* Hands the heap memory over to the caller (free()); the buffer is as after buf_init. NULL after an error, or when
  * there is no memory to hand over, since nothing was appended or reserved. */
-char *buf_take(struct buf *buf);
+MUST_CHECK char *buf_take(struct buf *buf) NONNULL(1);
 
 #endif

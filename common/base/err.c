@@ -13,7 +13,7 @@ static void end_text(char text[static ERR_TEXT_MAX])
 }
 
 /* vsnprintf only fails on encoding errors, which %s and %d cannot raise; then the text is empty. */
-static void __attribute__((format(printf, 2, 0))) format_text(char text[static ERR_TEXT_MAX], const char *fmt, va_list ap)
+static void PRINTF_LIKE(2, 0) format_text(char text[static ERR_TEXT_MAX], const char *fmt, va_list ap)
 {
     if (vsnprintf(text, ERR_TEXT_MAX, fmt, ap) < 0)
         text[0] = '\0';

@@ -10,6 +10,8 @@
 #ifndef PROFEFE_ERR_H
 #define PROFEFE_ERR_H
 
+#include "common/base/marks.h"
+
 #include <errno.h>
 
 enum {
@@ -23,12 +25,12 @@ struct err {
 
 /* Records code (positive errno) and text; returns -code. Control bytes are not escaped here: callers
  * pass outside strings through quote_text() (quote.h). */
-int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Like err_set, with ": strerror(code)" appended. */
-int err_errno(struct err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int err_errno(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Prefixes "fmt: " to the recorded text and returns rc, so that context grows on the way up. */
-int err_wrap(struct err *err, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int err_wrap(struct err *err, int rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 #endif

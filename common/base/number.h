@@ -7,6 +7,7 @@
 #define PROFEFE_NUMBER_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 
 #include <stdint.h>
@@ -17,10 +18,10 @@ int number_parse_u64(struct span text, uint64_t min, uint64_t max, uint64_t *ret
 /* A share such as "25%" or "0.5%": above 0 and at most 100, up to two decimals. The result is in hundredths of a percent,
  * 1 to NUMBER_PERCENT_ALL. */
 enum { NUMBER_PERCENT_ALL = 100 * 100 };
-int number_parse_percent(struct span text, unsigned *ret, struct err *err);
+MUST_CHECK int number_parse_percent(struct span text, unsigned *ret, struct err *err);
 
 /* Reads the digits that text begins with, for parsers of more than a number; returns how many, 0 on none. Saturates at
  * UINT64_MAX. */
-size_t number_read_digits(struct span text, uint64_t *ret);
+MUST_CHECK size_t number_read_digits(struct span text, uint64_t *ret);
 
 #endif

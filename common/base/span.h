@@ -2,6 +2,8 @@
 #ifndef PROFEFE_SPAN_H
 #define PROFEFE_SPAN_H
 
+#include "common/base/marks.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,6 +24,6 @@ bool span_has_prefix(struct span s, const char *prefix);
 
 /* Iterates over a comma-separated list: returns false at the end; each *ret_item is trimmed and may be
  * empty (",,"). Start with *rest = the whole text. A text of only spaces has no items. */
-bool span_next_item(struct span *rest, struct span *ret_item);
+MUST_CHECK bool span_next_item(struct span *rest, struct span *ret_item) NONNULL(1);
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef PROFEFE_WARNINGS_H
 #define PROFEFE_WARNINGS_H
 
+#include "common/base/marks.h"
+
 #include <stddef.h>
 
 enum {
@@ -35,7 +37,7 @@ void warnings_clear(struct warnings *warnings);
 
 /* NULL warnings is allowed: nobody wants them. Control bytes and invalid UTF-8 are escaped, the end is cut with "…". */
 void warnings_add_kind(struct warnings *warnings, enum warning_kind kind, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    PRINTF_LIKE(3, 4);
 #define warnings_add(warnings, ...) warnings_add_kind(warnings, WARNING_OTHER, __VA_ARGS__)
 
 /* How many lines there are to show, and the i-th: the last of a full list reads "and N more warnings". */

@@ -3,13 +3,14 @@
 #define PROFEFE_FILE_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /* Reads at most max_bytes; *ret is heap memory with a NUL after len bytes (free()). -EFBIG when the file is
  * larger, -EISDIR, -ETIMEDOUT for a pipe that gives nothing for ten seconds, or what open(2) and read(2) say. */
-int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err);
+MUST_CHECK int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err);
 
 /* Is it a failure of the moment, with nothing wrong about the file: no memory, no descriptor, a disk or a pipe that did
  * not answer? Then it is worth another look, although the file has not changed. */

@@ -16,6 +16,7 @@
 #define PROFEFE_LOOP_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -31,13 +32,13 @@ struct loop;
 
 /* Sets SIGPIPE to be ignored in the whole process, since the libraries on the loop write to sockets that peers close; and
  * SIGXFSZ, so that a write past the limit of file sizes (RLIMIT_FSIZE, memfd included) fails with EFBIG. */
-int loop_new(struct loop **ret, struct err *err);
+MUST_CHECK int loop_new(struct loop **ret, struct err *err);
 /* NULL allowed; everything but signals must have been removed before; not from a callback; returns NULL. The
  * signals stay blocked, so that one sent twice does not kill the process on its last steps. */
 struct loop *loop_free(struct loop *loop);
 
 /* Runs until loop_stop(), also one called before. Returns 0, or -Exxx when epoll itself fails. */
-int loop_run(struct loop *loop, struct err *err);
+MUST_CHECK int loop_run(struct loop *loop, struct err *err) NONNULL(1);
 void loop_stop(struct loop *loop);
 
 int64_t loop_now_ms(const struct loop *loop);
@@ -47,9 +48,9 @@ int64_t loop_wall_ms(void);
  * (max_user_watches), -EEXIST (watched already), -EPERM (a regular file). */
 struct loop_watch;
 typedef void loop_fd_cb(void *ctx, int fd, uint32_t events);
-int loop_watch_add(struct loop *loop, int fd, uint32_t events, loop_fd_cb *cb, void *ctx,
-                   struct loop_watch **ret, struct err *err);
-int loop_watch_change(struct loop_watch *watch, uint32_t events, struct err *err);
+MUST_CHECK int loop_watch_add(struct loop *loop, int fd, uint32_t events, loop_fd_cb *cb, void *ctx,
+                              struct loop_watch **ret, struct err *err) NONNULL(1);
+MUST_CHECK int loop_watch_change(struct loop_watch *watch, uint32_t events, struct err *err) NONNULL(1);
 /* Call it before close(fd): else another watch that has got the same number meanwhile would be deaf. NULL allowed;
  * returns NULL. */
 struct loop_watch *loop_watch_free(struct loop_watch *watch);
@@ -73,7 +74,7 @@ void loop_timer_disarm(struct loop_timer *timer);                /* must happen 
  * (libcurl's resolver has some), so that they inherit the mask. -ENOSPC over LOOP_SIGNALS_MAX; adding a
  * signal again replaces its callback. */
 typedef void loop_signal_cb(void *ctx, int signo);
-int loop_signal_add(struct loop *loop, int signo, loop_signal_cb *cb, void *ctx, struct err *err);
+MUST_CHECK int loop_signal_add(struct loop *loop, int signo, loop_signal_cb *cb, void *ctx, struct err *err) NONNULL(1);
 
 /* Hooks: wait_ms(ctx) returns how long the loop may sleep (-1 = no opinion); run(ctx) after every wait. Embedded. */
 struct loop_hook {

@@ -21,7 +21,7 @@ enum {
 void metrics_family(struct buf *out, const char *name, const char *type, const char *help);
 
 /* One sample with label pairs (name, value, …, NULL). Values are escaped. */
-void metrics_sample(struct buf *out, const char *name, uint64_t value, ...) __attribute__((sentinel));
+void metrics_sample(struct buf *out, const char *name, uint64_t value, ...) NULL_ENDED;
 
 /* A histogram of durations. `bounds_us` is ascending, in microseconds; a last +Inf bucket is implied. */
 struct metrics_histogram {

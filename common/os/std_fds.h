@@ -5,6 +5,8 @@
 #ifndef PROFEFE_STD_FDS_H
 #define PROFEFE_STD_FDS_H
 
+#include "common/base/marks.h"
+
 #include <limits.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -32,6 +34,6 @@ ssize_t std_fds_write_error(const char *text, size_t len);
 
 /* One line "PROGRAM: ..." on stderr, for people who started a command. It is lost when stderr cannot take it now, and cut
  * at STD_FDS_TEXT_MAX. */
-void std_fds_complain(const char *program, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void std_fds_complain(const char *program, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -4,6 +4,7 @@
 #define PROFEFE_ADDRESS_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 
 #include <stdbool.h>
@@ -17,7 +18,7 @@ struct address {
 };
 
 /* Port 0 means a free one. -EINVAL. */
-int address_parse(struct span text, struct address *ret, struct err *err);
+MUST_CHECK int address_parse(struct span text, struct address *ret, struct err *err);
 
 /* The same port of all IPv4 addresses, where IPv6 is off. */
 struct address address_any_ipv4(const struct address *any);

@@ -14,6 +14,7 @@
 #define PROFEFE_QUANTITY_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 
 #include <stdbool.h>
@@ -29,13 +30,13 @@ struct quantity {
 };
 
 /* 0, or -EINVAL (not a quantity) or -ERANGE (negative, 2^63 or more) with "expected a quantity …, got …". */
-int quantity_parse(struct span text, struct quantity *ret, struct err *err);
+MUST_CHECK int quantity_parse(struct span text, struct quantity *ret, struct err *err);
 
 /* < 0, 0 or > 0: by value, so that 0.01 equals 10m and 16777216 equals 16Mi. */
 int quantity_compare(const struct quantity *a, const struct quantity *b);
 
 /* The value as bytes: 0, or -EINVAL when it has a fraction. */
-int quantity_to_bytes(const struct quantity *quantity, uint64_t *ret);
+MUST_CHECK int quantity_to_bytes(const struct quantity *quantity, uint64_t *ret) NONNULL(1);
 
 bool quantity_is_zero(const struct quantity *quantity);
 

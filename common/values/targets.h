@@ -4,6 +4,7 @@
 #define PROFEFE_TARGETS_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 #include "common/values/url.h"
 
@@ -25,6 +26,6 @@ struct targets {
 };
 
 /* -EINVAL: bad URL, bad or repeated name, none, too many. */
-int targets_parse(struct span text, struct targets *ret, struct err *err);
+MUST_CHECK int targets_parse(struct span text, struct targets *ret, struct err *err);
 
 #endif

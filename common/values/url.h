@@ -4,6 +4,7 @@
 #define PROFEFE_URL_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 
 #include <stdbool.h>
@@ -19,12 +20,12 @@ struct url {
 };
 
 /* -EINVAL: "expected http://HOST[:PORT][/PATH], got …" and what was wrong; a user, password or query is not quoted. */
-int url_parse(struct span text, struct url *ret, struct err *err);
+MUST_CHECK int url_parse(struct span text, struct url *ret, struct err *err);
 
 /* Whether the host is this machine by its spelling alone: localhost, 127.0.0.0/8 in four parts, ::1. */
 bool url_is_loopback(const struct url *url);
 
 /* An absolute path of unreserved, sub-delims (less the comma, our list separator), ":" "@" "/" and %XX. */
-int url_check_path(struct span text, struct err *err);
+MUST_CHECK int url_check_path(struct span text, struct err *err);
 
 #endif

@@ -182,7 +182,7 @@ static _Noreturn void serve(uint16_t port, int ready)
                                           .response_max = BODY_MAX, .connections_max = 64, .idle_timeout_s = 60,
                                           .request_timeout_ms = PATIENCE_MS};
     if (loop_new(&loop, &err) == 0 && httpd_new(loop, &options, &httpd, &err) == 0 && write(ready, "", 1) == 1)
-        loop_run(loop, NULL);
+        _exit(loop_run(loop, NULL) < 0 ? 2 : 1);
     _exit(1);
 }
 

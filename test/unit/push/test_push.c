@@ -159,7 +159,7 @@ static void give_answer(struct connection *c, const struct answer *answer)
     if (answer->text != NULL && send(c->fd, answer->text, strlen(answer->text), MSG_NOSIGNAL) < 0)
         fail_msg("the script's answer did not go out");
     if (answer->behaviour == HANG)
-        loop_watch_change(c->watch, 0, NULL);
+        assert_int_equal(0, loop_watch_change(c->watch, 0, NULL));
     else
         close_connection(c, answer->behaviour == CLOSE_AT_HEAD);
 }
@@ -988,7 +988,7 @@ static void profile_evicted_while_it_is_sent_is_given_up(void **state)
     /* the peer goes on reading, so that the rest of the body is asked for */
     for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
         if (bench->connections[i].watch != NULL)
-            loop_watch_change(bench->connections[i].watch, EPOLLIN, NULL);
+            assert_int_equal(0, loop_watch_change(bench->connections[i].watch, EPOLLIN, NULL));
     }
     bench->request_count = 0;
     bench->answer_count = 0;

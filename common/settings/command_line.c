@@ -220,7 +220,7 @@ static void take_word(struct reading *r, const char *word)
     else if (r->found.words.count < r->line->words_max)
         r->found.words.items[r->found.words.count++] = word;
     else {
-        err_set(&err, EINVAL, "expected no word more, got %s", quote_text(&q, word));
+        err_set(&err, EINVAL, "expected no more words, got %s", quote_text(&q, word));
         tell(r, &err);
     }
 }

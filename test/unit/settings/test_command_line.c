@@ -167,7 +167,7 @@ static void what_is_bad_is_told_and_skipped(void **state)
         {{"x", "get", "--out", "json"}, "get o=text since=3600000 [json] ! unknown option \"--out\"; --help lists them"},
         {{"x", "get", "--=1"}, "get o=text since=3600000 ! unknown option \"--=1\"; --help lists them"},
         {{"x", "get", "-\xff"}, "get o=text since=3600000 ! unknown option \"-\\xff\"; --help lists them"},
-        {{"x", "get", "a", "b", "c"}, "get o=text since=3600000 [a] [b] ! expected no word more, got \"c\""},
+        {{"x", "get", "a", "b", "c"}, "get o=text since=3600000 [a] [b] ! expected no more words, got \"c\""},
         {{"x", "version", "a"}, "version ! unknown option \"a\"; --help lists them"},
         {{"x", "version", "--"}, "version ! unknown option \"--\"; --help lists them"},
     };

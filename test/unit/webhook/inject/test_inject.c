@@ -7,7 +7,6 @@
 
 #include "common/values/quantity.h"
 #include "common/pod/annotations.h"
-#include "common/values/image.h"
 #include "webhook/inject/agent_container.h"
 #include "webhook/inject/inject.h"
 #include "webhook/inject/resources.h"
@@ -79,50 +78,6 @@ static void inject_wants_an_image_and_misses_a_collector(void **state)
     assert_non_null(strstr(warnings_text(&warnings, 0), "[inject] collector"));
     assert_int_equal(inject_check_settings(&settings, NULL, NULL), 0);
     settings_done(&settings);
-}
-
-static void images_are_permitted_by_prefix(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *prefixes, *image;
-        bool permitted;
-    } cases[] = {
-        {"ghcr.io/acme/", "ghcr.io/acme/agent:1", true},
-        {"ghcr.io/acme/", "ghcr.io/acme", false},
-        {"ghcr.io/acme", "ghcr.io/acme", true},
-        {"ghcr.io/acme", "ghcr.io/acme/agent", true},
-        {"ghcr.io/acme", "ghcr.io/acme:1", true},
-        {"ghcr.io/acme", "ghcr.io/acme@sha256:0", true},
-        {"ghcr.io/acme", "ghcr.io/acme-evil/agent", false},
-        {"ghcr.io/acme", "ghcr.io/acmeevil/agent", false},
-        {"ghcr.io/acme", "ghcr.io/acme.evil/agent", false},
-        {"localhost/profefe-", "localhost/profefe-agent:dev", true}, /* open on purpose */
-        {"ghcr.io/acme/agent:1.0", "ghcr.io/acme/agent:1.0", true},
-        {"ghcr.io/acme/agent:1.0", "ghcr.io/acme/agent:1.0@sha256:0", false}, /* the tag would not count */
-        {"ghcr.io/acme/agent:1.", "ghcr.io/acme/agent:1.5", true},
-        {"ghcr.io/acme/agent:1.", "ghcr.io/acme/agent:1.5@sha256:0", false},
-        {"ghcr.io/acme/agent:1.0@sha256:", "ghcr.io/acme/agent:1.0@sha256:0", true},
-        {"ghcr.io", "ghcr.io/acme/agent:1", true},
-        {"ghcr.io", "ghcr.io:5000/acme/agent:1", false},
-        {"ghcr.", "ghcr.evil.example/acme/agent:1", false},
-        {"ghcr.io:", "ghcr.io:5000/acme/agent:1", false},
-        {"acme-", "acme-evil/agent:1", false}, /* somebody else's on the default registry */
-        {"acme-", "acme-agent:1", true},
-        {"acme", "acme:1", true},
-        {"acme", "acme:5000/agent", false},
-        {"localhost:5000", "localhost:5000/agent:1@sha256:0", true},
-        {"localhost:500", "localhost:5000/agent", false},
-        {"a.io/x, b.io/y", "b.io/y:1", true},
-        {"a.io/x, b.io/y", "b.io/x:1", false},
-        {"a.io/x", "evil.io/a.io/x", false},
-        {"", "a", false},
-        {",,", "a", false},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (image_is_permitted(span_of(cases[i].prefixes), span_of(cases[i].image)) != cases[i].permitted)
-            fail_msg("%s with prefixes %s: expected %d", cases[i].image, cases[i].prefixes, cases[i].permitted);
-    }
 }
 
 static void resources_weaker_value_follows_the_stronger(void **state)
@@ -510,7 +465,6 @@ int main(void)
         cmocka_unit_test(inject_names_its_decisions_and_reasons),
         cmocka_unit_test(inject_checks_the_configuration),
         cmocka_unit_test(inject_wants_an_image_and_misses_a_collector),
-        cmocka_unit_test(images_are_permitted_by_prefix),
         cmocka_unit_test(resources_weaker_value_follows_the_stronger),
         cmocka_unit_test(resources_never_make_a_pod_invalid),
         cmocka_unit_test(resources_warn_of_a_limit_that_starts_badly),

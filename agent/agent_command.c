@@ -47,15 +47,16 @@ static bool is_sidecar(const struct settings *settings, char *const *env)
 
 void agent_command_read(struct agent_command *command, int argc, char *const *argv, char *const *env)
 {
+    struct settings *settings = &command->settings;
     const struct command_line_target target = {
-        .into = command, .settings = &command->settings, .bad = add_problem, .ctx = &command->problems};
+        .into = command, .settings = settings, .bad = add_problem, .ctx = &command->problems};
     struct err err;
     *command = (struct agent_command){0};
     command_line_read(&line, argc, argv, &target);
-    settings_env_read(&command->settings, SETTING_AGENT, env, add_problem, &command->problems);
-    if (command->config != NULL && settings_ini_read(&command->settings, command->config, SETTING_AGENT, NULL, &err) < 0)
+    settings_env_read(settings, SETTING_AGENT, env, add_problem, &command->problems);
+    if (command->config != NULL && settings_ini_read(settings, command->config, SETTING_AGENT, NULL, &err) < 0)
         add_problem(&command->problems, &err);
-    command->sidecar = is_sidecar(&command->settings, env);
+    command->sidecar = is_sidecar(settings, env);
 }
 
 void agent_command_done(struct agent_command *command)

@@ -128,7 +128,7 @@ struct setting {
     const char *section; /* webhook INI: server, inject, defaults; NULL where SETTING_WEBHOOK is not in `where` */
     const char *env;     /* the environment variable of the daemon, or NULL. Never ends in _PORT, _HOST, _ADDR, _PROTO:
                           * a Service called `profefe` puts such names into every container of its namespace */
-    const char *each;    /* the flag that adds one item to those given before it, as --target does; NULL = it replaces */
+    const char *each;    /* the flag that adds one item to those given before it, as --target; NULL = it replaces */
     int64_t min, max;    /* by type */
     const char *choices; /* "a|b|c" */
     const char *default_text; /* checked like any value; NULL = unset */

@@ -66,7 +66,8 @@ static struct told read_words(const struct command_line *line, int argc, char *c
     const struct command_line_target target = {.into = &answers, .settings = &settings, .bad = take_bad, .ctx = &told};
     struct command_line_found found = command_line_read(line, argc, argv, &target);
     must(found.bad == told.count, "expected each fault to be told");
-    must(found.words.count <= 3 && answers.labels.count <= COMMAND_LINE_TEXTS_MAX, "expected lists within their bounds");
+    must(found.words.count <= 3 && answers.labels.count <= COMMAND_LINE_TEXTS_MAX,
+         "expected lists within their bounds");
     must(line != &flat || (found.words.count == 0 && found.command == NULL), "expected no words");
     must(answers.since_ms >= 0 && answers.since_ms <= 1000, "expected a duration in its range");
     must(strcmp(answers.config, "x") == 0 || ends_a_word(argc, argv, answers.config), "expected a text of the line");

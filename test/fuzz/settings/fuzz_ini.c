@@ -104,7 +104,7 @@ static void read_settings(int fd, unsigned use)
         if (!settings_is_set(&settings, (enum setting_id)id))
             continue;
         must((settings_table[id].where & use) != 0, "expected only settings of this use");
-        must(settings_check((enum setting_id)id, (struct span){value, strlen(value)}, NULL) == 0, "expected only checked values");
+        must(settings_check((enum setting_id)id, span_of(value), NULL) == 0, "expected only checked values");
     }
     settings_done(&settings);
     limits_done(&limits);

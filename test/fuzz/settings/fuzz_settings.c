@@ -35,7 +35,7 @@ static void check_value(enum setting_id id, struct span text)
         const char *kept = settings_get(&settings, id);
         must(strlen(kept) == trimmed.len && memcmp(kept, trimmed.ptr, trimmed.len) == 0, "expected the value as given");
         read_typed(&settings, id);
-        must(settings_set(&settings, id, (struct span){"\x01", 1}, SETTING_FROM_FLAG, NULL) < 0, "expected rubbish to be refused");
+        must(settings_set(&settings, id, span_of("\x01"), SETTING_FROM_FLAG, NULL) < 0, "expected rubbish refused");
         must(strcmp(kept, settings_get(&settings, id)) == 0, "expected the old value to stay");
     }
     settings_done(&settings);
@@ -60,7 +60,8 @@ static void check_labels(struct span text)
 /* So that the corpus keeps its meaning when settings come and go, they are called by name. */
 static enum setting_id choose_setting(const uint8_t *data, size_t name_len)
 {
-    int id = settings_table_find((struct span){(const char *)data, name_len}, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
+    struct span name = {(const char *)data, name_len};
+    int id = settings_table_find(name, SETTING_ANNOTATION | SETTING_AGENT | SETTING_WEBHOOK);
     return (enum setting_id)(id >= 0 ? id : data[0] % SETTING_COUNT);
 }
 

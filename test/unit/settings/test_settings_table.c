@@ -254,7 +254,8 @@ static void near_miss_is_a_slip_not_another_word(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const char *near = settings_table_near_miss(span_of(rows[i].name), rows[i].uses);
-        expect_text(rows[i].name, rows[i].expected != NULL ? rows[i].expected : "(none)", near != NULL ? near : "(none)");
+        expect_text(rows[i].name, rows[i].expected != NULL ? rows[i].expected : "(none)",
+                    near != NULL ? near : "(none)");
     }
 }
 

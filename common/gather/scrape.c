@@ -1,7 +1,6 @@
 #include "common/gather/scrape.h"
 
 #include "common/base/cleanup.h"
-#include "common/pprof/gotrace.h"
 #include "common/base/percent.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
@@ -33,6 +32,8 @@ const char *const scrape_result_names[SCRAPE_RESULT_COUNT] = {
 
 static const char *const kept_headers[SCRAPE_KEPT_HEADERS] = {
     [SCRAPE_X_GO_PPROF] = "X-Go-Pprof",
+    [SCRAPE_CONTENT_ENCODING] = "Content-Encoding",
+    [SCRAPE_CONTENT_LENGTH] = "Content-Length",
     [SCRAPE_LOCATION] = "Location",
 };
 
@@ -179,13 +180,11 @@ enum scrape_result scrape_judge(enum profile_kind kind, int64_t seconds_ms, cons
 struct scrape {
     struct spool *spool;
     struct httpc_transfer *transfer;
-    struct pprof_check *check;  /* NULL for a trace */
-    struct gotrace_check trace;
+    struct scrape_body *body;
+    bool in_body;
     enum profile_kind kind;
     int64_t seconds_ms;
     int64_t began_wall_ms;
-    struct err spool_err;
-    bool spool_failed;
     scrape_done *done;
     void *ctx;
 };
@@ -195,7 +194,7 @@ static struct scrape *scrape_free(struct scrape *scrape)
     if (scrape == NULL)
         return NULL;
     spool_abort(scrape->spool);
-    pprof_check_free(scrape->check);
+    scrape_body_free(scrape->body);
     free(scrape);
     return NULL;
 }
@@ -235,29 +234,14 @@ int scrape_url(struct buf *out, const char *base_url, const struct profile_type 
     return buf_error(out);
 }
 
-static int feed_check(struct scrape *scrape, const char *bytes, size_t len)
-{
-    return scrape->check != NULL ? pprof_check_feed(scrape->check, bytes, len)
-                                 : gotrace_check_feed(&scrape->trace, bytes, len);
-}
-
-static void finish_check(struct scrape *scrape, struct pprof_summary *ret)
-{
-    if (scrape->check != NULL)
-        pprof_check_finish(scrape->check, ret);
-    else
-        gotrace_check_finish(&scrape->trace, ret);
-}
-
 static int take_body(void *ctx, const char *bytes, size_t len)
 {
     struct scrape *scrape = ctx;
-    int rc = feed_check(scrape, bytes, len);
-    if (rc < 0)
-        return rc;
-    rc = spool_write(scrape->spool, bytes, len, &scrape->spool_err);
-    scrape->spool_failed = rc < 0;
-    return rc;
+    if (!scrape->in_body)
+        scrape_body_begin(scrape->body, httpc_kept(scrape->transfer, SCRAPE_CONTENT_ENCODING),
+                          httpc_kept(scrape->transfer, SCRAPE_CONTENT_LENGTH));
+    scrape->in_body = true;
+    return scrape_body_feed(scrape->body, bytes, len);
 }
 
 /* The profile's own time where it makes sense, else when we asked. A clock that is off by years would file the
@@ -273,10 +257,12 @@ static int64_t profile_time_ms(const struct scrape *scrape, const struct pprof_s
 static void keep_profile(struct scrape *scrape, const struct pprof_summary *summary, struct scrape_report *report)
 {
     struct err err;
-    int rc = spool_commit(scrape->spool, profile_time_ms(scrape, summary), &report->item_id, &err);
+    int rc = scrape_body_end(scrape->body, &err);
+    if (rc == 0)
+        rc = spool_commit(scrape->spool, profile_time_ms(scrape, summary), &report->item_id, &err);
     if (rc == 0)
         return;
-    report->result = SCRAPE_ERROR;
+    report->result = rc == -EFBIG ? SCRAPE_TOO_BIG : SCRAPE_ERROR;
     snprintf(report->words, sizeof(report->words), "%s", err.text);
 }
 
@@ -286,12 +272,14 @@ static void on_reply(void *ctx, const struct httpc_result *http)
     scrape_done *done = scrape->done;
     void *done_ctx = scrape->ctx;
     struct pprof_summary summary;
-    finish_check(scrape, &summary);
+    scrape_body_judge(scrape->body, &summary);
+    const struct err *err = scrape_body_error(scrape->body);
     struct scrape_report report = {
         .status = http->status, .bytes = http->received_bytes, .elapsed_ms = http->elapsed_ms};
     report.result = scrape_judge(scrape->kind, scrape->seconds_ms, http, &summary, report.words);
-    if (scrape->spool_failed && report.result == SCRAPE_ERROR)
-        snprintf(report.words, sizeof(report.words), "%s", scrape->spool_err.text);
+    if (err != NULL && report.result == SCRAPE_ERROR)
+        snprintf(report.words, sizeof(report.words), "%s", err->text);
+    report.is_raw = report.result == SCRAPE_OK && scrape_body_is_raw(scrape->body);
     if (report.result == SCRAPE_OK)
         keep_profile(scrape, &summary, &report);
     scrape_free(scrape); /* before done: it may start the next scrape, which writes to the same spool */
@@ -324,13 +312,14 @@ int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_r
         return rc;
     }
     CLEANUP(cleanup_scrape) struct scrape *scrape = made;
-    gotrace_check_init(&scrape->trace);
-    if (scrape->kind != PROFILE_TRACE && pprof_check_new(request->body_max * SCRAPE_RAW_FACTOR, &scrape->check) < 0)
+    bool is_trace = scrape->kind == PROFILE_TRACE;
+    if (scrape_body_new(spool, scrape->kind, request->body_max, &scrape->body) < 0)
         return err_set(err, ENOMEM, "no memory to check a profile");
     const struct httpc_tls tls = {.ca_file = request->ca_file};
     const struct httpc_request http = {
         .url = buf_text(&url), .method = "GET", .keep = kept_headers, .keep_count = SCRAPE_KEPT_HEADERS,
-        .sink = take_body, .body_ctx = scrape, .body_max = request->body_max,
+        .sink = take_body, .body_ctx = scrape, .body_max = request->body_max * (is_trace ? 1 : SCRAPE_RAW_FACTOR),
+        .accept_encoding = request->ask_gzip && !is_trace ? "gzip" : NULL,
         .connect_timeout_ms = request->connect_timeout_ms,
         .timeout_ms = request->seconds_ms + request->timeout_ms,
         .insecure = request->insecure, .tls = request->insecure ? NULL : &tls, .ca_hint = "target-ca",

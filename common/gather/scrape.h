@@ -6,7 +6,7 @@
  * The app is never followed through a redirect, never asked through a proxy, and its connection is closed
  * after each fetch, so that an idle one cannot hold up its shutdown. A CPU profile sends nothing until it ends: the
  * transfer may take SECONDS and timeout_ms, and no low-speed limit applies. A trace is streamed while it runs, and
- * is no pprof: only its header is checked (gotrace.h).
+ * is no pprof: only its header is checked (gotrace.h). What is stored in which form says scrape_body.h.
  */
 #ifndef PROFEFE_SCRAPE_H
 #define PROFEFE_SCRAPE_H
@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/http/httpc.h"
 #include "common/os/loop.h"
+#include "common/gather/scrape_body.h"
 #include "common/pprof/pprof.h"
 #include "common/spool/spool.h"
 #include "common/values/profile_types.h"
@@ -22,13 +23,14 @@
 #include <stdint.h>
 
 enum {
-    SCRAPE_RAW_FACTOR = 16,       /* inflated bytes per stored byte; Go's profiles were seen to have 5 to 6 */
     SCRAPE_URL_MAX = 1024,        /* base, path with every byte escaped, and seconds */
 };
 
 /* Headers of a reply that are looked at: places in httpc_result.kept. */
 enum scrape_kept {
     SCRAPE_X_GO_PPROF,
+    SCRAPE_CONTENT_ENCODING,
+    SCRAPE_CONTENT_LENGTH,
     SCRAPE_LOCATION,
     SCRAPE_KEPT_HEADERS,
 };
@@ -64,14 +66,16 @@ struct scrape_request {
     const char *ca_file;             /* of https that is verified; NULL = the system's */
     int64_t connect_timeout_ms;
     int64_t timeout_ms;              /* of the whole transfer, beyond SECONDS */
-    uint64_t body_max;               /* bytes */
+    uint64_t body_max;               /* bytes as stored */
+    bool ask_gzip;                   /* for one that came raw before: else a proxy may gzip what is gzipped */
 };
 
 struct scrape_report {
     enum scrape_result result;
     char words[ERR_TEXT_MAX]; /* for people: what was seen and what was expected; "" on SCRAPE_OK */
     unsigned status;          /* HTTP, 0 = none */
-    uint64_t bytes;
+    uint64_t bytes;           /* as they came */
+    bool is_raw;              /* they came without gzip */
     uint64_t item_id;         /* in the spool, on SCRAPE_OK */
     int64_t elapsed_ms;
 };

@@ -110,6 +110,7 @@ static void remember(struct taker *taker, const struct plan_job *job, const stru
     state->results[report->result]++;
     state->last = report->result;
     state->ran = true;
+    state->is_raw = state->is_raw || report->is_raw;
     bool served = report->result == SCRAPE_OK || report->result == SCRAPE_EMPTY;
     if (served)
         state->without_since_ms = 0;
@@ -183,6 +184,7 @@ static int start(struct taker *taker, struct plan_job *job, struct err *err)
         .connect_timeout_ms = taker->options->connect_timeout_ms,
         .timeout_ms = timeout_ms(taker),
         .body_max = taker->options->profile_max,
+        .ask_gzip = state_of(taker, job)->is_raw,
     };
     taker->running = job;
     taker->started_ms = loop_now_ms(taker->loop);

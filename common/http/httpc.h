@@ -138,6 +138,9 @@ static inline void cleanup_httpc(struct httpc **httpc)
 int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct httpc_transfer **ret,
                 struct err *err);
 
+/* The value so far of a header to keep, for a sink, whose body comes after the headers; "" = absent. Borrowed. */
+const char *httpc_kept(const struct httpc_transfer *transfer, unsigned i);
+
 /* Ends a transfer: none of its callbacks is called any more. From its own `done` it does nothing. NULL allowed;
  * returns NULL. */
 struct httpc_transfer *httpc_cancel(struct httpc_transfer *transfer);

@@ -81,6 +81,11 @@ static void keep_header(struct httpc_transfer *transfer, const char *line, size_
     }
 }
 
+const char *httpc_kept(const struct httpc_transfer *transfer, unsigned i)
+{
+    return transfer->result.kept[i];
+}
+
 /* One line of headers, of an interim reply, of the final one, or of its trailers. */
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 {

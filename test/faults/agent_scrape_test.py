@@ -234,6 +234,25 @@ class BadTargets(ScrapeCase):
         """SECONDS of each request for that target's CPU profile."""
         return [query["seconds"][0] for path, query in list(self.app.requests) if path == f"{name}/profile"]
 
+    def test_raw_is_compressed_and_asked_for_in_gzip_from_then_on(self):
+        padding = bytes(9 << 20)  # more than the spool holds, but for compression
+
+        def give(exchange):
+            serial, _ = self.app.maker.take()
+            asked.append(exchange.request.headers.get("accept-encoding"))
+            whole = raw(serial, self.app.maker.nanos(serial), padding=padding)
+            if asked[-1]:
+                exchange.reply(200, gzip.compress(whole), ["Content-Encoding: gzip"])
+            else:
+                exchange.reply(200, whole)
+
+        asked = []
+        self.app.answers["heap"] = give
+        agent = self.start_faulty(self.app.url(), self.collector.address, "heap:1s")
+        wait_until(lambda: len(self.collector.serials()) >= 3, ARRIVE_SECONDS, agent.log_tail)
+        self.assertEqual([None, "gzip", "gzip"], asked[:3])
+        self.ends_well(agent, self.collector)
+
     def test_refused_is_waited_for_and_a_proxy_is_never_asked(self):
         port = free_port()
         targets = f"here={self.app.url()},gone=http://127.0.0.1:{port}/debug/pprof,tls=https://127.0.0.1:{port}/debug/pprof"

@@ -59,11 +59,13 @@ class Maker:
         self.first_second = int(time.time()) - 6 * 3600
         self.serials = itertools.count()
 
+    def nanos(self, serial):
+        return (self.first_second + int(serial)) * NANOS
+
     def take(self, size=0):
         """The serial and the gzipped body of a new profile."""
-        count = next(self.serials)
-        serial = f"{count:06d}"
-        nanos = (self.first_second + count) * NANOS
+        serial = f"{next(self.serials):06d}"
+        nanos = self.nanos(serial)
         return serial, sized(serial, nanos, size) if size else gzip.compress(raw(serial, nanos), 1)
 
 

@@ -6,6 +6,7 @@
 #include "common/gather/scrape.h"
 #include "common/values/targets.h"
 #include "peer.h"
+#include "pprof_fixtures.h"
 
 /* ---- the URL ---- */
 
@@ -238,6 +239,7 @@ struct bench {
     const char *head;  /* what it answers: this, then `body` */
     const char *body;
     size_t body_len;
+    bool ask_gzip;
     const char *endless; /* again and again, until the client closes; NULL: not */
     char request[PEER_TEXT_MAX];
 };
@@ -283,7 +285,7 @@ static int start_fetch(struct bench *bench, const struct profile_type *type, str
 {
     const struct scrape_request request = {.base_url = bench->base, .target_name = "api", .type = type,
                                            .seconds_ms = type->seconds_ms, .connect_timeout_ms = 2000, .timeout_ms = bench->timeout_ms,
-                                           .body_max = SPOOL_BUDGET_MIN};
+                                           .body_max = SPOOL_BUDGET_MIN, .ask_gzip = bench->ask_gzip};
     return scrape_start(bench->httpc, bench->spool, &request, on_done, bench, &bench->scrape, err);
 }
 
@@ -351,8 +353,44 @@ static void a_profile_is_in_the_spool_with_type_and_target(void **state)
     assert_memory_equal(bytes, back, bench->body_len);
     expect_contains("request", bench->request, "GET /debug/pprof/heap HTTP/1.1\r\n");
     expect_contains("request", bench->request, "\r\nConnection: close\r\n");
+    assert_null(strstr(bench->request, "Accept-Encoding")); /* a proxy could gzip what is gzipped */
+    assert_false(report->is_raw);
     free(back);
     free(bytes);
+}
+
+static void raw_profile_is_asked_for_in_gzip_the_next_time(void **state)
+{
+    struct bench *bench = *state;
+    struct fixture fixture;
+    fixture_read(&fixture, "ok", "odd-many-samples.pb.gz");
+    size_t raw_len = 0;
+    uint8_t *raw = fixture_inflate(fixture.bytes, fixture.len, &raw_len);
+    const struct {
+        const char *head;
+        const uint8_t *body;
+        size_t len;
+    } answers_in_turn[] = {
+        {GOOD_HEAD, raw, raw_len},
+        {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n", fixture.bytes, fixture.len},
+    };
+    for (unsigned i = 0; i < COUNT_OF(answers_in_turn); i++) {
+        struct spool_item item;
+        bench->ask_gzip = i > 0;
+        bench->head = answers_in_turn[i].head;
+        bench->body = (const char *)answers_in_turn[i].body;
+        bench->body_len = answers_in_turn[i].len;
+        const struct scrape_report *report = fetch(bench, &heap);
+        expect_text("words", "", report->words);
+        assert_int_equal(SCRAPE_OK, report->result);
+        assert_int_equal(i == 0, report->is_raw);
+        assert_int_equal(bench->body_len, report->bytes);
+        assert_int_equal(0, spool_next(bench->spool, report->item_id - 1, &item));
+        assert_true(item.size_bytes < raw_len / 2);
+        assert_int_equal(i > 0, strstr(bench->request, "\r\nAccept-Encoding: gzip\r\n") != NULL);
+    }
+    free(raw);
+    fixture_done(&fixture);
 }
 
 /* The smallest profile: a sample type, a sample, three strings, and a time. Returns its length. */
@@ -654,6 +692,7 @@ int main(void)
         cmocka_unit_test(words_are_printable_whatever_the_app_says),
         cmocka_unit_test(body_that_nobody_checked_is_truncated),
         cmocka_unit_test_setup_teardown(a_profile_is_in_the_spool_with_type_and_target, setup, teardown),
+        cmocka_unit_test_setup_teardown(raw_profile_is_asked_for_in_gzip_the_next_time, setup, teardown),
         cmocka_unit_test_setup_teardown(profiles_own_time_counts_when_it_is_near, setup, teardown),
         cmocka_unit_test_setup_teardown(cpu_asks_for_its_seconds, setup, teardown),
         cmocka_unit_test_setup_teardown(trace_is_kept_as_it_came, setup, teardown),

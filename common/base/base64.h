@@ -1,5 +1,5 @@
-/* Base64 (RFC 4648 §4, with padding) of bytes that may be secret: nothing is allocated and no copy is kept, so that whoever
- * owns the buffer can wipe it.
+/* Base64 (RFC 4648 §4, with padding) of bytes that may be secret: nothing is allocated and no copy is kept, so that
+ * whoever owns the buffer can wipe it.
  */
 #ifndef PROFEFE_BASE64_H
 #define PROFEFE_BASE64_H

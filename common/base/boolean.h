@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* In any case: true 1 t yes y on / false 0 f no n off. -EINVAL with `expected true or false, got "…"`; *ret is untouched
- * then. */
+/* In any case: true 1 t yes y on / false 0 f no n off. -EINVAL with `expected true or false, got "…"`; *ret is
+ * untouched then. */
 int boolean_parse(struct span text, bool *ret, struct err *err);
 
 /* The same words as lists ending in NULL, so that tests can compare them with the CEL of the manifests. */

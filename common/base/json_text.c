@@ -31,7 +31,7 @@ static size_t put_special(struct buf *out, struct span text, enum json_text_esca
     else if (len == 0)
         buf_puts(out, escapes == JSON_TEXT_CONTROLS ? "\\ufffd" : "\xEF\xBF\xBD"); /* U+FFFD */
     else if (control)
-        buf_printf(out, "\\u%04x", (unsigned char)text.ptr[len - 1]); /* of C1 the last byte is the character's number */
+        buf_printf(out, "\\u%04x", (unsigned char)text.ptr[len - 1]); /* of C1 too that is the character's number */
     else
         buf_append(out, text.ptr, len);
     return len > 0 ? len : 1;

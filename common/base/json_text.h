@@ -1,6 +1,6 @@
-/* Writes JSON (RFC 8259) piece by piece into a buffer: objects, arrays and scalars, the commas between them set here. What
- * comes from outside is made valid: control characters are escaped, bytes that are not UTF-8 become U+FFFD. Failures are
- * the buffer's (buf_error).
+/* Writes JSON (RFC 8259) piece by piece into a buffer: objects, arrays and scalars, the commas between them set here.
+ * What comes from outside is made valid: control characters are escaped, bytes that are not UTF-8 become U+FFFD.
+ * Failures are the buffer's (buf_error).
  *
  *     json_text_begin(&json, &out, JSON_TEXT_DELETE);
  *     json_text_open(&json, NULL, '{');

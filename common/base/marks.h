@@ -8,7 +8,8 @@
 /* These parameters, counted from 1, are never NULL. Others may be where their comment says so. */
 #define NONNULL(...) __attribute__((nonnull(__VA_ARGS__)))
 
-/* The parameter `text` is a format of printf, and its values begin with the parameter `first`; 0 = they are a va_list. */
+/* The parameter `text` is a format of printf, and its values begin with the parameter `first`; 0 = they are a
+ * va_list. */
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 /* The last value is NULL. */

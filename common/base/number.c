@@ -50,7 +50,8 @@ int number_parse_percent(struct span text, unsigned *ret, struct err *err)
     ok = ok && used + 1 == text.len && text.ptr[used] == '%' && whole <= 100;
     uint64_t value = whole * 100 + part;
     if (!ok || value == 0 || value > NUMBER_PERCENT_ALL)
-        return err_set(err, EINVAL, "expected a share above 0%% and at most 100%% with up to two decimals, such as 25%%, got %s",
+        return err_set(err, EINVAL,
+                       "expected a share above 0%% and at most 100%% with up to two decimals, such as 25%%, got %s",
                        quote_bytes(&q, text.ptr, text.len));
     *ret = (unsigned)value;
     return 0;

@@ -1,7 +1,7 @@
 /* Checked parsing of whole numbers and shares. Pure; no locale; the whole text must match.
  *
- * Each returns 0 or -EINVAL / -ERANGE with a message of the form `expected …, got "…"`; the caller wraps it with the name of
- * the thing (annotation, key, flag). Outputs are untouched on failure.
+ * Each returns 0 or -EINVAL / -ERANGE with a message of the form `expected …, got "…"`; the caller wraps it with the
+ * name of the thing (annotation, key, flag). Outputs are untouched on failure.
  */
 #ifndef PROFEFE_NUMBER_H
 #define PROFEFE_NUMBER_H
@@ -15,8 +15,8 @@
 /* Decimal digits only, no sign, within [min, max]. */
 int number_parse_u64(struct span text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
 
-/* A share such as "25%" or "0.5%": above 0 and at most 100, up to two decimals. The result is in hundredths of a percent,
- * 1 to NUMBER_PERCENT_ALL. */
+/* A share such as "25%" or "0.5%": above 0 and at most 100, up to two decimals. The result is in hundredths of a
+ * percent, 1 to NUMBER_PERCENT_ALL. */
 enum { NUMBER_PERCENT_ALL = 100 * 100 };
 MUST_CHECK int number_parse_percent(struct span text, unsigned *ret, struct err *err);
 

@@ -1,8 +1,8 @@
 /* What tells a file from its successor.
  *
- * The kubelet swaps a mounted Secret or ConfigMap by a symlink, so a path is looked at by stat(2) now and then: that works
- * for plain files as well, and no watch has to survive the swap. A stamp is taken before the file is read, so that a
- * change in between is seen at the next look.
+ * The kubelet swaps a mounted Secret or ConfigMap by a symlink, so a path is looked at by stat(2) now and then: that
+ * works for plain files as well, and no watch has to survive the swap. A stamp is taken before the file is read, so
+ * that a change in between is seen at the next look.
  */
 #ifndef PROFEFE_FILE_STAMP_H
 #define PROFEFE_FILE_STAMP_H

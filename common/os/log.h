@@ -7,9 +7,10 @@
  * escaped (quote_escape) and cut to LOG_VALUE_MAX; a line never exceeds LOG_LINE_MAX and is written by one
  * write(2).
  *
- * A line never waits for its reader. What stderr does not take at this moment (nobody reads the pipe, the disk is full, it
- * is closed) is lost and counted by log_lost_lines(), and the next line that can be written comes with one before it:
- * `level=warn msg="log lines were lost" lines=N`. Why no line is ever written late: it would have to be kept somewhere.
+ * A line never waits for its reader. What stderr does not take at this moment (nobody reads the pipe, the disk is full,
+ * it is closed) is lost and counted by log_lost_lines(), and the next line that can be written comes with one before
+ * it: `level=warn msg="log lines were lost" lines=N`. Why no line is ever written late: it would have to be kept
+ * somewhere.
  *
  * Repeated failures go through log_throttled(): the first is written, then at most one every
  * LOG_REPEAT_MS, which carries repeated=N.

@@ -30,8 +30,8 @@ enum {
 
 struct loop;
 
-/* Sets SIGPIPE to be ignored in the whole process, since the libraries on the loop write to sockets that peers close; and
- * SIGXFSZ, so that a write past the limit of file sizes (RLIMIT_FSIZE, memfd included) fails with EFBIG. */
+/* Sets SIGPIPE to be ignored in the whole process, since the libraries on the loop write to sockets that peers close;
+ * and SIGXFSZ, so that a write past the limit of file sizes (RLIMIT_FSIZE, memfd included) fails with EFBIG. */
 MUST_CHECK int loop_new(struct loop **ret, struct err *err);
 /* NULL allowed; everything but signals must have been removed before; not from a callback; returns NULL. The
  * signals stay blocked, so that one sent twice does not kill the process on its last steps. */

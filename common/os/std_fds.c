@@ -39,8 +39,8 @@ int std_fds_print(const char *program, const char *text)
     return -code;
 }
 
-/* 0 = it takes a line at this moment. A pipe without a reader counts as writable to poll(), but a write to it would raise
- * SIGPIPE. */
+/* 0 = it takes a line at this moment. A pipe without a reader counts as writable to poll(), but a write to it would
+ * raise SIGPIPE. */
 static int look_whether_writable(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLOUT};

@@ -1,7 +1,7 @@
 /* Standard input, output and error, for main and for the log.
  *
- * Nothing here waits for whoever reads stderr: a program that serves must not stand still because nobody reads its log.
- */
+ * Nothing here waits for whoever reads stderr: a program that serves must not stand still because nobody reads its
+ * log. */
 #ifndef PROFEFE_STD_FDS_H
 #define PROFEFE_STD_FDS_H
 
@@ -24,16 +24,16 @@ void std_fds_fill(void);
 int std_fds_print(const char *program, const char *text);
 
 /* Writes to stderr what it takes at this moment, at most STD_FDS_TEXT_MAX bytes: their number, or -Exxx with nothing
- * written: -EAGAIN when it takes none now, -EPIPE when nobody will ever read it, others as write(2) says. Fewer than len
- * are written only to a terminal, a full disk, or a socket that another process has set not to wait.
+ * written: -EAGAIN when it takes none now, -EPIPE when nobody will ever read it, others as write(2) says. Fewer than
+ * len are written only to a terminal, a full disk, or a socket that another process has set not to wait.
  *
  * This holds with blocking descriptors, which cannot be changed: O_NONBLOCK would be set for every process that shares
  * the file. A pipe or socket that poll() calls writable has room for these bytes; a terminal need not, which is why it
  * is opened anew. Another process that fills the same pipe between poll() and write() can still make one line wait. */
 ssize_t std_fds_write_error(const char *text, size_t len);
 
-/* One line "PROGRAM: ..." on stderr, for people who started a command. It is lost when stderr cannot take it now, and cut
- * at STD_FDS_TEXT_MAX. */
+/* One line "PROGRAM: ..." on stderr, for people who started a command. It is lost when stderr cannot take it now, and
+ * cut at STD_FDS_TEXT_MAX. */
 void std_fds_complain(const char *program, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

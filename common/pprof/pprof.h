@@ -41,7 +41,8 @@ enum {
 };
 
 /* Whether a body that is no profile begins like text or HTML: printable UTF-8, a character cut at the end allowed, with
- * something to read in it. Then *reason quotes its beginning. head: its first bytes, PPROF_HEAD_MAX when it has so many. */
+ * something to read in it. Then *reason quotes its beginning. head: its first bytes, PPROF_HEAD_MAX when it has so
+ * many. */
 bool pprof_head_is_text(const void *head, size_t len, char reason[static PPROF_REASON_MAX]);
 
 struct pprof_summary {

@@ -258,9 +258,9 @@ static bool close_message(struct pprof_walk *walk, enum kind kind, const uint64_
     }
 }
 
-/* Messages that are wholly at hand: most of them, and most of a profile. They need no frame, and no look at what is at hand
- * before each number. False = something is unusual or wrong: then the walk goes through the message once more, field by
- * field, and says what. So nothing may be done here that it must not do twice. */
+/* Messages that are wholly at hand: most of them, and most of a profile. They need no frame, and no look at what is at
+ * hand before each number. False = something is unusual or wrong: then the walk goes through the message once more,
+ * field by field, and says what. So nothing may be done here that it must not do twice. */
 
 static uint64_t load_le64(const uint8_t *at)
 {
@@ -269,8 +269,8 @@ static uint64_t load_le64(const uint8_t *at)
     return le64toh(word);
 }
 
-/* Runs through packed varints eight bytes at a time, where `ends` has the top bit of each byte that ends one. False when
- * one may be zero (then its last byte is zero, but for bits of a tenth byte) or has ten bytes or more. */
+/* Runs through packed varints eight bytes at a time, where `ends` has the top bit of each byte that ends one. False
+ * when one may be zero (then its last byte is zero, but for bits of a tenth byte) or has ten bytes or more. */
 static bool count_varints(const uint8_t *at, const uint8_t *end, bool zero_allowed, uint64_t *ret)
 {
     const uint64_t tops = UINT64_C(0x8080808080808080), ones = UINT64_C(0x0101010101010101);

@@ -60,11 +60,14 @@ int address_parse(struct span text, struct address *ret, struct err *err)
     struct address address = {.any = false};
     const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
     size_t host_len = colon != NULL ? (size_t)(colon - text.ptr) : 0;
-    if (colon == NULL || number_parse_u64((struct span){colon + 1, text.len - host_len - 1}, 0, UINT16_MAX, &port, NULL) < 0 ||
+    if (colon == NULL ||
+        number_parse_u64((struct span){colon + 1, text.len - host_len - 1}, 0, UINT16_MAX, &port, NULL) < 0 ||
         !parse_host((struct span){text.ptr, host_len}, (uint16_t)port, &address))
-        return err_set(err, EINVAL,
-                       "expected [HOST]:PORT with an IP address (IPv6 in brackets) or nothing as host and a port of 0 to "
-                       "65535, got %s", quote_bytes(&q, text.ptr, text.len));
+        return err_set(
+            err, EINVAL,
+            "expected [HOST]:PORT with an IP address (IPv6 in brackets) or nothing as host and a port of 0 to "
+            "65535, got %s",
+            quote_bytes(&q, text.ptr, text.len));
     *ret = address;
     return 0;
 }

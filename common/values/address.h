@@ -1,5 +1,6 @@
-/* "[HOST]:PORT", where a server listens: an IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1) or nothing
- * as host: all addresses, IPv6 and IPv4. No names: a server that waits for DNS is a server that does not start. */
+/* "[HOST]:PORT", where a server listens: an IPv4 address, an IPv6 address in brackets, "localhost" (127.0.0.1) or
+ * nothing as host: all addresses, IPv6 and IPv4. No names: a server that waits for DNS is a server that does not
+ * start. */
 #ifndef PROFEFE_ADDRESS_H
 #define PROFEFE_ADDRESS_H
 

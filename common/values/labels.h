@@ -1,7 +1,7 @@
 /* The labels that go with every profile: `team=shop,tier=web`, plus identity.
  *
- * Our own keys are not the user's to set: namespace, pod, node, container, target, from, profile_type, trigger, capture.
- * profefe keeps a key that is sent twice as two labels, so a key is never added twice here.
+ * Our own keys are not the user's to set: namespace, pod, node, container, target, from, profile_type, trigger,
+ * capture. profefe keeps a key that is sent twice as two labels, so a key is never added twice here.
  */
 #ifndef PROFEFE_LABELS_H
 #define PROFEFE_LABELS_H
@@ -32,8 +32,8 @@ struct labels {
 /* Is it one of our own? */
 bool labels_key_is_reserved(struct span key);
 
-/* Adds one. An empty value is not added: profile.proto cannot tell it from none. -EINVAL for a bad key or value, -EEXIST
- * when the key is there already, -ENOSPC over LABELS_MAX. */
+/* Adds one. An empty value is not added: profile.proto cannot tell it from none. -EINVAL for a bad key or value,
+ * -EEXIST when the key is there already, -ENOSPC over LABELS_MAX. */
 int labels_add(struct labels *labels, struct span key, struct span value, struct err *err);
 
 /* Adds a user's list. -EINVAL on a malformed item (labels is then unchanged): whether a text is an error does not

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-#define SPOOL_BUDGET_DEFAULT 8388608 /* bytes, 8 MiB; a macro and one number, since --help shows it as it is written here */
+/* A macro and one number, since --help shows it as it is written here. */
+#define SPOOL_BUDGET_DEFAULT 8388608 /* bytes: 8 MiB */
 
 enum {
     SPOOL_BUDGET_MIN = 256 * 1024,           /* bytes, as all here */

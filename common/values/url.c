@@ -24,8 +24,8 @@ static size_t put_part(char *out, size_t used, const char *bytes, size_t len)
     return used + len;
 }
 
-/* What a message may show of a text that is no URL of ours: what stands before an @ or after a ? may be a secret, and the
- * message goes to logs, /status and whoever creates a pod. */
+/* What a message may show of a text that is no URL of ours: what stands before an @ or after a ? may be a secret, and
+ * the message goes to logs, /status and whoever creates a pod. */
 static const char *quote_without_secrets(struct quoted *out, struct span text)
 {
     static const char left_out[] = "…";

@@ -150,7 +150,8 @@ static void take_hands_the_memory_over(void **state)
     buf_done(&buf);
 }
 
-/* With every allocation failing in turn: what was there before the failed call is still there, and the error names it. */
+/* With every allocation failing in turn: what was there before the failed call is still there, and the error names
+ * it. */
 static int write_page(void *ctx)
 {
     (void)ctx;

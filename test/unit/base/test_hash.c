@@ -51,7 +51,8 @@ static void similar_names_are_spread_flat(void **state)
             for (int s = 0; s < SLOTS; s++)
                 most = slots[s] > most ? slots[s] : most;
             if (most * SLOTS > PODS * 11 / 10)
-                fail_msg("names of kind %d, salt %d: the busiest slot has %u of %d", kind, (int)salt, most, PODS / SLOTS);
+                fail_msg("names of kind %d, salt %d: the busiest slot has %u of %d", kind, (int)salt, most,
+                         PODS / SLOTS);
         }
     }
 }

@@ -30,7 +30,8 @@ static void values_stand_with_commas_between_them(void **state)
     json_text_bool(&json, "yes", true);
     json_text_bool(&json, "no", false);
     json_text_close(&json, '}');
-    expect_text("all", "{\"none\":{},\"list\":[\"a\",null,[],18446744073709551615],\"yes\":true,\"no\":false}", buf_text(&out));
+    expect_text("all", "{\"none\":{},\"list\":[\"a\",null,[],18446744073709551615],\"yes\":true,\"no\":false}",
+                buf_text(&out));
     buf_done(&out);
 }
 
@@ -51,8 +52,18 @@ static void seconds_have_the_decimals_they_need(void **state)
     static const struct {
         int64_t ms;
         const char *expected;
-    } rows[] = {{0, "0"}, {1, "0.001"}, {10, "0.01"}, {500, "0.5"}, {1000, "1"}, {100000, "100"}, {86399999, "86399.999"},
-                {-1500, "-1.5"}, {INT64_MAX, "9223372036854775.807"}, {INT64_MIN, "-9223372036854775.808"}};
+    } rows[] = {
+        {0, "0"},
+        {1, "0.001"},
+        {10, "0.01"},
+        {500, "0.5"},
+        {1000, "1"},
+        {100000, "100"},
+        {86399999, "86399.999"},
+        {-1500, "-1.5"},
+        {INT64_MAX, "9223372036854775.807"},
+        {INT64_MIN, "-9223372036854775.808"},
+    };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         expect_one(json_text_seconds, rows[i].ms, rows[i].expected);
 }

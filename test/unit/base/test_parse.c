@@ -137,7 +137,8 @@ static void durations(void **state)
         if (rows[i].rc == 0)
             expect_success(rows[i].text, rc, &err);
         else
-            expect_failure(rows[i].text, rows[i].rc, "expected a whole number with a unit (ms, s, m, h) from ", rc, &err);
+            expect_failure(rows[i].text, rows[i].rc, "expected a whole number with a unit (ms, s, m, h) from ", rc,
+                           &err);
         expect_number(rows[i].text, rows[i].rc == 0 ? rows[i].ms : 4711, ms);
     }
     struct err err;
@@ -191,8 +192,9 @@ static void seconds(void **state)
         if (rows[i].rc == 0)
             expect_success(rows[i].text, rc, &err);
         else
-            expect_failure(rows[i].text, rows[i].rc, rows[i].fractions ? "expected seconds (fractions allowed) from 100ms to 5m"
-                                                                       : "expected whole seconds from 1s to 5m",
+            expect_failure(rows[i].text, rows[i].rc,
+                           rows[i].fractions ? "expected seconds (fractions allowed) from 100ms to 5m"
+                                             : "expected whole seconds from 1s to 5m",
                            rc, &err);
         expect_number(rows[i].text, rows[i].rc == 0 ? rows[i].ms : 4711, ms);
     }

@@ -48,7 +48,8 @@ static void utf8_len_follows_rfc_3629(void **state)
 static void utf8_cut_takes_the_most_that_ends_between_characters(void **state)
 {
     (void)state;
-    static const char text[] = "a\xc3\xa4z\xe2\x82\xac\xf0\x9f\x98\x80\xff\x80\x80\x80\x80\x80\xe2\x82 \xf0\x9f\x98\x80";
+    static const char text[] =
+        "a\xc3\xa4z\xe2\x82\xac\xf0\x9f\x98\x80\xff\x80\x80\x80\x80\x80\xe2\x82 \xf0\x9f\x98\x80";
     const size_t len = sizeof(text) - 1;
     bool inside[sizeof(text)] = {false};
     for (size_t i = 0; i < len;) {

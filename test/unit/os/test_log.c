@@ -490,7 +490,8 @@ static void words_of_level_and_format(void **state)
     assert_int_equal(LOG_LEVEL_ERROR, level);
     assert_int_equal(0, log_format_parse("json", &form, &err));
     assert_int_equal(LOG_FORMAT_JSON, form);
-    expect_failure("level", -EINVAL, "expected debug, info, warn or error, got \"loud\"", log_level_parse("loud", &level, &err), &err);
+    expect_failure("level", -EINVAL, "expected debug, info, warn or error, got \"loud\"",
+                   log_level_parse("loud", &level, &err), &err);
     expect_failure("format", -EINVAL, "expected logfmt or json, got \"\"", log_format_parse("", &form, &err), &err);
     assert_int_equal(LOG_LEVEL_ERROR, level);
     assert_int_equal(LOG_FORMAT_JSON, form);

@@ -359,7 +359,8 @@ static void more_descriptors_than_a_turn_takes_are_all_served(void **state)
     memset(counters, 0, sizeof(counters));
     for (int i = 0; i < MANY; i++) {
         fds[i] = readable_fd();
-        assert_int_equal(loop_watch_add(loop, fds[i], EPOLLIN, on_first_count, &counters[i], &counters[i].watch, NULL), 0);
+        assert_int_equal(loop_watch_add(loop, fds[i], EPOLLIN, on_first_count, &counters[i], &counters[i].watch, NULL),
+                         0);
     }
     uncalled = MANY;
     run_at_most(PEER_PATIENCE_S * 1000);

@@ -85,7 +85,8 @@ static void build_info_names_the_version(void **state)
     struct buf out;
     buf_init(&out, PAGE_MAX);
     metrics_build_info(&out, "profefe_agent");
-    expect_contains("info", buf_text(&out), "# TYPE profefe_agent_build_info gauge\nprofefe_agent_build_info{version=\"");
+    expect_contains("info", buf_text(&out),
+                    "# TYPE profefe_agent_build_info gauge\nprofefe_agent_build_info{version=\"");
     expect_contains("info", buf_text(&out), "\"} 1\n");
     buf_done(&out);
 }

@@ -16,7 +16,8 @@
 static bool is_useless(int fd)
 {
     char byte = 'x';
-    return fcntl(fd, F_GETFD) >= 0 && write(fd, &byte, 1) < 0 && errno == EBADF && read(fd, &byte, 1) < 0 && errno == EBADF;
+    return fcntl(fd, F_GETFD) >= 0 && write(fd, &byte, 1) < 0 && errno == EBADF && read(fd, &byte, 1) < 0 &&
+           errno == EBADF;
 }
 
 /* In a process of its own: 0 when the closed ones are filled and the others are as they were. */

@@ -41,7 +41,8 @@ static void good_ones(void **state)
         struct err err = err_untouched;
         expect_success(rows[i].text, address_parse(span_of(rows[i].text), &address, &err), &err);
         expect_text(rows[i].text, rows[i].expected, shown(&address, text));
-        assert_int_equal(address.storage.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
+        assert_int_equal(address.storage.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                               : sizeof(struct sockaddr_in),
                          address.len);
     }
 }

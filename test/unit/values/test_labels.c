@@ -35,7 +35,8 @@ static void good_lists(void **state)
         struct labels labels = {0};
         struct warnings warnings = {0};
         char got[SHOWN_MAX];
-        expect_success(rows[i].text, labels_add_list(&labels, span_of(rows[i].text), "profefe-agent", &warnings, &err), &err);
+        expect_success(rows[i].text, labels_add_list(&labels, span_of(rows[i].text), "profefe-agent", &warnings, &err),
+                       &err);
         show(&labels, got);
         expect_text(rows[i].text, rows[i].expected, got);
         expect_number(rows[i].text, 0, warnings.count);
@@ -106,7 +107,8 @@ static void of_a_repeated_key_the_first_counts(void **state)
     struct labels labels = {0};
     struct warnings warnings = {0};
     labels_add(&labels, span_of("team"), span_of("one"), NULL);
-    expect_success("list", labels_add_list(&labels, span_of("team=two,x=1,x=2"), "profefe-agent", &warnings, &err), &err);
+    expect_success("list", labels_add_list(&labels, span_of("team=two,x=1,x=2"), "profefe-agent", &warnings, &err),
+                   &err);
     assert_string_equal("one", labels_get(&labels, "team"));
     assert_string_equal("1", labels_get(&labels, "x"));
     assert_null(labels_get(&labels, "y"));
@@ -136,7 +138,8 @@ static void lengths_have_limits(void **state)
     memset(value, 'v', sizeof(value));
     assert_int_equal(-EINVAL, labels_add(&labels, (struct span){key, LABEL_KEY_MAX + 1}, span_of("v"), NULL));
     assert_int_equal(-EINVAL, labels_add(&labels, span_of("k"), (struct span){value, LABEL_VALUE_MAX + 1}, NULL));
-    assert_int_equal(0, labels_add(&labels, (struct span){key, LABEL_KEY_MAX}, (struct span){value, LABEL_VALUE_MAX}, NULL));
+    assert_int_equal(
+        0, labels_add(&labels, (struct span){key, LABEL_KEY_MAX}, (struct span){value, LABEL_VALUE_MAX}, NULL));
     assert_int_equal(LABEL_KEY_MAX, strlen(labels.items[0].key));
     assert_int_equal(LABEL_VALUE_MAX, strlen(labels.items[0].value));
     assert_int_equal(-EINVAL, labels_add(&labels, (struct span){"a\0b", 3}, span_of("v"), NULL));

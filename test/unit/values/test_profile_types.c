@@ -24,7 +24,8 @@ static void show(const struct profile_types *types, char out[static 1024])
 static void kinds_table_names_what_go_and_profefe_know(void **state)
 {
     (void)state;
-    static const char *const profefe_types[] = {"cpu", "heap", "block", "mutex", "goroutine", "threadcreate", "other", "trace"};
+    static const char *const profefe_types[] = {"cpu",       "heap",         "block", "mutex",
+                                                "goroutine", "threadcreate", "other", "trace"};
     for (unsigned k = 0; k < PROFILE_KIND_COUNT; k++) {
         const struct profile_kind_info *info = &profile_kinds[k];
         bool known = false;
@@ -196,7 +197,8 @@ static void oddities_are_tolerated_with_a_warning(void **state)
         struct warnings warnings = {0};
         char got[1024];
         const struct profile_types_defaults defaults = {rows[i].interval_ms, rows[i].cpu_seconds_ms, rows[i].grace_ms};
-        expect_success(rows[i].text, profile_types_parse(span_of(rows[i].text), &defaults, &types, &warnings, &err), &err);
+        expect_success(rows[i].text, profile_types_parse(span_of(rows[i].text), &defaults, &types, &warnings, &err),
+                       &err);
         show(&types, got);
         expect_text(rows[i].text, rows[i].expected, got);
         assert_true(warnings.count > 0);
@@ -224,7 +226,8 @@ static void default_every_of_the_others_is_five_intervals_and_a_day_at_most(void
     } rows[] = {{1000, 5000}, {60000, 300000}, {17280000, 86400000}, {17281000, 86400000}, {86400000, 86400000}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct profile_types types;
-        const struct profile_types_defaults defaults = {.interval_ms = rows[i].interval_ms, .cpu_seconds_ms = 1000, .grace_ms = -1};
+        const struct profile_types_defaults defaults = {
+            .interval_ms = rows[i].interval_ms, .cpu_seconds_ms = 1000, .grace_ms = -1};
         assert_int_equal(0, profile_types_parse(span_of("heap"), &defaults, &types, NULL, NULL));
         expect_number("every", rows[i].expected_ms, types.items[0].every_ms);
     }
@@ -235,8 +238,9 @@ static void default_every_of_the_others_is_five_intervals_and_a_day_at_most(void
 static void defaults_never_make_an_error(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"cpu",     "cpu=1",      "cpu=300",    "cpu:1s",     "cpu:2s=1",    "cpu:1999ms",
-                                        "cpu:24h", "cpu:24h=300", "heap,cpu=299", "cpu:3s=2s", "threadcreate,cpu"};
+    static const char *const texts[] = {"cpu",          "cpu=1",      "cpu=300",         "cpu:1s",
+                                        "cpu:2s=1",     "cpu:1999ms", "cpu:24h",         "cpu:24h=300",
+                                        "heap,cpu=299", "cpu:3s=2s",  "threadcreate,cpu"};
     static const int64_t intervals[] = {1000, 1500, 2000, 3000, 60000, 86400000};
     static const int64_t seconds[] = {1000, 2000, 10000, 300000};
     static const int64_t graces[] = {-1, 0, 1000, 3000, 30000, INT64_C(2147483647000)};

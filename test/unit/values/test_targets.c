@@ -43,7 +43,8 @@ static void target_on_loopback_is_known(void **state)
 {
     (void)state;
     struct targets targets;
-    assert_int_equal(0, targets_parse(span_of("a=https://localhost:1/x,b=https://10.0.0.7:1/x,c=http://[::1]:1"), &targets, NULL));
+    assert_int_equal(
+        0, targets_parse(span_of("a=https://localhost:1/x,b=https://10.0.0.7:1/x,c=http://[::1]:1"), &targets, NULL));
     assert_true(targets.items[0].is_loopback);
     assert_false(targets.items[1].is_loopback);
     assert_true(targets.items[2].is_loopback);
@@ -70,7 +71,8 @@ static void bad_lists_leave_the_output_alone(void **state)
         {"n=http://a,n=http://b", "\"n\" twice"},
         {"http://a,nope", "got \"nope\""},
         {"http://a/%2", "hexadecimal"},
-        {"1=http://a,2=http://a,3=http://a,4=http://a,5=http://a,6=http://a,7=http://a,8=http://a,9=http://a", "at most 8"},
+        {"1=http://a,2=http://a,3=http://a,4=http://a,5=http://a,6=http://a,7=http://a,8=http://a,9=http://a",
+         "at most 8"},
         {"a123456789012345678901234567890123456789012345678901234567890123=http://a", "target name"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -104,9 +106,10 @@ static void eight_targets_fit(void **state)
 {
     (void)state;
     struct targets targets;
-    assert_int_equal(0, targets_parse(span_of("1=http://a,2=http://a,3=http://a,4=http://a,5=http://a,6=http://a,7=http://a,"
-                                              "8=http://a"),
-                                      &targets, NULL));
+    assert_int_equal(
+        0, targets_parse(span_of("1=http://a,2=http://a,3=http://a,4=http://a,5=http://a,6=http://a,7=http://a,"
+                                 "8=http://a"),
+                         &targets, NULL));
     assert_int_equal(TARGETS_MAX, targets.count);
     assert_string_equal("8", targets.items[7].name);
 }

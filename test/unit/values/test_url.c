@@ -25,7 +25,8 @@ static void good_urls_are_cut_into_their_parts(void **state)
         {"http://[fe80::1]", false, "fe80::1", 80, ""},
         {"http://[::ffff:10.0.0.1]:1", false, "::ffff:10.0.0.1", 1, ""},
         {"http://[1:2:3:4:5:6:7:8]", false, "1:2:3:4:5:6:7:8", 80, ""},
-        {"http://profefe.profefe-system.svc.cluster.local.:10100", false, "profefe.profefe-system.svc.cluster.local.", 10100, ""},
+        {"http://profefe.profefe-system.svc.cluster.local.:10100", false, "profefe.profefe-system.svc.cluster.local.",
+         10100, ""},
         {"http://a_b.c-d/%41%ff", false, "a_b.c-d", 80, "/%41%ff"},
         {"http://h/-._~!$&'()*+;=:@", false, "h", 80, "/-._~!$&'()*+;=:@"},
     };

@@ -116,7 +116,7 @@ static void put_push(struct json_text *json, const struct view *view)
 {
     const struct push_stats *push = push_get_stats(view->push);
     json_text_open(json, "push", '{');
-    put_counts(json, "results", push->results, push_result_names, PUSH_RESULT_COUNT);
+    put_counts(json, "results", push->results, delivery_result_names, DELIVERY_RESULT_COUNT);
     json_text_number(json, "stored_bytes", push->stored_bytes);
     json_text_time(json, "last_stored", push->last_stored_wall_ms);
     json_text_number(json, "failures", push->failures);

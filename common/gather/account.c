@@ -10,7 +10,7 @@ void account_read(struct account *ret, const struct spool_stats *spool, const st
 {
     *ret = (struct account){
         .taken = spool->taken,
-        .stored = push->results[PUSH_STORED] + push->results[PUSH_FOUND],
+        .stored = push->results[DELIVERY_STORED] + push->results[DELIVERY_FOUND],
         .waiting = spool->items + spool->held_lost,
     };
     for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++)

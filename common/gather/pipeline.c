@@ -1,28 +1,45 @@
 #include "common/gather/pipeline.h"
 
-static int start_push(const struct pipeline_base *base, const struct gather_options *options,
-                      const struct pipeline_callbacks *callbacks, struct push **ret, struct err *err)
+#include "common/base/cleanup.h"
+#include "common/push/deliver_dir.h"
+#include "common/push/deliver_http.h"
+
+static int make_delivery(const struct pipeline_base *base, const struct gather_options *options, struct delivery **ret,
+                         struct err *err)
 {
-    const struct push_options push = {
-        .program = options->program,
+    const struct deliver_dir_options dir = {.path = options->output_dir, .sharer = options->program->noun,
+                                            .service = options->service, .pod = options->instance};
+    const struct deliver_http_options http = {
         .collector = options->collector,
-        .output_dir = options->output_dir,
         .credentials = base->credentials,
         .ca_hint = base->ca_hint,
         .service = options->service,
         .instance_id = options->instance,
-        .labels = &options->labels,
-        .targets = &options->targets,
-        .sample_labels = options->sample_labels,
-        .retry_min_ms = options->retry_min_ms,
-        .retry_max_ms = options->retry_max_ms,
         .connect_timeout_ms = options->connect_timeout_ms,
         .timeout_ms = options->push_timeout_ms,
+    };
+    return options->output_dir != NULL ? deliver_dir_new(base->loop, &dir, ret, err)
+                                       : deliver_http_new(base->httpc, &http, ret, err);
+}
+
+static int start_push(const struct pipeline_base *base, const struct gather_options *options,
+                      const struct pipeline_callbacks *callbacks, struct push **ret, struct err *err)
+{
+    CLEANUP_DELIVERY struct delivery *delivery = NULL;
+    const struct push_options push = {
+        .outgoing = {.labels = &options->labels, .targets = &options->targets, .sample_labels = options->sample_labels},
+        .retry_min_ms = options->retry_min_ms,
+        .retry_max_ms = options->retry_max_ms,
         .age_max_ms = options->spool_age_ms,
         .settled = callbacks->settled,
         .settled_ctx = callbacks->taker.ctx,
     };
-    return push_new(base->loop, base->httpc, base->spool, &push, ret, err);
+    int rc = make_delivery(base, options, &delivery, err);
+    if (rc == 0)
+        rc = push_new(base->loop, base->spool, delivery, &push, ret, err);
+    if (rc == 0)
+        delivery = NULL; /* taken over */
+    return rc;
 }
 
 int pipeline_start(const struct pipeline_base *base, const struct gather_options *options, struct taker_mode mode,

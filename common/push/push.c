@@ -1,8 +1,6 @@
 #include "common/push/push.h"
 
 #include "common/os/log.h"
-#include "common/push/push_file.h"
-#include "common/push/push_post.h"
 #include "common/http/retry.h"
 
 #include <stdio.h>
@@ -10,11 +8,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-const char *const push_result_names[PUSH_RESULT_COUNT] = {
-    [PUSH_STORED] = "stored", [PUSH_FOUND] = "found", [PUSH_REFUSED] = "refused", [PUSH_TOO_LARGE] = "too-large",
-    [PUSH_LATER] = "later", [PUSH_WRONG] = "wrong-collector", [PUSH_NETWORK] = "network", [PUSH_UNSURE] = "unsure",
-    [PUSH_WRITE] = "write-failed", [PUSH_GONE] = "evicted",
-};
 const char *const push_drop_names[PUSH_DROP_COUNT] = {
     [PUSH_DROP_REFUSED] = "refused", [PUSH_DROP_TOO_LARGE] = "too-large", [PUSH_DROP_BLOCKED] = "blocked",
 };
@@ -22,22 +15,20 @@ const char *const push_drop_names[PUSH_DROP_COUNT] = {
 /* What is done with the profile under way. */
 enum stage {
     IDLE,       /* none is */
-    ASKING,     /* post: is it stored? */
+    ASKING,     /* is it stored? */
     SCANNING,   /* the first reading */
-    DELIVERING, /* post or file */
+    DELIVERING,
 };
 
 struct push {
     struct loop *loop;
     struct spool *spool;
     struct push_options options;
-    const char *destination; /* for the log */
     struct retry retry;
     struct loop_timer timer; /* armed while a backoff waits, or for 0 ms to start from the loop */
     enum stage stage;
-    struct push_body body;   /* of the profile under way */
-    struct push_post post;   /* without output_dir */
-    struct push_file file;   /* with output_dir */
+    struct delivery *delivery;
+    struct outgoing outgoing; /* the profile under way */
     struct loop_timer scan;  /* armed between the pieces of SCANNING */
     uint64_t doubts[PUSH_DOUBTS_MAX]; /* sent whole and not answered: may be stored; 0 = none */
     struct trouble {
@@ -52,7 +43,7 @@ struct push {
 
 static const struct spool_item *item_of(const struct push *push)
 {
-    return &push->body.item;
+    return &push->outgoing.item;
 }
 
 /* ---- profiles in doubt ---- */
@@ -93,7 +84,7 @@ static void settle(struct push *push, uint64_t id, bool stored)
 
 static bool is_doubtful(struct push *push)
 {
-    return find_doubt(push, item_of(push)->id) != NULL && labels_get(push->options.labels, "pod") != NULL;
+    return find_doubt(push, item_of(push)->id) != NULL && labels_get(push->options.outgoing.labels, "pod") != NULL;
 }
 
 /* ---- after a try ---- */
@@ -110,7 +101,7 @@ static void note_failure(struct push *push, const char *words)
 static void note_success(struct push *push)
 {
     if (push->stats.failing_since_ms != 0)
-        log_info("collector stores again", LOG_STR("collector", push->destination),
+        log_info("collector stores again", LOG_STR("collector", push->delivery->destination),
                  LOG_I64("failures", push->stats.failures), LOG_I64("waiting", spool_get_stats(push->spool)->items));
     log_throttle_reset(&push->failing);
     push->stats.failures = 0;
@@ -120,12 +111,12 @@ static void note_success(struct push *push)
     retry_reset(&push->retry);
 }
 
-static void on_stored(struct push *push, enum push_result result)
+static void on_stored(struct push *push, enum delivery_result result)
 {
     const struct spool_item *item = item_of(push);
     note_success(push);
     log_debug("profile stored", LOG_STR("type", item->meta.type), LOG_STR("target", item->meta.target),
-              LOG_STR("result", push_result_names[result]), LOG_I64("bytes", item->size_bytes));
+              LOG_STR("result", delivery_result_names[result]), LOG_I64("bytes", item->size_bytes));
     push->stats.stored_bytes += item->size_bytes;
     if (push->trouble.skip && item->id != push->trouble.id)
         push->trouble = (struct trouble){.id = push->trouble.id, .failures = push->trouble.failures, .passed = true};
@@ -146,7 +137,7 @@ static void drop(struct push *push, enum push_drop reason)
     settle(push, item_of(push)->id, false);
 }
 
-static void on_dropped(struct push *push, const struct push_end *end)
+static void on_dropped(struct push *push, const struct delivery_end *end)
 {
     const struct spool_item *item = item_of(push);
     note_failure(push, end->words);
@@ -154,18 +145,18 @@ static void on_dropped(struct push *push, const struct push_end *end)
     log_throttled(&push->refusing, loop_now_ms(push->loop), LOG_LEVEL_ERROR, "profile dropped: refused by the collector",
                   LOG_FIELDS(LOG_STR("type", item->meta.type), LOG_STR("target", item->meta.target),
                              LOG_I64("bytes", item->size_bytes), LOG_STR("reason", end->words)));
-    drop(push, end->result == PUSH_TOO_LARGE ? PUSH_DROP_TOO_LARGE : PUSH_DROP_REFUSED);
+    drop(push, end->result == DELIVERY_TOO_LARGE ? PUSH_DROP_TOO_LARGE : PUSH_DROP_REFUSED);
 }
 
 /* Failures that say something about this profile and not only about the way to the server. */
-static bool blames_profile(const struct push_end *end)
+static bool blames_profile(const struct delivery_end *end)
 {
-    return end->result == PUSH_LATER || end->result == PUSH_UNSURE || end->broke_inside;
+    return end->result == DELIVERY_LATER || end->result == DELIVERY_UNSURE || end->broke_inside;
 }
 
 /* After PUSH_BLOCKED_TRIES failures of one profile the next one may try. When that is stored, the first gets a last
  * try (the server may have been down for both). True: that failed too, and the profile has to go. */
-static bool watch_trouble(struct push *push, const struct push_end *end)
+static bool watch_trouble(struct push *push, const struct delivery_end *end)
 {
     struct trouble *trouble = &push->trouble;
     if (!blames_profile(end)) {
@@ -191,7 +182,7 @@ static void drop_trouble(struct push *push, const char *words)
     drop(push, PUSH_DROP_BLOCKED);
 }
 
-static int64_t next_wait_ms(struct push *push, const struct push_end *end)
+static int64_t next_wait_ms(struct push *push, const struct delivery_end *end)
 {
     uint64_t random = 0;
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
@@ -201,22 +192,22 @@ static int64_t next_wait_ms(struct push *push, const struct push_end *end)
 }
 
 /* Stays in the spool for another try, unless it was evicted or expires meanwhile. */
-static void keep(struct push *push, enum push_result result)
+static void keep(struct push *push, enum delivery_result result)
 {
-    if (result == PUSH_UNSURE)
+    if (result == DELIVERY_UNSURE)
         remember_doubt(push, item_of(push)->id);
     if (!spool_end_hold(push->spool, /* arrived= */ false))
         settle(push, item_of(push)->id, false);
 }
 
-static void on_failed(struct push *push, const struct push_end *end)
+static void on_failed(struct push *push, const struct delivery_end *end)
 {
     note_failure(push, end->words);
     bool has_to_go = watch_trouble(push, end);
     int64_t wait_ms = next_wait_ms(push, end);
     log_throttled(&push->failing, loop_now_ms(push->loop), LOG_LEVEL_WARN, "push failed, profiles are kept and tried again",
-                  LOG_FIELDS(LOG_STR("collector", push->destination), LOG_STR("type", item_of(push)->meta.type),
-                             LOG_STR("result", push_result_names[end->result]), LOG_STR("reason", end->words),
+                  LOG_FIELDS(LOG_STR("collector", push->delivery->destination), LOG_STR("type", item_of(push)->meta.type),
+                             LOG_STR("result", delivery_result_names[end->result]), LOG_STR("reason", end->words),
                              LOG_I64("waiting", spool_get_stats(push->spool)->items), LOG_I64("retry_ms", wait_ms)));
     loop_timer_arm(&push->timer, wait_ms);
     if (has_to_go)
@@ -228,25 +219,25 @@ static void on_failed(struct push *push, const struct push_end *end)
 static void on_gone(struct push *push)
 {
     snprintf(push->stats.last_error, sizeof(push->stats.last_error), "evicted from the spool while it was sent");
-    keep(push, PUSH_GONE);
+    keep(push, DELIVERY_GONE);
 }
 
 /* Each try comes to its end here. */
-static void finish(struct push *push, const struct push_end *end)
+static void finish(struct push *push, const struct delivery_end *end)
 {
     push->stage = IDLE;
-    push_body_close(&push->body);
+    outgoing_close(&push->outgoing);
     push->stats.results[end->result]++;
     switch (end->result) {
-    case PUSH_STORED:
-    case PUSH_FOUND:
+    case DELIVERY_STORED:
+    case DELIVERY_FOUND:
         on_stored(push, end->result);
         break;
-    case PUSH_REFUSED:
-    case PUSH_TOO_LARGE:
+    case DELIVERY_REFUSED:
+    case DELIVERY_TOO_LARGE:
         on_dropped(push, end);
         break;
-    case PUSH_GONE:
+    case DELIVERY_GONE:
         on_gone(push);
         break;
     default:
@@ -260,11 +251,9 @@ static void finish(struct push *push, const struct push_end *end)
 
 static void deliver(struct push *push)
 {
-    struct push_end end;
+    struct delivery_end end;
     push->stage = DELIVERING;
-    if (push->options.output_dir != NULL)
-        push_file_start(&push->file, &push->body);
-    else if (push_post_send(&push->post, &push->body, &end) < 0)
+    if (push->delivery->ops->send(push->delivery, &push->outgoing, &end) < 0)
         finish(push, &end);
 }
 
@@ -273,14 +262,14 @@ static void scan_on(void *ctx)
 {
     struct push *push = ctx;
     enum relabel_result unlabelled;
-    int rc = push_body_scan(&push->body, PUSH_SCAN_BYTES, &unlabelled);
+    int rc = outgoing_scan(&push->outgoing, PUSH_SCAN_BYTES, &unlabelled);
     if (rc > 0) {
         loop_timer_arm(&push->scan, 0);
         return;
     }
     if (rc < 0) {
-        struct push_end end;
-        push_end_set_unread(&end, rc);
+        struct delivery_end end;
+        delivery_end_set_unread(&end, rc);
         finish(push, &end);
         return;
     }
@@ -292,21 +281,21 @@ static void scan_on(void *ctx)
 static void prepare(struct push *push)
 {
     enum relabel_result unlabelled;
-    push_body_start(&push->body, &unlabelled);
+    outgoing_start(&push->outgoing, &unlabelled);
     if (unlabelled != RELABEL_DONE)
         push->stats.unlabelled[unlabelled]++;
     push->stage = SCANNING;
-    if (push->body.relabel != NULL)
+    if (push->outgoing.relabel != NULL)
         loop_timer_arm(&push->scan, 0);
     else
         deliver(push);
 }
 
 /* Whatever else was the answer to the question, the profile is sent: twice is better than never. */
-static void on_delivered(void *ctx, const struct push_end *end)
+static void on_delivered(void *ctx, const struct delivery_end *end)
 {
     struct push *push = ctx;
-    if (push->stage != ASKING || end->result == PUSH_FOUND || end->result == PUSH_NETWORK) {
+    if (push->stage != ASKING || end->result == DELIVERY_FOUND || end->result == DELIVERY_NETWORK) {
         finish(push, end);
         return;
     }
@@ -316,9 +305,9 @@ static void on_delivered(void *ctx, const struct push_end *end)
 
 static void ask(struct push *push)
 {
-    struct push_end end;
+    struct delivery_end end;
     push->stage = ASKING;
-    if (push_post_ask(&push->post, &push->body, &end) < 0)
+    if (push->delivery->ops->ask(push->delivery, &push->outgoing, &end) < 0)
         finish(push, &end);
 }
 
@@ -343,8 +332,8 @@ static void send_next(void *ctx)
     if (!choose_next(push, &item))
         return;
     spool_hold(push->spool, item.id);
-    push_body_open(&push->body, push->spool, &push->options, &item);
-    if (push->options.output_dir == NULL && is_doubtful(push))
+    outgoing_open(&push->outgoing, push->spool, &push->options.outgoing, &item);
+    if (push->delivery->ops->ask != NULL && is_doubtful(push))
         ask(push);
     else
         prepare(push);
@@ -358,7 +347,7 @@ static void on_lost(void *ctx, uint64_t id, enum spool_drop reason)
 
 /* ---- from outside ---- */
 
-int push_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct push_options *options,
+int push_new(struct loop *loop, struct spool *spool, struct delivery *delivery, const struct push_options *options,
              struct push **ret, struct err *err)
 {
     struct push *push = calloc(1, sizeof(*push));
@@ -366,18 +355,11 @@ int push_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const 
         return err_set(err, ENOMEM, "no memory for the pusher");
     push->loop = loop;
     push->spool = spool;
+    push->delivery = delivery;
+    delivery->done = on_delivered;
+    delivery->ctx = push;
     push->options = *options;
     push->retry = (struct retry){.min_ms = options->retry_min_ms, .max_ms = options->retry_max_ms};
-    push->destination = options->output_dir != NULL ? options->output_dir : options->collector;
-    int rc = 0;
-    if (options->output_dir != NULL)
-        rc = push_file_init(&push->file, loop, &push->options, on_delivered, push, err);
-    else
-        push_post_init(&push->post, httpc, &push->options, on_delivered, push);
-    if (rc < 0) {
-        free(push);
-        return rc;
-    }
     loop_timer_init(&push->timer, loop, send_next, push);
     loop_timer_init(&push->scan, loop, scan_on, push);
     spool_on_lost(spool, on_lost, push);
@@ -393,9 +375,8 @@ struct push *push_free(struct push *push)
     spool_end_hold(push->spool, /* arrived= */ false);
     loop_timer_disarm(&push->timer);
     loop_timer_disarm(&push->scan);
-    push_post_cancel(&push->post);
-    push_body_close(&push->body);
-    push_file_done(&push->file);
+    push->delivery = delivery_free(push->delivery);
+    outgoing_close(&push->outgoing);
     free(push);
     return NULL;
 }

@@ -264,8 +264,8 @@ static void status_of_a_working_agent_with_two_targets(void **state)
     fail_job(2, SCRAPE_BUSY, 0, 0, "somebody else is profiling the app: \"x\"");
     now.spool.items = 3;
     now.spool.bytes = 12288;
-    now.push.results[PUSH_STORED] = 40;
-    now.push.results[PUSH_FOUND] = 1;
+    now.push.results[DELIVERY_STORED] = 40;
+    now.push.results[DELIVERY_FOUND] = 1;
     now.push.last_stored_wall_ms = wall_ms - 1000;
     now.push.failures = 2;
     strcpy(now.push.last_error, "refused: Connection refused");
@@ -376,8 +376,8 @@ static void json_of_a_working_agent(void **state)
     now.spool.taken = 44;
     now.spool.bytes = 12288;
     now.spool.dropped[SPOOL_DROP_OLD] = 1;
-    now.push.results[PUSH_STORED] = 41;
-    now.push.results[PUSH_NETWORK] = 2;
+    now.push.results[DELIVERY_STORED] = 41;
+    now.push.results[DELIVERY_NETWORK] = 2;
     now.push.stored_bytes = 4711;
     now.push.last_stored_wall_ms = wall_ms - 1000;
     now.push.failures = 2;
@@ -562,9 +562,9 @@ static void metrics_of_a_working_agent(void **state)
     now.jobs[2].results[SCRAPE_OK] = 4;
     now.jobs[2].results[SCRAPE_BUSY] = 2;
     now.jobs[0].last_ok_wall_ms = wall_ms - 1;
-    now.push.results[PUSH_STORED] = 5;
-    now.push.results[PUSH_UNSURE] = 1;
-    now.push.results[PUSH_FOUND] = 2;
+    now.push.results[DELIVERY_STORED] = 5;
+    now.push.results[DELIVERY_UNSURE] = 1;
+    now.push.results[DELIVERY_FOUND] = 2;
     now.push.stored_bytes = 4711;
     now.push.dropped[PUSH_DROP_BLOCKED] = 8;
     now.spool.items = 2;

@@ -3,12 +3,14 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
+#include "common/base/program.h"
 #include "common/http/credentials.h"
 #include "common/os/file.h"
 #include "common/http/listener.h"
 #include "common/os/log.h"
+#include "common/push/deliver_dir.h"
+#include "common/push/deliver_http.h"
 #include "common/push/push.h"
-#include "common/push/push_post.h"
 #include "peer.h"
 
 #include <curl/curl.h>
@@ -73,6 +75,8 @@ struct bench {
     struct labels labels;
     struct targets targets;
     struct push_options options;
+    struct deliver_http_options http;
+    const char *output_dir; /* NULL = to the collector */
     char url[64];
     uint16_t port;
     int port_fd; /* bound to it all along: while the collector is down nobody else gets it, and connections are refused */
@@ -285,18 +289,32 @@ static struct bench *bench_new(uint64_t budget)
     take_port(bench);
     collector_up(bench);
     bench->otherwise = (struct answer){ANSWER, STORED};
+    bench->http = (struct deliver_http_options){.collector = bench->url, .service = "web", .instance_id = "web-1",
+                                                .connect_timeout_ms = 2000, .timeout_ms = 5000};
     bench->options = (struct push_options){
-        .program = &program,
-        .collector = bench->url, .service = "web", .instance_id = "web-1", .labels = &bench->labels, .targets = &bench->targets,
-        .retry_min_ms = RETRY_MIN_MS, .retry_max_ms = RETRY_MAX_MS, .connect_timeout_ms = 2000, .timeout_ms = 5000,
-        .settled = on_settled, .settled_ctx = bench};
+        .outgoing = {.labels = &bench->labels, .targets = &bench->targets},
+        .retry_min_ms = RETRY_MIN_MS, .retry_max_ms = RETRY_MAX_MS, .settled = on_settled, .settled_ctx = bench};
     return bench;
+}
+
+static int make_push(struct bench *bench, struct push **ret, struct err *err)
+{
+    CLEANUP_DELIVERY struct delivery *delivery = NULL;
+    const struct deliver_dir_options dir = {
+        .path = bench->output_dir, .sharer = program.noun, .service = "web", .pod = "web-1"};
+    int rc = bench->output_dir != NULL ? deliver_dir_new(bench->loop, &dir, &delivery, err)
+                                       : deliver_http_new(bench->httpc, &bench->http, &delivery, err);
+    if (rc == 0)
+        rc = push_new(bench->loop, bench->spool, delivery, &bench->options, ret, err);
+    if (rc == 0)
+        delivery = NULL; /* taken over */
+    return rc;
 }
 
 static void bench_start(struct bench *bench)
 {
     struct err err = err_untouched;
-    expect_success("push_new", push_new(bench->loop, bench->httpc, bench->spool, &bench->options, &bench->push, &err), &err);
+    expect_success("push_new", make_push(bench, &bench->push, &err), &err);
 }
 
 static void bench_free(struct bench *bench)
@@ -404,16 +422,16 @@ static void send_all(struct bench *bench)
         fail_msg("not sent after %d s: %s", PATIENCE_MS / 1000, push_get_stats(bench->push)->last_error);
 }
 
-static uint64_t result_count(const struct bench *bench, enum push_result result)
+static uint64_t result_count(const struct bench *bench, enum delivery_result result)
 {
     return push_get_stats(bench->push)->results[result];
 }
 
 /* Exactly these results, and no others. */
-static void expect_results(const struct bench *bench, const uint64_t expected[static PUSH_RESULT_COUNT])
+static void expect_results(const struct bench *bench, const uint64_t expected[static DELIVERY_RESULT_COUNT])
 {
-    for (unsigned r = 0; r < PUSH_RESULT_COUNT; r++)
-        expect_number(push_result_names[r], (long long)expected[r], (long long)result_count(bench, r));
+    for (unsigned r = 0; r < DELIVERY_RESULT_COUNT; r++)
+        expect_number(delivery_result_names[r], (long long)expected[r], (long long)result_count(bench, r));
 }
 
 static uint64_t dropped_count(const struct bench *bench)
@@ -450,7 +468,7 @@ static void profile_is_posted_with_its_identity_and_leaves_the_spool(void **stat
     expect_contains("head", bench->requests[0].head, "\r\nContent-Length: 10\r\n");
     assert_null(strcasestr(bench->requests[0].head, "\r\nExpect:"));
     expect_bodies(bench, "body of it");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_STORED] = 1});
     assert_int_equal(10, stats->stored_bytes);
     assert_int_equal(0, stats->failures);
     assert_int_equal(0, stats->failing_since_ms);
@@ -494,7 +512,7 @@ static void an_empty_profile_is_posted_like_any(void **state)
     send_all(bench);
     assert_int_equal(1, bench->request_count);
     expect_contains("head", bench->requests[0].head, "\r\nContent-Length: 0\r\n");
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
 }
 
 static void a_large_profile_arrives_whole(void **state)
@@ -523,7 +541,7 @@ static void refused_profile_is_dropped_and_the_next_goes_at_once(void **state)
     add(bench, "good");
     send_all(bench);
     expect_bodies(bench, "bad worse good");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_REFUSED] = 2, [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_REFUSED] = 2, [DELIVERY_STORED] = 1});
     assert_int_equal(2, push_get_stats(bench->push)->dropped[PUSH_DROP_REFUSED]);
     assert_int_equal(2, dropped_count(bench));
     assert_int_equal(3, bench->settled_count);
@@ -540,8 +558,8 @@ static void refusals_count_as_failures_until_one_is_stored(void **state)
     script(bench, answers, COUNT_OF(answers));
     add(bench, "bad");
     send_all(bench);
-    assert_int_equal(1, result_count(bench, PUSH_LATER));
-    assert_int_equal(1, result_count(bench, PUSH_REFUSED));
+    assert_int_equal(1, result_count(bench, DELIVERY_LATER));
+    assert_int_equal(1, result_count(bench, DELIVERY_REFUSED));
     assert_int_equal(2, stats->failures);
     assert_true(stats->failing_since_ms > 0);
     assert_string_equal("answered 400 \"profile is empty: no samples\"", stats->last_error);
@@ -569,7 +587,7 @@ static void too_large_is_dropped_whoever_says_so(void **state)
     /* the second one may learn of it only by a reset: then it is tried again, and stored by this script */
     uint64_t dropped = push_get_stats(bench->push)->dropped[PUSH_DROP_TOO_LARGE];
     assert_in_range(dropped, 1, 2);
-    assert_int_equal(3, dropped + result_count(bench, PUSH_STORED));
+    assert_int_equal(3, dropped + result_count(bench, DELIVERY_STORED));
     assert_int_equal(dropped, dropped_count(bench));
 }
 
@@ -590,7 +608,7 @@ static void failures_are_tried_again_until_it_is_stored(void **state)
     add(bench, "two");
     send_all(bench);
     expect_bodies(bench, "one one one one one two");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_LATER] = 4, [PUSH_STORED] = 2});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_LATER] = 4, [DELIVERY_STORED] = 2});
     assert_int_equal(0, dropped_count(bench));
     assert_int_equal(0, stats->failures);
     assert_string_equal("", stats->last_error);
@@ -640,7 +658,7 @@ static void wrong_collector_loses_nothing(void **state)
     add(bench, "two");
     send_all(bench);
     expect_bodies(bench, "one one one one one one one one one one one two");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_WRONG] = COUNT_OF(answers), [PUSH_STORED] = 2});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_WRONG] = COUNT_OF(answers), [DELIVERY_STORED] = 2});
     assert_int_equal(0, dropped_count(bench));
 }
 
@@ -667,14 +685,14 @@ static void a_long_reply_is_an_answer(void **state)
     static const struct {
         const char *beginning;
         size_t len; /* of the body */
-        enum push_result result;
+        enum delivery_result result;
     } rows[] = {
-        {"{\"code\":200,\"body\":{\"id\":\"1\",\"labels\":[", 6000, PUSH_STORED},
-        {"{\"code\":200,\"body\":{\"id\":\"1\",\"labels\":[", PUSH_POST_REPLY_MAX + 20000, PUSH_STORED},
-        {"<html>", 6000, PUSH_WRONG},
-        {"<html>", PUSH_POST_REPLY_MAX + 20000, PUSH_WRONG},
+        {"{\"code\":200,\"body\":{\"id\":\"1\",\"labels\":[", 6000, DELIVERY_STORED},
+        {"{\"code\":200,\"body\":{\"id\":\"1\",\"labels\":[", DELIVER_HTTP_REPLY_MAX + 20000, DELIVERY_STORED},
+        {"<html>", 6000, DELIVERY_WRONG},
+        {"<html>", DELIVER_HTTP_REPLY_MAX + 20000, DELIVERY_WRONG},
     };
-    static char text[PUSH_POST_REPLY_MAX + 20200];
+    static char text[DELIVER_HTTP_REPLY_MAX + 20200];
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         uint64_t before = result_count(bench, rows[i].result);
         int head = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", rows[i].len);
@@ -687,7 +705,7 @@ static void a_long_reply_is_an_answer(void **state)
         add(bench, "one");
         send_all(bench);
         assert_int_equal(before + 1, result_count(bench, rows[i].result));
-        assert_int_equal(0, result_count(bench, PUSH_UNSURE));
+        assert_int_equal(0, result_count(bench, DELIVERY_UNSURE));
     }
 }
 
@@ -701,7 +719,7 @@ static void a_lost_reply_is_unsure_and_sent_again(void **state)
     add(bench, "one");
     send_all(bench);
     expect_bodies(bench, "one one one one");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = COUNT_OF(answers), [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = COUNT_OF(answers), [DELIVERY_STORED] = 1});
 }
 
 static void a_reply_broken_off_after_a_500_is_still_a_500(void **state)
@@ -711,7 +729,7 @@ static void a_reply_broken_off_after_a_500_is_still_a_500(void **state)
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
     send_all(bench);
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_LATER] = 1, [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_LATER] = 1, [DELIVERY_STORED] = 1});
 }
 
 static void a_cut_body_is_a_network_failure(void **state)
@@ -726,7 +744,7 @@ static void a_cut_body_is_a_network_failure(void **state)
     free(body);
     push_kick(bench->push);
     assert_true(run(bench, has_failed_once, PATIENCE_MS));
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_NETWORK] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_NETWORK] = 1});
     assert_int_equal(0, spool_remove(bench->spool, id));
 }
 
@@ -744,16 +762,16 @@ static void send_to_hanging(struct bench *bench, int64_t timeout_ms)
 {
     for (unsigned tries = 0; tries < 4; tries++, timeout_ms *= 2) {
         bench->push = push_free(bench->push);
-        bench->options.timeout_ms = timeout_ms;
+        bench->http.timeout_ms = timeout_ms;
         bench_start(bench);
         bench->request_count = 0;
         add(bench, "one");
         send_all(bench);
-        if (result_count(bench, PUSH_NETWORK) == 0)
+        if (result_count(bench, DELIVERY_NETWORK) == 0)
             break;
     }
     assert_true(count_posts(bench) >= 2);
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = count_posts(bench) - 1, [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = count_posts(bench) - 1, [DELIVERY_STORED] = 1});
 }
 
 static void a_collector_that_hangs_times_out(void **state)
@@ -779,7 +797,7 @@ static void collector_down_then_up_loses_nothing(void **state)
     assert_true(run(bench, has_failed_five_times, PATIENCE_MS));
     add(bench, "three");
     assert_int_equal(0, bench->request_count);
-    assert_int_equal(result_count(bench, PUSH_NETWORK), push_get_stats(bench->push)->failures);
+    assert_int_equal(result_count(bench, DELIVERY_NETWORK), push_get_stats(bench->push)->failures);
     expect_contains("words", push_get_stats(bench->push)->last_error, "refused: ");
     collector_up(bench);
     send_all(bench);
@@ -828,7 +846,7 @@ static void profile_that_fails_while_the_next_passes_is_dropped(void **state)
     add(bench, "three");
     send_all(bench);
     expect_bodies(bench, "bad bad bad bad bad two bad three");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_LATER] = 6, [PUSH_STORED] = 2});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_LATER] = 6, [DELIVERY_STORED] = 2});
     assert_int_equal(1, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
     assert_int_equal(1, dropped_count(bench));
     assert_int_equal(bad, bench->settled_ids[1]);
@@ -845,7 +863,7 @@ static void profile_that_kills_the_server_is_dropped_too(void **state)
     add(bench, "two");
     send_all(bench);
     expect_bodies(bench, "bad bad bad bad bad two bad");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = 6, [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = 6, [DELIVERY_STORED] = 1});
     assert_int_equal(1, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
 }
 
@@ -870,7 +888,7 @@ static void profile_that_breaks_its_upload_is_dropped_too(void **state)
     free(body);
     add(bench, "two");
     send_all(bench);
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_NETWORK] = 6, [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_NETWORK] = 6, [DELIVERY_STORED] = 1});
     assert_int_equal(1, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
 }
 
@@ -885,7 +903,7 @@ static void two_bad_profiles_are_both_dropped(void **state)
     add(bench, "good-2");
     send_all(bench);
     assert_int_equal(2, push_get_stats(bench->push)->dropped[PUSH_DROP_BLOCKED]);
-    assert_int_equal(2, result_count(bench, PUSH_STORED));
+    assert_int_equal(2, result_count(bench, DELIVERY_STORED));
 }
 
 static bool all_dropped_or_stored(struct bench *bench)
@@ -907,7 +925,7 @@ static void a_server_that_fails_on_all_loses_nothing(void **state)
     assert_int_equal(0, dropped_count(bench));
     bench->otherwise = (struct answer){ANSWER, STORED};
     send_all(bench);
-    assert_int_equal(3, result_count(bench, PUSH_STORED));
+    assert_int_equal(3, result_count(bench, DELIVERY_STORED));
     assert_int_equal(0, dropped_count(bench));
 }
 
@@ -920,7 +938,7 @@ static void a_lone_profile_is_tried_for_ever(void **state)
     add(bench, "one");
     send_all(bench);
     assert_int_equal(21, bench->request_count);
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
     assert_int_equal(0, dropped_count(bench));
 }
 
@@ -935,7 +953,7 @@ static void profile_that_only_met_an_outage_gets_its_last_try(void **state)
     add(bench, "two");
     send_all(bench);
     expect_bodies(bench, "one one one one one two one");
-    assert_int_equal(2, result_count(bench, PUSH_STORED));
+    assert_int_equal(2, result_count(bench, DELIVERY_STORED));
     assert_int_equal(0, dropped_count(bench));
 }
 
@@ -993,8 +1011,8 @@ static void profile_evicted_while_it_is_sent_is_given_up(void **state)
     bench->request_count = 0;
     bench->answer_count = 0;
     send_all(bench);
-    assert_int_equal(1, result_count(bench, PUSH_GONE));
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_GONE));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
     assert_int_equal(1, spool_get_stats(bench->spool)->dropped[SPOOL_DROP_EVICTED]);
     assert_int_equal(2, bench->settled_count);
     assert_int_equal(first, bench->settled_ids[0]);
@@ -1022,7 +1040,7 @@ static void profile_evicted_after_its_last_byte_counts_as_stored(void **state)
         close_connection(&bench->connections[i], false);
     }
     assert_true(run(bench, is_idle, PATIENCE_MS));
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
     assert_int_equal(0, spool_get_stats(bench->spool)->dropped[SPOOL_DROP_OLD]);
     assert_int_equal(1, bench->settled_count);
     assert_true(bench->settled_stored[0]);
@@ -1057,7 +1075,7 @@ static void free_cancels_whatever_is_under_way(void **state)
     push_kick(bench->push);
     assert_true(run(bench, has_failed_once, PATIENCE_MS));
     bench->push = push_free(bench->push); /* a wait */
-    bench->options.sample_labels = true;
+    bench->options.outgoing.sample_labels = true;
     bench_start(bench);
     push_kick(bench->push);
     bench->push = push_free(bench->push); /* a start */
@@ -1094,7 +1112,7 @@ static void what_may_be_stored_is_asked_for_and_not_sent_twice(void **state)
     expect_bodies(bench, "one GET two");
     expect_contains("question", bench->requests[1].head, "GET /api/0/profiles?service=web&type=heap"
                     "&from=2026-11-22T16%3A46%3A40&to=2026-11-22T16%3A46%3A41&limit=1000 HTTP/1.1\r\n");
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = 1, [PUSH_FOUND] = 1, [PUSH_STORED] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = 1, [DELIVERY_FOUND] = 1, [DELIVERY_STORED] = 1});
     assert_int_equal(2, bench->settled_count);
     assert_int_equal(id, bench->settled_ids[0]);
     assert_true(bench->settled_stored[0]);
@@ -1132,7 +1150,7 @@ static void what_is_not_found_is_sent_again(void **state)
         send_all(bench);
         expect_bodies(bench, "one GET one");
     }
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_UNSURE] = COUNT_OF(rows), [PUSH_STORED] = COUNT_OF(rows)});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = COUNT_OF(rows), [DELIVERY_STORED] = COUNT_OF(rows)});
 }
 
 static const struct answer *hang_when_asked(struct bench *bench, const struct request *request)
@@ -1187,9 +1205,9 @@ static void a_question_that_did_not_get_through_is_asked_again(void **state)
     collector_up(bench);
     send_all(bench);
     expect_bodies(bench, "one GET");
-    assert_int_equal(1, result_count(bench, PUSH_FOUND));
-    assert_int_equal(1, result_count(bench, PUSH_UNSURE));
-    assert_true(result_count(bench, PUSH_NETWORK) >= 2);
+    assert_int_equal(1, result_count(bench, DELIVERY_FOUND));
+    assert_int_equal(1, result_count(bench, DELIVERY_UNSURE));
+    assert_true(result_count(bench, DELIVERY_NETWORK) >= 2);
 }
 
 /* ---- types ---- */
@@ -1248,7 +1266,7 @@ static uint64_t spool_dropped(const struct bench *bench)
 static void expect_account(struct bench *bench)
 {
     const struct spool_stats *spool = spool_get_stats(bench->spool);
-    uint64_t stored = result_count(bench, PUSH_STORED) + result_count(bench, PUSH_FOUND);
+    uint64_t stored = result_count(bench, DELIVERY_STORED) + result_count(bench, DELIVERY_FOUND);
     expect_number("account", (long long)spool->taken,
                   (long long)(stored + dropped_count(bench) + spool_dropped(bench) + spool->items + spool->held_lost));
 }
@@ -1404,8 +1422,8 @@ static void every_profile_ends_in_one_counted_way(void **state)
         assert_in_range(moody.stored[n], 0, 1); /* nothing is stored twice */
         at_server += moody.stored[n];
     }
-    uint64_t stored = result_count(bench, PUSH_STORED) + result_count(bench, PUSH_FOUND);
-    assert_in_range(at_server, stored, stored + result_count(bench, PUSH_UNSURE)); /* some were lost here while in doubt */
+    uint64_t stored = result_count(bench, DELIVERY_STORED) + result_count(bench, DELIVERY_FOUND);
+    assert_in_range(at_server, stored, stored + result_count(bench, DELIVERY_UNSURE)); /* some were lost here while in doubt */
     print_message("%u taken, %llu stored, %u found when asked, %llu dropped in the spool, %llu by the collector\n", moody.taken,
                   (unsigned long long)stored, moody.found, (unsigned long long)spool_dropped(bench), (unsigned long long)dropped_count(bench));
     assert_true(has_met_all(bench));
@@ -1443,7 +1461,7 @@ static void credentials_are_looked_at_before_each_try(void **state)
     write_file(bench, "token", "old\n");
     assert_int_equal(0, credentials_new(bench->dir, &credentials, NULL));
     bench->push = push_free(bench->push);
-    bench->options.credentials = credentials;
+    bench->http.credentials = credentials;
     bench_start(bench);
     bench->otherwise = (struct answer){ANSWER, "HTTP/1.1 401 Unauthorized\r\n" CLOSES};
     add(bench, "one");
@@ -1458,14 +1476,14 @@ static void credentials_are_looked_at_before_each_try(void **state)
         run(bench, never, 20);
     expect_contains("words", push_get_stats(bench->push)->last_error, "token");
     assert_null(strstr(push_get_stats(bench->push)->last_error, "words"));
-    assert_int_equal(0, result_count(bench, PUSH_NETWORK));
+    assert_int_equal(0, result_count(bench, DELIVERY_NETWORK));
     bench->request_count = 0;
     bench->otherwise = (struct answer){ANSWER, STORED};
     write_file(bench, "token", "fresh");
     send_all(bench);
     expect_contains("head", bench->requests[0].head, "\r\nAuthorization: Bearer fresh\r\n");
     expect_bodies(bench, "one");
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
     bench->push = push_free(bench->push);
     credentials_free(credentials);
 }
@@ -1480,7 +1498,7 @@ static void a_question_without_credentials_is_asked_later(void **state)
     write_file(bench, "token", "old\n");
     assert_int_equal(0, credentials_new(bench->dir, &credentials, NULL));
     bench->push = push_free(bench->push);
-    bench->options.credentials = credentials;
+    bench->http.credentials = credentials;
     bench_start(bench);
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
@@ -1488,11 +1506,11 @@ static void a_question_without_credentials_is_asked_later(void **state)
     assert_true(run(bench, has_failed_once, PATIENCE_MS));
     write_file(bench, "token", "two words and therefore no token\n");
     assert_true(run(bench, has_failed_three_times, PATIENCE_MS));
-    assert_true(result_count(bench, PUSH_WRONG) >= 2);
+    assert_true(result_count(bench, DELIVERY_WRONG) >= 2);
     write_file(bench, "token", "fresh");
     send_all(bench);
     expect_bodies(bench, "one GET");
-    assert_int_equal(1, result_count(bench, PUSH_FOUND));
+    assert_int_equal(1, result_count(bench, DELIVERY_FOUND));
     bench->push = push_free(bench->push);
     credentials_free(credentials);
 }
@@ -1501,14 +1519,13 @@ static void a_question_without_credentials_is_asked_later(void **state)
 
 #define OUT_CPU "out/web/cpu/20261122T164640Z-web-1-api.pb.gz"
 
-static int outdir_setup(void **state)
+static int profile_dir_setup(void **state)
 {
     static char out[80];
     struct bench *bench = bench_new(SPOOL_BUDGET_DEFAULT);
     make_dir(bench);
     snprintf(out, sizeof(out), "%s/out", bench->dir);
-    bench->options.output_dir = out;
-    bench->options.collector = NULL;
+    bench->output_dir = out;
     bench_start(bench);
     *state = bench;
     return 0;
@@ -1546,7 +1563,7 @@ static void profiles_become_files(void **state)
     expect_file(bench, "out/web/other-wall/20261122T164640Z-web-1.pb.gz", "wall", 4);
     expect_file(bench, "out/web/other-wall/20261122T164640Z-web-1-2.pb.gz", "more", 4);
     expect_file(bench, "out/web/heap/20261122T164640Z-web-1.pb.gz", "", 0);
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_STORED] = 5});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_STORED] = 5});
     assert_int_equal(5, bench->settled_count);
     assert_int_equal(0, bench->request_count);
     expect_account(bench);
@@ -1554,7 +1571,7 @@ static void profiles_become_files(void **state)
     add_bytes(bench, "cpu", "api", large, len);
     send_all(bench);
     free(large);
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_STORED] = 5, [PUSH_FOUND] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_STORED] = 5, [DELIVERY_FOUND] = 1});
 }
 
 static void a_directory_that_cannot_be_written_loses_nothing(void **state)
@@ -1568,14 +1585,14 @@ static void a_directory_that_cannot_be_written_loses_nothing(void **state)
     assert_false(run(bench, never, 100));
     expect_contains("words", push_get_stats(bench->push)->last_error, bench->dir);
     expect_contains("words", push_get_stats(bench->push)->last_error, "Not a directory");
-    assert_int_equal(result_count(bench, PUSH_WRITE), push_get_stats(bench->push)->failures);
+    assert_int_equal(result_count(bench, DELIVERY_WRITE), push_get_stats(bench->push)->failures);
     assert_int_equal(2, spool_get_stats(bench->spool)->items);
     expect_account(bench);
-    assert_int_equal(0, unlink(bench->options.output_dir));
+    assert_int_equal(0, unlink(bench->output_dir));
     send_all(bench);
     expect_file(bench, OUT_CPU, "one", 3);
     assert_int_equal(0, push_get_stats(bench->push)->failures);
-    assert_int_equal(2, result_count(bench, PUSH_STORED));
+    assert_int_equal(2, result_count(bench, DELIVERY_STORED));
     assert_int_equal(0, dropped_count(bench));
 }
 
@@ -1585,7 +1602,7 @@ static void files_are_labelled_too_but_traces_are_not(void **state)
     char *bytes = NULL;
     size_t len = 0;
     bench->push = push_free(bench->push);
-    bench->options.sample_labels = true;
+    bench->options.outgoing.sample_labels = true;
     bench_start(bench);
     assert_int_equal(0, file_read(FIXTURES "/pprof/ok/go1.24-cpu.pb.gz", 8 << 20, &bytes, &len, NULL));
     add_bytes(bench, "cpu", "api", bytes, len);
@@ -1618,7 +1635,7 @@ static void a_file_is_given_up_when_its_profile_is_evicted(void **state)
         spool_expire(bench->spool, INT64_MAX);
     }
     send_all(bench);
-    expect_results(bench, (uint64_t[PUSH_RESULT_COUNT]){[PUSH_GONE] = 1});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_GONE] = 1});
     assert_int_equal(1, bench->settled_count);
     assert_false(bench->settled_stored[0]);
     expect_account(bench);
@@ -1629,7 +1646,7 @@ static void a_file_is_given_up_when_its_profile_is_evicted(void **state)
 static int labelled_setup(void **state)
 {
     struct bench *bench = bench_new(SPOOL_BUDGET_DEFAULT);
-    bench->options.sample_labels = true;
+    bench->options.outgoing.sample_labels = true;
     bench_start(bench);
     *state = bench;
     return 0;
@@ -1649,7 +1666,7 @@ static void labelled_profile_goes_in_chunks(void **state)
     expect_contains("head", bench->requests[0].head, "\r\nTransfer-Encoding: chunked\r\n");
     assert_null(strcasestr(bench->requests[0].head, "\r\nExpect:"));
     assert_true(bench->requests[0].body_len > 1000);
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
     assert_int_equal(len, push_get_stats(bench->push)->stored_bytes);
     for (unsigned r = 0; r < RELABEL_RESULT_COUNT; r++)
         assert_int_equal(0, push_get_stats(bench->push)->unlabelled[r]);
@@ -1662,7 +1679,7 @@ static void what_cannot_be_labelled_goes_as_it_came(void **state)
     send_all(bench);
     expect_bodies(bench, "no profile");
     assert_int_equal(1, push_get_stats(bench->push)->unlabelled[RELABEL_NOT_A_PROFILE]);
-    assert_int_equal(1, result_count(bench, PUSH_STORED));
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
 }
 
 static void labelled_profile_is_tried_again_whole(void **state)
@@ -1703,7 +1720,7 @@ static int new_attempt(void *ctx)
     struct bench *bench = ctx;
     struct push *push = NULL;
     struct err err = {0};
-    int rc = push_new(bench->loop, bench->httpc, bench->spool, &bench->options, &push, &err);
+    int rc = make_push(bench, &push, &err);
     if (rc < 0) {
         assert_int_equal(-ENOMEM, rc);
         assert_null(push);
@@ -1719,7 +1736,7 @@ static int send_attempt(void *ctx)
     struct bench *bench = ctx;
     bench->request_count = 0;
     bench->settled_count = 0;
-    uint64_t stored = result_count(bench, PUSH_STORED);
+    uint64_t stored = result_count(bench, DELIVERY_STORED);
     alloc_fail_pause();
     add(bench, "one");
     alloc_fail_resume();
@@ -1728,7 +1745,7 @@ static int send_attempt(void *ctx)
     alloc_fail_pause();
     if (!in_time)
         fail_msg("not sent: %s", push_get_stats(bench->push)->last_error);
-    assert_int_equal(stored + 1, result_count(bench, PUSH_STORED));
+    assert_int_equal(stored + 1, result_count(bench, DELIVERY_STORED));
     assert_int_equal(0, dropped_count(bench));
     assert_int_equal(1, bench->settled_count);
     assert_true(bench->settled_stored[0]);
@@ -1739,7 +1756,7 @@ static int send_attempt(void *ctx)
 static void without_memory_there_is_no_pusher(void **state)
 {
     struct bench *bench = *state;
-    alloc_fail_in_turn_exactly(1, "push_new", new_attempt, bench);
+    alloc_fail_in_turn_exactly(2, "push_new", new_attempt, bench);
 }
 
 static void memory_short_for_a_moment_loses_no_profile(void **state)
@@ -1802,10 +1819,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_profile_ends_in_one_counted_way, small_setup, teardown),
         cmocka_unit_test_setup_teardown(credentials_are_looked_at_before_each_try, setup, teardown),
         cmocka_unit_test_setup_teardown(a_question_without_credentials_is_asked_later, pod_setup, teardown),
-        cmocka_unit_test_setup_teardown(profiles_become_files, outdir_setup, teardown),
-        cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_written_loses_nothing, outdir_setup, teardown),
-        cmocka_unit_test_setup_teardown(files_are_labelled_too_but_traces_are_not, outdir_setup, teardown),
-        cmocka_unit_test_setup_teardown(a_file_is_given_up_when_its_profile_is_evicted, outdir_setup, teardown),
+        cmocka_unit_test_setup_teardown(profiles_become_files, profile_dir_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_written_loses_nothing, profile_dir_setup, teardown),
+        cmocka_unit_test_setup_teardown(files_are_labelled_too_but_traces_are_not, profile_dir_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_is_given_up_when_its_profile_is_evicted, profile_dir_setup, teardown),
         cmocka_unit_test_setup_teardown(labelled_profile_goes_in_chunks, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_labelled_goes_as_it_came, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(labelled_profile_is_tried_again_whole, labelled_setup, teardown),

@@ -17,9 +17,10 @@
  * get the modes the umask leaves, since others are meant to read them. Calls block for as long as the disk takes: the
  * caller writes in pieces. For one profile at a time.
  */
-#ifndef PROFEFE_OUTDIR_H
-#define PROFEFE_OUTDIR_H
+#ifndef PROFEFE_PROFILE_DIR_H
+#define PROFEFE_PROFILE_DIR_H
 
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 
 #include <stdbool.h>
@@ -27,14 +28,14 @@
 #include <stdint.h>
 
 enum {
-    OUTDIR_DIRECTORY_MAX = 200, /* bytes of an escaped directory name; names end at 255 */
-    OUTDIR_POD_MAX = 140,       /* of the parts of a file name: time, pod, target, copy and ending make 250 at most */
-    OUTDIR_TARGET_MAX = 80,
-    OUTDIR_COPIES_MAX = 99,     /* files of one name; ours never makes two of one second, a clock set back may */
-    OUTDIR_NAME_MAX = 255,
+    PROFILE_DIR_DIRECTORY_MAX = 200, /* bytes of an escaped directory name; names end at 255 */
+    PROFILE_DIR_POD_MAX = 140,       /* of the parts of a file name: time, pod, target, copy and ending make 250 at most */
+    PROFILE_DIR_TARGET_MAX = 80,
+    PROFILE_DIR_COPIES_MAX = 99,     /* files of one name; ours never makes two of one second, a clock set back may */
+    PROFILE_DIR_NAME_MAX = 255,
 };
 
-struct outdir_entry {
+struct profile_dir_entry {
     const char *service;
     const char *type;   /* "cpu", "other/wall" */
     const char *pod;
@@ -44,27 +45,27 @@ struct outdir_entry {
 };
 
 /* The two directories and the file of an entry, relative to DIR, without a copy's number. Pure. */
-struct outdir_names {
-    char service[OUTDIR_NAME_MAX + 1];
-    char type[OUTDIR_NAME_MAX + 1];
-    char stem[OUTDIR_NAME_MAX + 1]; /* of the file */
+struct profile_dir_names {
+    char service[PROFILE_DIR_NAME_MAX + 1];
+    char type[PROFILE_DIR_NAME_MAX + 1];
+    char stem[PROFILE_DIR_NAME_MAX + 1]; /* of the file */
     const char *ending;             /* ".pb.gz" */
 };
-void outdir_name(const struct outdir_entry *entry, struct outdir_names *ret);
+void profile_dir_name(const struct profile_dir_entry *entry, struct profile_dir_names *ret);
 
-struct outdir;
+struct profile_dir;
 
 /* Touches nothing yet. sharer: what to call another program at work there, "agent"; borrowed. -EINVAL for an empty or too
  * long path, -ENOMEM. */
-int outdir_new(const char *path, const char *sharer, struct outdir **ret, struct err *err);
-struct outdir *outdir_free(struct outdir *outdir); /* aborts; NULL allowed; returns NULL */
+int profile_dir_new(const char *path, const char *sharer, struct profile_dir **ret, struct err *err);
+struct profile_dir *profile_dir_free(struct profile_dir *dir); /* aborts; NULL allowed; returns NULL */
 
-/* Each fails with -Exxx and words that name the path; the profile is then aborted, and begins anew with outdir_begin. */
-int outdir_begin(struct outdir *outdir, const struct outdir_entry *entry, struct err *err);
-int outdir_write(struct outdir *outdir, const void *bytes, size_t len, struct err *err);
-/* *ret_was_there: the same bytes had that name already. -EEXIST: OUTDIR_COPIES_MAX others have it. */
-int outdir_commit(struct outdir *outdir, bool *ret_was_there, struct err *err);
-void outdir_abort(struct outdir *outdir); /* no-op when nothing is begun */
-bool outdir_is_begun(const struct outdir *outdir);
+/* Each fails with -Exxx and words that name the path; the profile is then aborted, and begins anew with profile_dir_begin. */
+int profile_dir_begin(struct profile_dir *dir, const struct profile_dir_entry *entry, struct err *err);
+int profile_dir_write(struct profile_dir *dir, const void *bytes, size_t len, struct err *err);
+/* *ret_was_there: the same bytes had that name already. -EEXIST: PROFILE_DIR_COPIES_MAX others have it. */
+int profile_dir_commit(struct profile_dir *dir, bool *ret_was_there, struct err *err);
+void profile_dir_abort(struct profile_dir *dir); /* no-op when nothing is begun */
+bool profile_dir_is_begun(const struct profile_dir *dir);
 
 #endif

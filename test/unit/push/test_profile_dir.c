@@ -4,7 +4,7 @@
 
 #include "alloc_fail.h"
 #include "common/os/file.h"
-#include "common/push/outdir.h"
+#include "common/push/profile_dir.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -67,7 +67,7 @@ int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int 
 struct bench {
     char root[64]; /* made for the test */
     char dir[80];  /* below it, not made */
-    struct outdir *outdir;
+    struct profile_dir *files;
 };
 
 static int setup(void **state)
@@ -76,10 +76,10 @@ static int setup(void **state)
     struct err err = err_untouched;
     assert_non_null(bench);
     fault = (typeof(fault)){0};
-    snprintf(bench->root, sizeof(bench->root), "/tmp/test-outdir-XXXXXX");
+    snprintf(bench->root, sizeof(bench->root), "/tmp/test-profile-dir-XXXXXX");
     assert_non_null(mkdtemp(bench->root));
     snprintf(bench->dir, sizeof(bench->dir), "%s/a/out", bench->root);
-    expect_success("new", outdir_new(bench->dir, "agent", &bench->outdir, &err), &err);
+    expect_success("new", profile_dir_new(bench->dir, "agent", &bench->files, &err), &err);
     *state = bench;
     return 0;
 }
@@ -88,22 +88,22 @@ static int teardown(void **state)
 {
     struct bench *bench = *state;
     fault = (typeof(fault)){0};
-    outdir_free(bench->outdir);
+    profile_dir_free(bench->files);
     assert_int_equal(0, unit_delete(bench->root));
     free(bench);
     return 0;
 }
 
-static const struct outdir_entry cpu = {.service = "web", .type = "cpu", .pod = "web-1", .target = "", .time_ms = TIME_MS};
+static const struct profile_dir_entry cpu = {.service = "web", .type = "cpu", .pod = "web-1", .target = "", .time_ms = TIME_MS};
 
-static int put_entry(struct bench *bench, const struct outdir_entry *entry, const char *text, bool *was_there, struct err *err)
+static int put_entry(struct bench *bench, const struct profile_dir_entry *entry, const char *text, bool *was_there, struct err *err)
 {
-    int rc = outdir_begin(bench->outdir, entry, err);
+    int rc = profile_dir_begin(bench->files, entry, err);
     if (rc == 0)
-        rc = outdir_write(bench->outdir, text, strlen(text), err);
+        rc = profile_dir_write(bench->files, text, strlen(text), err);
     if (rc == 0)
-        rc = outdir_commit(bench->outdir, was_there, err);
-    assert_false(outdir_is_begun(bench->outdir));
+        rc = profile_dir_commit(bench->files, was_there, err);
+    assert_false(profile_dir_is_begun(bench->files));
     return rc;
 }
 
@@ -150,7 +150,7 @@ static void every_part_has_a_name_of_its_own(void **state)
 {
     (void)state;
     static const struct {
-        struct outdir_entry entry;
+        struct profile_dir_entry entry;
         const char *expected;
     } rows[] = {
         {{"web", "cpu", "web-1", "", TIME_MS, false}, "web/cpu/" DAY "web-1.pb.gz"},
@@ -169,9 +169,9 @@ static void every_part_has_a_name_of_its_own(void **state)
         {{"a.b_c~d-E9", "cpu", "p", "", TIME_MS, false}, "a.b_c~d-E9/cpu/" DAY "p.pb.gz"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct outdir_names names;
-        char got[4 * OUTDIR_NAME_MAX];
-        outdir_name(&rows[i].entry, &names);
+        struct profile_dir_names names;
+        char got[4 * PROFILE_DIR_NAME_MAX];
+        profile_dir_name(&rows[i].entry, &names);
         snprintf(got, sizeof(got), "%s/%s/%s%s", names.service, names.type, names.stem, names.ending);
         expect_text("name", rows[i].expected, got);
     }
@@ -180,7 +180,7 @@ static void every_part_has_a_name_of_its_own(void **state)
 static void long_names_are_cut_and_stay_different(void **state)
 {
     (void)state;
-    for (unsigned len = OUTDIR_TARGET_MAX - 12; len < 600; len += len < 260 ? 1 : 37) {
+    for (unsigned len = PROFILE_DIR_TARGET_MAX - 12; len < 600; len += len < 260 ? 1 : 37) {
         static const char fill[] = {'x', '/'};
         for (unsigned f = 0; f < 2; f++) {
             char one[601], other[601];
@@ -188,15 +188,15 @@ static void long_names_are_cut_and_stay_different(void **state)
             one[len] = '\0';
             memcpy(other, one, len + 1);
             other[len - 1] = 'y';
-            struct outdir_names a, b;
-            outdir_name(&(struct outdir_entry){one, one, one, one, TIME_MS, false}, &a);
-            outdir_name(&(struct outdir_entry){other, other, other, other, TIME_MS, false}, &b);
-            assert_in_range(strlen(a.service), 1, OUTDIR_DIRECTORY_MAX);
-            assert_in_range(strlen(a.type), 1, OUTDIR_DIRECTORY_MAX);
-            assert_in_range(strlen(a.stem) + strlen("-99") + strlen(a.ending), 1, OUTDIR_NAME_MAX);
+            struct profile_dir_names a, b;
+            profile_dir_name(&(struct profile_dir_entry){one, one, one, one, TIME_MS, false}, &a);
+            profile_dir_name(&(struct profile_dir_entry){other, other, other, other, TIME_MS, false}, &b);
+            assert_in_range(strlen(a.service), 1, PROFILE_DIR_DIRECTORY_MAX);
+            assert_in_range(strlen(a.type), 1, PROFILE_DIR_DIRECTORY_MAX);
+            assert_in_range(strlen(a.stem) + strlen("-99") + strlen(a.ending), 1, PROFILE_DIR_NAME_MAX);
             assert_string_not_equal(a.service, b.service);
             assert_string_not_equal(a.stem, b.stem);
-            bool is_whole = len * (f == 0 ? 1 : 3) <= OUTDIR_DIRECTORY_MAX;
+            bool is_whole = len * (f == 0 ? 1 : 3) <= PROFILE_DIR_DIRECTORY_MAX;
             assert_int_equal(is_whole, strchr(a.service, '~') == NULL);
             /* never cut inside an escape */
             for (const char *c = strchr(a.service, '%'); c != NULL; c = strchr(c + 1, '%'))
@@ -211,18 +211,18 @@ static void a_profile_is_there_whole_or_not_at_all(void **state)
 {
     struct bench *bench = *state;
     bool was_there = true;
-    assert_int_equal(0, outdir_begin(bench->outdir, &cpu, NULL));
-    assert_int_equal(0, outdir_write(bench->outdir, "one ", 4, NULL));
+    assert_int_equal(0, profile_dir_begin(bench->files, &cpu, NULL));
+    assert_int_equal(0, profile_dir_write(bench->files, "one ", 4, NULL));
     expect_files(bench, 1); /* the unfinished one, hidden */
     assert_int_not_equal(0, access("web", F_OK));
-    assert_int_equal(0, outdir_write(bench->outdir, "two", 3, NULL));
-    assert_int_equal(0, outdir_commit(bench->outdir, &was_there, NULL));
+    assert_int_equal(0, profile_dir_write(bench->files, "two", 3, NULL));
+    assert_int_equal(0, profile_dir_commit(bench->files, &was_there, NULL));
     assert_false(was_there);
     expect_file(bench, "web/cpu/" DAY "web-1.pb.gz", "one two");
     expect_files(bench, 1);
-    assert_int_equal(0, outdir_begin(bench->outdir, &cpu, NULL));
-    assert_int_equal(0, outdir_write(bench->outdir, "three", 5, NULL));
-    outdir_abort(bench->outdir);
+    assert_int_equal(0, profile_dir_begin(bench->files, &cpu, NULL));
+    assert_int_equal(0, profile_dir_write(bench->files, "three", 5, NULL));
+    profile_dir_abort(bench->files);
     expect_files(bench, 1);
 }
 
@@ -259,13 +259,13 @@ static void too_many_of_one_name_are_refused(void **state)
     struct bench *bench = *state;
     bool was_there = false;
     struct err err = {0};
-    for (unsigned i = 0; i < OUTDIR_COPIES_MAX; i++) {
+    for (unsigned i = 0; i < PROFILE_DIR_COPIES_MAX; i++) {
         char text[16];
         snprintf(text, sizeof(text), "%u", i);
         assert_false(put(bench, text));
     }
     expect_failure("one more", -EEXIST, "cannot name a file", put_entry(bench, &cpu, "x", &was_there, &err), &err);
-    expect_files(bench, OUTDIR_COPIES_MAX);
+    expect_files(bench, PROFILE_DIR_COPIES_MAX);
 }
 
 static void an_empty_profile_is_a_file_too(void **state)
@@ -317,10 +317,10 @@ static void a_directory_that_vanished_is_made_again(void **state)
     bool was_there = false;
     struct err err = {0};
     put(bench, "one");
-    assert_int_equal(0, outdir_begin(bench->outdir, &cpu, NULL));
+    assert_int_equal(0, profile_dir_begin(bench->files, &cpu, NULL));
     assert_int_equal(0, unit_delete(bench->dir));
-    assert_int_equal(0, outdir_write(bench->outdir, "two", 3, NULL));
-    expect_failure("gone", -ENOENT, "cannot name a file", outdir_commit(bench->outdir, &was_there, &err), &err);
+    assert_int_equal(0, profile_dir_write(bench->files, "two", 3, NULL));
+    expect_failure("gone", -ENOENT, "cannot name a file", profile_dir_commit(bench->files, &was_there, &err), &err);
     assert_false(put(bench, "two"));
     expect_file(bench, "web/cpu/" DAY "web-1.pb.gz", "two");
 }
@@ -351,19 +351,19 @@ static void links_below_are_not_followed(void **state)
     assert_int_equal(0, mkdir(outside, 0700));
     snprintf(path, sizeof(path), "%s/shop", bench->dir);
     assert_int_equal(0, symlink(outside, path));
-    struct outdir_entry shop = cpu;
+    struct profile_dir_entry shop = cpu;
     shop.service = "shop";
     assert_int_equal(-ENOTDIR, put_entry(bench, &shop, "x", &was_there, &err));
     snprintf(path, sizeof(path), "%s/web/heap", bench->dir);
     assert_int_equal(0, symlink(outside, path));
-    struct outdir_entry heap = cpu;
+    struct profile_dir_entry heap = cpu;
     heap.type = "heap";
     assert_int_equal(-ENOTDIR, put_entry(bench, &heap, "x", &was_there, &err));
     assert_int_equal(0, rmdir(outside)); /* empty */
     /* a link under the very name is somebody's file: the next name is taken */
     snprintf(path, sizeof(path), "%s/web/cpu/" DAY "web-2.pb.gz", bench->dir);
     assert_int_equal(0, symlink(outside, path));
-    struct outdir_entry second = cpu;
+    struct profile_dir_entry second = cpu;
     second.pod = "web-2";
     assert_int_equal(0, put_entry(bench, &second, "two", &was_there, NULL));
     assert_false(was_there);
@@ -397,23 +397,23 @@ static int make_file(const struct bench *bench, const char *name)
 static void leftovers_go_and_files_being_written_stay(void **state)
 {
     struct bench *bench = *state;
-    struct outdir *other = NULL;
+    struct profile_dir *other = NULL;
     bool was_there = true;
     put(bench, "one");
     close(make_file(bench, ".partial-0123456789abcdef"));
     close(make_file(bench, ".profile")); /* not ours */
     int busy = make_file(bench, ".partial-busy");
     assert_int_equal(0, flock(busy, LOCK_EX | LOCK_NB));
-    assert_int_equal(0, outdir_new(bench->dir, "agent", &other, NULL));
-    struct outdir_entry heap = cpu;
+    assert_int_equal(0, profile_dir_new(bench->dir, "agent", &other, NULL));
+    struct profile_dir_entry heap = cpu;
     heap.type = "heap";
-    assert_int_equal(0, outdir_begin(other, &heap, NULL)); /* another agent on the same directory */
-    assert_int_equal(0, outdir_write(other, "heap", 4, NULL));
+    assert_int_equal(0, profile_dir_begin(other, &heap, NULL)); /* another agent on the same directory */
+    assert_int_equal(0, profile_dir_write(other, "heap", 4, NULL));
     put(bench, "two");
     expect_files(bench, 5); /* one, two, .profile, .partial-busy, and the other agent's */
-    assert_int_equal(0, outdir_commit(other, &was_there, NULL));
+    assert_int_equal(0, profile_dir_commit(other, &was_there, NULL));
     assert_false(was_there);
-    outdir_free(other);
+    profile_dir_free(other);
     expect_file(bench, "web/heap/" DAY "web-1.pb.gz", "heap");
     close(busy);
     put(bench, "three");
@@ -425,31 +425,31 @@ static void leftovers_go_and_files_being_written_stay(void **state)
 static void bad_paths_are_refused(void **state)
 {
     (void)state;
-    struct outdir *outdir = NULL;
+    struct profile_dir *files = NULL;
     struct err err = {0};
     char path[PATH_MAX + 1];
     memset(path, 'x', PATH_MAX);
     path[PATH_MAX] = '\0';
-    expect_failure("empty", -EINVAL, "expected a path", outdir_new("", "agent", &outdir, &err), &err);
-    expect_failure("long", -EINVAL, "expected a path", outdir_new(path, "agent", &outdir, &err), &err);
-    assert_null(outdir);
-    assert_null(outdir_free(NULL));
+    expect_failure("empty", -EINVAL, "expected a path", profile_dir_new("", "agent", &files, &err), &err);
+    expect_failure("long", -EINVAL, "expected a path", profile_dir_new(path, "agent", &files, &err), &err);
+    assert_null(files);
+    assert_null(profile_dir_free(NULL));
 }
 
 static int new_attempt(void *ctx)
 {
     const struct bench *bench = ctx;
-    struct outdir *outdir = NULL;
+    struct profile_dir *files = NULL;
     struct err err = {0};
-    int rc = outdir_new(bench->dir, "agent", &outdir, &err);
+    int rc = profile_dir_new(bench->dir, "agent", &files, &err);
     assert_int_equal(rc, -err.code);
-    outdir_free(outdir);
+    profile_dir_free(files);
     return rc;
 }
 
 static void without_memory_there_is_none(void **state)
 {
-    alloc_fail_in_turn_exactly(1, "outdir_new", new_attempt, *state);
+    alloc_fail_in_turn_exactly(1, "profile_dir_new", new_attempt, *state);
 }
 
 int main(void)

@@ -1,0 +1,57 @@
+/* The bytes of one spooled profile as they are delivered: with its labels in the samples, or as it came.
+ *
+ *   outgoing_open ──▶ outgoing_scan, again and again ──▶ outgoing_read ──▶ outgoing_close
+ *
+ * A trace is no pprof, and goes as it came whatever the options; so does what cannot be labelled (relabel.h), which the
+ * scan tells by its result. Nothing here waits.
+ */
+#ifndef PROFEFE_OUTGOING_H
+#define PROFEFE_OUTGOING_H
+
+#include "common/pprof/relabel.h"
+#include "common/spool/spool.h"
+#include "common/values/labels.h"
+#include "common/values/profile_types.h"
+#include "common/values/targets.h"
+
+/* What goes with every profile; all borrowed. */
+struct outgoing_options {
+    const struct labels *labels;
+    const struct targets *targets; /* for the comment `url=` */
+    bool sample_labels;            /* also write the labels into each sample */
+};
+
+struct outgoing {
+    struct spool *spool;
+    const struct outgoing_options *options;
+    struct spool_item item;
+    uint64_t offset;         /* of item, handed out; unlabelled ones only */
+    struct relabel *relabel; /* NULL = as it came */
+    struct labels labels;    /* for the samples: options->labels and the item's own */
+    char source_url[TARGET_URL_MAX + SPOOL_TYPE_MAX + 2];
+    struct label own[2];     /* the item's own labels on profefe: target, profile_type */
+    unsigned own_count;
+};
+
+/* What a type of the settings is: "cpu", "other/wall". */
+enum profile_kind outgoing_kind(const char *type);
+
+/* spool and options are borrowed until it is closed, by its address: no copies. */
+void outgoing_open(struct outgoing *outgoing, struct spool *spool, const struct outgoing_options *options,
+                   const struct spool_item *item);
+void outgoing_close(struct outgoing *outgoing); /* may be called again */
+
+/* Makes it ready to be read, also once more from its beginning. *ret_unlabelled: RELABEL_DONE, or why labels that were
+ * asked for are left out. */
+void outgoing_start(struct outgoing *outgoing, enum relabel_result *ret_unlabelled);
+
+/* Reads about max_bytes of it ahead. 1 = go on, 0 = ready, *ret_unlabelled as above; -Exxx of spool_read. */
+int outgoing_scan(struct outgoing *outgoing, size_t max_bytes, enum relabel_result *ret_unlabelled);
+
+/* The next bytes, once ready: a source for httpc; ctx is the outgoing. 0 at the end, or -Exxx. */
+int64_t outgoing_read(void *ctx, char *bytes, size_t len);
+
+/* -1 = not known before it is read. */
+int64_t outgoing_size(const struct outgoing *outgoing);
+
+#endif

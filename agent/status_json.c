@@ -38,8 +38,10 @@ static void put_identity(struct json_text *json, const struct options *options)
     json_text_string(json, "instance", options->gather.instance);
     json_text_string(json, "pod_ip", options->pod_ip);
     json_text_open(json, "labels", '{');
-    for (unsigned i = 0; i < options->gather.labels.count; i++)
-        json_text_string(json, options->gather.labels.items[i].key, options->gather.labels.items[i].value);
+    for (unsigned i = 0; i < options->gather.labels.count; i++) {
+        json_text_key(json, options->gather.labels.items[i].key);
+        json_text_string(json, NULL, options->gather.labels.items[i].value);
+    }
     json_text_close(json, '}');
     if (options->gather.output_dir != NULL)
         json_text_string(json, "output_dir", options->gather.output_dir);

@@ -2,6 +2,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/utf8.h"
+#include "webhook/inject/patch_write.h"
 #include "webhook/patch_verify.h"
 
 #include <assert.h>
@@ -15,13 +16,13 @@ static void copy_text(char to[static ADMISSION_TEXT_MAX + 1], const char *from, 
     to[len] = '\0';
 }
 
-static void fill_result(const struct review *review, const struct injection *injection, struct admission_result *ret)
+static void fill_result(const struct review *review, const struct injection_plan *plan, struct admission_result *ret)
 {
-    const struct service_name *service = &injection->service;
-    ret->decision = injection->decision;
-    ret->reason = injection->reason;
+    const struct service_name *service = &plan->service;
+    ret->decision = plan->decision;
+    ret->reason = plan->reason;
     ret->dry_run = review->dry_run;
-    ret->warnings = injection->warnings;
+    ret->warnings = plan->warnings;
     copy_text(ret->uid, review->uid, strlen(review->uid));
     copy_text(ret->pod_namespace, review->pod_namespace, strlen(review->pod_namespace));
     copy_text(ret->pod, review->name, strlen(review->name));
@@ -32,15 +33,15 @@ static void fill_result(const struct review *review, const struct injection *inj
 
 /* Of a second call the API server knows the decision already; another value for the same audit key is an error line in
  * its log. */
-static int write_reply(const struct review *review, const struct injection *injection, const struct patch *patch,
+static int write_reply(const struct review *review, const struct injection_plan *plan, const struct patch *patch,
                        struct buf *reply)
 {
     const struct review_response response = {
-        .allowed = injection->decision != INJECT_DENIED,
+        .allowed = plan->decision != INJECT_DENIED,
         .patch = {buf_text(&patch->text), patch->count > 0 ? patch->text.len : 0},
-        .warnings = &injection->warnings,
-        .decision = injection->decision != INJECT_UNCHANGED ? inject_decision_names[injection->decision] : NULL,
-        .reason = inject_reason_names[injection->reason],
+        .warnings = &plan->warnings,
+        .decision = plan->decision != INJECT_UNCHANGED ? inject_decision_names[plan->decision] : NULL,
+        .reason = inject_reason_names[plan->reason],
     };
     return review_write(reply, review, &response);
 }
@@ -61,22 +62,22 @@ static void verify(const struct policy *policy, struct span body, bool all, cons
 }
 #endif
 
-static int answer(const struct policy *policy, struct span body, bool all, const struct review *review,
-                  struct admission_result *ret, struct buf *reply, struct err *err)
+static int answer_review(const struct policy *policy, struct span body, bool all, const struct review *review,
+                         struct admission_result *ret, struct buf *reply, struct err *err)
 {
-    struct injection injection;
     CLEANUP(patch_done) struct patch patch;
+    CLEANUP(inject_plan_done) struct injection_plan plan;
     patch_init(&patch);
-    int rc = inject_decide(policy, review->object, all, &injection, &patch, err);
+    int rc = inject_decide(policy, review->object, all, &plan, err);
     if (rc < 0)
         return rc;
-    rc = patch_finish(&patch);
+    rc = patch_write(&plan, &patch);
     if (rc == 0)
-        rc = write_reply(review, &injection, &patch, reply);
+        rc = write_reply(review, &plan, &patch, reply);
     if (rc < 0)
         return err_set(err, -rc, rc == -ENOMEM ? "no memory for a reply" : "the reply would be too large");
     verify(policy, body, all, &patch);
-    fill_result(review, &injection, ret);
+    fill_result(review, &plan, ret);
     return 0;
 }
 
@@ -89,7 +90,7 @@ int admission_answer(const struct policy *policy, struct span body, bool all, st
     int rc = json_read(&json, body.ptr, body.len, err);
     if (rc == 0)
         rc = review_read(json.root, &review, err);
-    return rc < 0 ? rc : answer(policy, body, all, &review, ret, reply, err);
+    return rc < 0 ? rc : answer_review(policy, body, all, &review, ret, reply, err);
 }
 
 int admission_answer_offline(const struct policy *policy, struct span body, bool all, const char *pod_namespace,
@@ -106,5 +107,5 @@ int admission_answer_offline(const struct policy *policy, struct span body, bool
         return rc;
     if (review.pod_namespace[0] == '\0')
         review.pod_namespace = pod_namespace != NULL ? pod_namespace : "default";
-    return answer(policy, body, all, &review, ret, reply, err);
+    return answer_review(policy, body, all, &review, ret, reply, err);
 }

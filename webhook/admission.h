@@ -1,6 +1,6 @@
 /* From the bytes of an AdmissionReview to the bytes of its reply. Pure, and the only door to it all:
  *
- *     read (json, review) -> decide (inject) -> write (review)
+ *     read (json, review) -> decide (inject) -> write (patch_write, review)
  *
  * What becomes of the return value is up to the server:
  *     0         the reply is a well-formed AdmissionReview: 200

@@ -1,7 +1,7 @@
 #include "webhook/patch_verify.h"
 
 #include "common/base/cleanup.h"
-#include "webhook/inject/inject.h"
+#include "webhook/inject/patch_write.h"
 #include "webhook/review.h"
 #include "webhook/inject/status_note.h"
 
@@ -72,12 +72,14 @@ static cJSON *pod_of(const struct json *body)
 
 static int decide_again(const struct policy *policy, const cJSON *pod, bool all, struct err *err)
 {
-    struct injection injection;
     CLEANUP(patch_done) struct patch patch;
+    CLEANUP(inject_plan_done) struct injection_plan plan;
     patch_init(&patch);
-    int rc = inject_decide(policy, pod, all, &injection, &patch, err);
+    int rc = inject_decide(policy, pod, all, &plan, err);
+    if (rc == 0)
+        rc = patch_write(&plan, &patch);
     if (rc == 0 && patch.count > 0)
-        return err_set(err, EINVAL, "deciding about the patched pod again: expected no patch, got %s]",
+        return err_set(err, EINVAL, "deciding about the patched pod again: expected no patch, got %s",
                        buf_text(&patch.text));
     return rc;
 }

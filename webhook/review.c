@@ -1,6 +1,7 @@
 #include "webhook/review.h"
 
 #include "common/base/base64.h"
+#include "common/base/json_text.h"
 #include "common/base/quote.h"
 
 #include <stdio.h>
@@ -107,76 +108,83 @@ int review_wrap_pod(const cJSON *pod, struct review *ret, struct err *err)
     return 0;
 }
 
-static void write_base64(struct buf *out, struct span bytes)
+static void write_patch(struct json_text *json, struct span patch)
 {
-    size_t size = base64_size(bytes.len);
-    if (buf_reserve(out, size) < 0)
-        return;
-    *base64_encode(bytes.ptr, bytes.len, out->data + out->len) = '\0';
-    out->len += size;
+    struct buf *out = json->out;
+    size_t size = base64_size(patch.len);
+    json_text_word(json, "patchType", "JSONPatch");
+    json_text_open(json, "patch", '"');
+    if (buf_reserve(out, size) == 0) {
+        *base64_encode(patch.ptr, patch.len, out->data + out->len) = '\0';
+        out->len += size;
+    }
+    json_text_close(json, '"');
 }
 
-static void write_warnings(struct buf *out, const struct warnings *warnings)
+static void write_warnings(struct json_text *json, const struct warnings *warnings)
 {
     unsigned shown = warnings != NULL ? warnings_shown(warnings) : 0;
     if (shown == 0)
         return;
-    buf_puts(out, ",\"warnings\":[");
-    for (unsigned i = 0; i < shown; i++) {
-        buf_puts(out, i > 0 ? "," : "");
-        json_write_text(out, warnings_text(warnings, i));
-    }
-    buf_putc(out, ']');
+    json_text_open(json, "warnings", '[');
+    for (unsigned i = 0; i < shown; i++)
+        json_text_string(json, NULL, warnings_text(warnings, i));
+    json_text_close(json, ']');
 }
 
-static void write_audit(struct buf *out, const struct review_response *response)
+static void write_audit(struct json_text *json, const struct review_response *response)
 {
     if (response->decision == NULL)
         return;
-    buf_puts(out, ",\"auditAnnotations\":{\"decision\":");
-    json_write_text(out, response->decision);
-    if (response->reason[0] != '\0') {
-        buf_puts(out, ",\"reason\":");
-        json_write_text(out, response->reason);
-    }
-    if (response->warnings != NULL && response->warnings->count > 0) {
-        buf_puts(out, ",\"warning\":");
-        json_write_text(out, warnings_text(response->warnings, 0));
-    }
-    buf_putc(out, '}');
+    json_text_open(json, "auditAnnotations", '{');
+    json_text_word(json, "decision", response->decision);
+    if (response->reason[0] != '\0')
+        json_text_word(json, "reason", response->reason);
+    if (response->warnings != NULL && response->warnings->count > 0)
+        json_text_string(json, "warning", warnings_text(response->warnings, 0));
+    json_text_close(json, '}');
 }
 
 /* kubectl shows it after "admission webhook … denied the request: ", a ReplicaSet in its event FailedCreate. */
-static void write_refusal(struct buf *out, const struct warnings *warnings)
+static void write_refusal(struct json_text *json, const struct warnings *warnings)
 {
     unsigned shown = warnings != NULL ? warnings_shown(warnings) : 0;
-    buf_printf(out, ",\"status\":{\"code\":%d,\"reason\":\"Forbidden\",\"message\":\"", HTTP_FORBIDDEN);
+    json_text_open(json, "status", '{');
+    json_text_number(json, "code", HTTP_FORBIDDEN);
+    json_text_word(json, "reason", "Forbidden");
+    json_text_open(json, "message", '"');
     for (unsigned i = 0; i < shown; i++) {
-        const char *text = warnings_text(warnings, i);
-        buf_puts(out, i > 0 ? " | " : "");
-        json_write_chars(out, (struct span){text, strlen(text)});
+        json_text_part(json, span_of(i > 0 ? " | " : ""));
+        json_text_part(json, span_of(warnings_text(warnings, i)));
     }
-    buf_puts(out, "\"}");
+    json_text_close(json, '"');
+    json_text_close(json, '}');
+}
+
+static void write_response(struct json_text *json, const char *uid, const struct review_response *response)
+{
+    json_text_open(json, "response", '{');
+    json_text_string(json, "uid", uid);
+    json_text_bool(json, "allowed", response->allowed);
+    if (!response->allowed)
+        write_refusal(json, response->warnings);
+    if (response->patch.len > 0)
+        write_patch(json, response->patch);
+    if (response->allowed)
+        write_warnings(json, response->warnings);
+    write_audit(json, response);
+    json_text_close(json, '}');
 }
 
 int review_write(struct buf *out, const struct review *review, const struct review_response *response)
 {
-    buf_reserve(out, AROUND_PATCH + response->patch.len / 3 * 4); /* so that it need not grow */
-    buf_puts(out, "{\"kind\":\"AdmissionReview\",\"apiVersion\":");
-    json_write_text(out, review->api_version);
-    buf_puts(out, ",\"response\":{\"uid\":");
-    json_write_text(out, review->uid);
-    buf_puts(out, response->allowed ? ",\"allowed\":true" : ",\"allowed\":false");
-    if (!response->allowed)
-        write_refusal(out, response->warnings);
-    if (response->patch.len > 0) {
-        buf_puts(out, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
-        write_base64(out, response->patch);
-        buf_putc(out, '"');
-    }
-    if (response->allowed)
-        write_warnings(out, response->warnings);
-    write_audit(out, response);
-    buf_puts(out, "}}");
+    struct json_text json;
+    buf_reserve(out, AROUND_PATCH + base64_size(response->patch.len)); /* so that it need not grow */
+    json_text_begin(&json, out, JSON_TEXT_REQUIRED);
+    json_text_open(&json, NULL, '{');
+    json_text_word(&json, "kind", "AdmissionReview");
+    json_text_word(&json, "apiVersion", review->api_version);
+    write_response(&json, review->uid, response);
+    json_text_close(&json, '}');
     return buf_error(out);
 }

@@ -6,6 +6,7 @@
 #ifndef PROFEFE_REVIEW_H
 #define PROFEFE_REVIEW_H
 
+#include "common/base/buf.h"
 #include "common/base/warnings.h"
 #include "common/base/span.h"
 #include "common/pod/json.h"

@@ -1,5 +1,6 @@
 #include "common/base/json_text.h"
 
+#include "common/base/number.h"
 #include "common/base/rfc3339.h"
 #include "common/base/utf8.h"
 
@@ -11,12 +12,42 @@ static bool is_plain(char c)
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x7F && c != '"' && c != '\\';
 }
 
+/* Of eight bytes at once: is each of them plain? What is below n, or equal to n, borrows its byte's highest bit. */
+static bool are_plain(uint64_t bytes)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    uint64_t quote = bytes ^ (ones * '"'), backslash = bytes ^ (ones * '\\'), del = bytes ^ (ones * 0x7F);
+    uint64_t borrowed = (bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | (del - ones);
+    return ((bytes | borrowed) & high) == 0;
+}
+
+static uint64_t load(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    return word;
+}
+
 static size_t plain_len(struct span text)
 {
     size_t len = 0;
+    while (len + sizeof(uint64_t) <= text.len && are_plain(load(text.ptr + len)))
+        len += sizeof(uint64_t);
     while (len < text.len && is_plain(text.ptr[len]))
         len++;
     return len;
+}
+
+static bool is_plain_text(struct span text)
+{
+    size_t size = sizeof(uint64_t);
+    if (text.len < size)
+        return plain_len(text) == text.len;
+    for (size_t at = 0; at + size < text.len; at += size) {
+        if (!are_plain(load(text.ptr + at)))
+            return false;
+    }
+    return are_plain(load(text.ptr + text.len - size)); /* the last eight, some of them once more */
 }
 
 /* What begins `text` and is not plain. Returns its length. */
@@ -50,42 +81,41 @@ static void put_part(struct buf *out, struct span text, enum json_text_escapes e
     }
 }
 
-/* Most strings need no escapes and are written at once, with the comma before and the colon after a key. */
-static void put_plain(struct buf *out, bool comma, struct span text, bool colon)
+static char *put_bytes(char *to, const char *bytes, size_t len)
 {
-    size_t size = text.len + sizeof("\"\"") - 1 + (comma ? 1 : 0) + (colon ? 1 : 0);
-    if (buf_reserve(out, size) < 0)
+    memcpy(to, bytes, len);
+    return to + len;
+}
+
+/* What stands before a value and, unless its ptr is NULL, a text that needs no escapes: all of it at once. Once in the
+ * program: inlined into each kind of value it would take 3 KB. */
+static void __attribute__((noinline)) put_plain(struct json_text *json, const char *key, struct span text)
+{
+    struct buf *out = json->out;
+    size_t key_len = key != NULL ? strlen(key) : 0;
+    if (buf_reserve(out, key_len + text.len + sizeof(",\"\":\"\"")) < 0)
         return;
     char *to = out->data + out->len;
-    if (comma)
+    if (!json->first)
         *to++ = ',';
-    *to++ = '"';
-    if (text.len > 0)
-        memcpy(to, text.ptr, text.len);
-    to += text.len;
-    *to++ = '"';
-    if (colon)
-        *to++ = ':';
-    *to = '\0';
-    out->len += size;
-}
-
-/* Once in the program: inlined into each kind of value it would take 3 KB. */
-static void __attribute__((noinline)) put_string(struct buf *out, bool comma, struct span text, bool colon,
-                                                 enum json_text_escapes escapes)
-{
-    if (plain_len(text) == text.len) {
-        put_plain(out, comma, text, colon);
-        return;
+    if (key != NULL) {
+        *to++ = '"';
+        to = put_bytes(to, key, key_len);
+        to = put_bytes(to, "\":", 2);
     }
-    buf_puts(out, comma ? ",\"" : "\"");
-    put_part(out, text, escapes);
-    buf_puts(out, colon ? "\":" : "\"");
+    if (text.ptr != NULL) {
+        *to++ = '"';
+        to = put_bytes(to, text.ptr, text.len);
+        *to++ = '"';
+    }
+    *to = '\0';
+    out->len = (size_t)(to - out->data);
+    json->first = false;
 }
 
-void json_text_quote(struct buf *out, struct span text, enum json_text_escapes escapes)
+static void put_key(struct json_text *json, const char *key)
 {
-    put_string(out, false, text, false, escapes);
+    put_plain(json, key, (struct span){NULL, 0});
 }
 
 void json_text_begin(struct json_text *json, struct buf *out, enum json_text_escapes escapes)
@@ -93,20 +123,18 @@ void json_text_begin(struct json_text *json, struct buf *out, enum json_text_esc
     *json = (struct json_text){.out = out, .escapes = escapes, .first = true};
 }
 
-/* What stands before a value: the comma, and the key with its colon. */
-static void __attribute__((noinline)) put_key(struct json_text *json, const char *key)
-{
-    if (key != NULL)
-        put_string(json->out, !json->first, span_of(key), true, json->escapes);
-    else if (!json->first)
-        buf_putc(json->out, ',');
-    json->first = false;
-}
-
 void json_text_key(struct json_text *json, const char *key)
 {
-    put_key(json, key);
+    json_text_span(json, NULL, span_of(key));
+    buf_putc(json->out, ':');
     json->first = true;
+}
+
+void json_text_quote(struct buf *out, struct span text, enum json_text_escapes escapes)
+{
+    buf_putc(out, '"');
+    put_part(out, text, escapes);
+    buf_putc(out, '"');
 }
 
 void json_text_open(struct json_text *json, const char *key, char bracket)
@@ -130,10 +158,19 @@ void json_text_string(struct json_text *json, const char *key, const char *text)
         json_text_raw(json, key, "null");
 }
 
+void json_text_word(struct json_text *json, const char *key, const char *word)
+{
+    put_plain(json, key, span_of(word));
+}
+
 void json_text_span(struct json_text *json, const char *key, struct span text)
 {
+    if (text.len > 0 && is_plain_text(text)) {
+        put_plain(json, key, text);
+        return;
+    }
     put_key(json, key);
-    put_string(json->out, false, text, false, json->escapes);
+    json_text_quote(json->out, text, json->escapes);
 }
 
 void json_text_raw(struct json_text *json, const char *key, const char *value)
@@ -149,8 +186,9 @@ void json_text_part(struct json_text *json, struct span part)
 
 void json_text_number(struct json_text *json, const char *key, uint64_t number)
 {
+    char digits[NUMBER_TEXT_MAX];
     put_key(json, key);
-    buf_printf(json->out, "%llu", (unsigned long long)number);
+    buf_append(json->out, digits, number_format_u64(number, digits));
 }
 
 void json_text_bool(struct json_text *json, const char *key, bool value)

@@ -5,6 +5,8 @@
  *     json_text_begin(&json, &out, JSON_TEXT_DELETE);
  *     json_text_open(&json, NULL, '{');
  *     json_text_string(&json, "name", "web");         key NULL: in an array, or the one value at the top
+ *     json_text_key(&json, word);                     a key from outside, and its value
+ *     json_text_number(&json, NULL, 7);
  *     json_text_open(&json, "words", '"');            a string that is put together from parts
  *     json_text_part(&json, part);
  *     json_text_close(&json, '"');
@@ -36,13 +38,17 @@ void json_text_begin(struct json_text *json, struct buf *out, enum json_text_esc
 void json_text_open(struct json_text *json, const char *key, char bracket);
 void json_text_close(struct json_text *json, char bracket);
 
-/* The key alone: exactly one value with the key NULL comes after it. */
+/* Any text as a key: exactly one value with the key NULL comes after it. The keys of all others are constants of ours, in
+ * which there is nothing to escape. */
 void json_text_key(struct json_text *json, const char *key);
 
 void json_text_string(struct json_text *json, const char *key, const char *text); /* text NULL: null */
 void json_text_span(struct json_text *json, const char *key, struct span text);
 void json_text_number(struct json_text *json, const char *key, uint64_t number);
 void json_text_bool(struct json_text *json, const char *key, bool value);
+
+/* A constant of ours, in which there is nothing to escape: the same bytes as a string, for less. */
+void json_text_word(struct json_text *json, const char *key, const char *word);
 
 /* A value that is JSON already. */
 void json_text_raw(struct json_text *json, const char *key, const char *value);

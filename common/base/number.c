@@ -56,3 +56,14 @@ int number_parse_percent(struct span text, unsigned *ret, struct err *err)
     *ret = (unsigned)value;
     return 0;
 }
+
+size_t number_format_u64(uint64_t number, char out[static NUMBER_TEXT_MAX])
+{
+    size_t len = 1;
+    for (uint64_t rest = number / 10; rest > 0; rest /= 10)
+        len++;
+    out[len] = '\0';
+    for (size_t i = len; i > 0; number /= 10)
+        out[--i] = (char)('0' + number % 10);
+    return len;
+}

@@ -1,7 +1,5 @@
 #include "common/pod/json.h"
 
-#include "common/base/utf8.h"
-
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -241,49 +239,4 @@ const char *json_type_name(const cJSON *item)
            : cJSON_IsArray(item)  ? "a list"
            : cJSON_IsObject(item) ? "an object"
                                   : "null";
-}
-
-static bool is_plain(char c)
-{
-    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
-}
-
-static void write_special(struct buf *out, unsigned char c)
-{
-    if (c == '"' || c == '\\')
-        buf_append(out, (char[]){'\\', (char)c}, 2);
-    else if (c < 0x20)
-        buf_printf(out, "\\u%04x", c);
-    else
-        buf_puts(out, "\xEF\xBF\xBD"); /* U+FFFD: not UTF-8 */
-}
-
-void json_write_chars(struct buf *out, struct span text)
-{
-    for (size_t i = 0; i < text.len;) {
-        size_t run = i;
-        while (run < text.len && is_plain(text.ptr[run]))
-            run++;
-        buf_append(out, text.ptr + i, run - i);
-        if (run == text.len)
-            break;
-        size_t n = utf8_len(text.ptr + run, text.len - run);
-        if (n > 1)
-            buf_append(out, text.ptr + run, n);
-        else
-            write_special(out, (unsigned char)text.ptr[run]);
-        i = run + (n > 1 ? n : 1);
-    }
-}
-
-void json_write_span(struct buf *out, struct span text)
-{
-    buf_putc(out, '"');
-    json_write_chars(out, text);
-    buf_putc(out, '"');
-}
-
-void json_write_text(struct buf *out, const char *text)
-{
-    json_write_span(out, (struct span){text, strlen(text)});
 }

@@ -1,6 +1,6 @@
-/* JSON in and out: cJSON for reading, within a budget of memory; text into a buffer for writing.
+/* Reads JSON with cJSON, within a budget of memory.
  *
- * Reading. One document is one arena: cJSON's allocations for it come from a few chunks, which are freed at once.
+ * One document is one arena: cJSON's allocations for it come from a few chunks, which are freed at once.
  * That is faster than a malloc a node, and it bounds what a small body can cost (`[0,0,0,…]` takes 32 times its
  * size). cJSON keeps its allocator in a global, so only one thread may read at a time; ours are single-threaded.
  *
@@ -11,13 +11,12 @@
  *   - a key with the value null is the same as no key.
  * Stricter than Go, since the API server never writes it: lone surrogates (\ud800) and numbers of more than 63
  * characters are an error. Laxer, being cJSON: control characters in strings, invalid UTF-8, numbers like 01. Nothing of
- * that is copied into a reply but as json_write_… writes it: always valid JSON.
+ * that is copied into a reply but as json_text writes it: always valid JSON.
  * Numbers are doubles here; a patch only adds, so those beyond 2^53 stay what they are in the pod.
  */
 #ifndef PROFEFE_JSON_H
 #define PROFEFE_JSON_H
 
-#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/span.h"
 
@@ -65,11 +64,5 @@ const char *json_type_name(const cJSON *item);
 
 /* A copy of text that lives as long as the document (for a tree that is changed in place), or NULL. */
 char *json_keep(struct json *json, struct span text);
-
-/* Writes a JSON string with its quotes; _chars without them, for a string that is put together from parts. Invalid
- * UTF-8 becomes U+FFFD, as Go does it. Failure is sticky in `out`. */
-void json_write_chars(struct buf *out, struct span text);
-void json_write_span(struct buf *out, struct span text);
-void json_write_text(struct buf *out, const char *text);
 
 #endif

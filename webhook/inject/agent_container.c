@@ -1,93 +1,98 @@
 #include "webhook/inject/agent_container.h"
 
-#include <assert.h>
 #include <string.h>
 
 void agent_container_add_env(struct agent_container *container, const char *name, struct span value)
 {
     if (value.ptr == NULL || value.len == 0)
         return;
-    assert(container->env_count < AGENT_CONTAINER_ENV_MAX);
-    container->env[container->env_count++] = (struct agent_container_env){name, value};
-}
-
-static void write_member(struct buf *out, const char *name, struct span value)
-{
-    buf_puts(out, ",\"");
-    buf_puts(out, name);
-    buf_puts(out, "\":");
-    json_write_span(out, value);
+    if (container->env_count == AGENT_CONTAINER_ENV_MAX)
+        container->full = true;
+    else
+        container->env[container->env_count++] = (struct agent_container_env){name, value};
 }
 
 /* Kubernetes reads $(NAME) as a reference and $$ as $ (third_party/forked/golang/expansion, 1.34): with each $ doubled
  * every text comes out as it went in. */
-static void write_literal(struct buf *out, struct span value)
+static void write_literal(struct json_text *json, struct span value)
 {
-    buf_putc(out, '"');
-    while (value.len > 0) {
-        const char *dollar = memchr(value.ptr, '$', value.len);
-        size_t len = dollar != NULL ? (size_t)(dollar - value.ptr) : value.len;
-        json_write_chars(out, (struct span){value.ptr, len});
-        if (dollar == NULL)
-            break;
-        buf_puts(out, "$$");
+    const char *dollar = memchr(value.ptr, '$', value.len);
+    if (dollar == NULL) {
+        json_text_span(json, "value", value);
+        return;
+    }
+    json_text_open(json, "value", '"');
+    for (; dollar != NULL; dollar = memchr(value.ptr, '$', value.len)) {
+        size_t len = (size_t)(dollar - value.ptr);
+        json_text_part(json, (struct span){value.ptr, len});
+        json_text_part(json, span_of("$$"));
         value = (struct span){dollar + 1, value.len - len - 1};
     }
-    buf_putc(out, '"');
+    json_text_part(json, value);
+    json_text_close(json, '"');
 }
 
-static void write_env(struct buf *out, const struct agent_container *container)
+/* What nobody knows before the pod runs. */
+static const struct {
+    enum setting_id id;
+    const char *value_from;
+} fields[] = {
+    {SETTING_POD_NAME, "{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}"},
+    {SETTING_POD_NAMESPACE, "{\"fieldRef\":{\"fieldPath\":\"metadata.namespace\"}}"},
+    {SETTING_POD_UID, "{\"fieldRef\":{\"fieldPath\":\"metadata.uid\"}}"},
+    {SETTING_NODE_NAME, "{\"fieldRef\":{\"fieldPath\":\"spec.nodeName\"}}"},
+    {SETTING_POD_IP, "{\"fieldRef\":{\"fieldPath\":\"status.podIP\"}}"},
+};
+
+static void write_env(struct json_text *json, const struct agent_container *container)
 {
-    static const struct {
-        enum setting_id id;
-        const char *path;
-    } fields[] = {
-        {SETTING_POD_NAME, "metadata.name"},   {SETTING_POD_NAMESPACE, "metadata.namespace"},
-        {SETTING_POD_UID, "metadata.uid"},     {SETTING_NODE_NAME, "spec.nodeName"},
-        {SETTING_POD_IP, "status.podIP"},
-    };
-    buf_puts(out, ",\"env\":[");
+    json_text_open(json, "env", '[');
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        buf_puts(out, i > 0 ? ",{\"name\":\"" : "{\"name\":\"");
-        buf_puts(out, settings_table[fields[i].id].env);
-        buf_puts(out, "\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"");
-        buf_puts(out, fields[i].path);
-        buf_puts(out, "\"}}}");
+        json_text_open(json, NULL, '{');
+        json_text_word(json, "name", settings_table[fields[i].id].env);
+        json_text_raw(json, "valueFrom", fields[i].value_from);
+        json_text_close(json, '}');
     }
     for (unsigned i = 0; i < container->env_count; i++) {
-        buf_puts(out, ",{\"name\":\"");
-        buf_puts(out, container->env[i].name);
-        buf_puts(out, "\",\"value\":");
-        write_literal(out, container->env[i].value);
-        buf_putc(out, '}');
+        json_text_open(json, NULL, '{');
+        json_text_word(json, "name", container->env[i].name);
+        write_literal(json, container->env[i].value);
+        json_text_close(json, '}');
     }
-    buf_putc(out, ']');
+    json_text_close(json, ']');
 }
 
-static void write_security(struct buf *out, bool set_user)
+static void write_ports(struct json_text *json, uint16_t port)
 {
-    buf_puts(out, ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},"
-                  "\"readOnlyRootFilesystem\":true,\"runAsNonRoot\":true");
-    if (set_user)
-        buf_printf(out, ",\"runAsUser\":%d,\"runAsGroup\":%d", AGENT_CONTAINER_USER, AGENT_CONTAINER_USER);
-    buf_puts(out, ",\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}");
+    json_text_open(json, "ports", '[');
+    json_text_open(json, NULL, '{');
+    json_text_word(json, "name", AGENT_CONTAINER_PORT_NAME);
+    json_text_number(json, "containerPort", port);
+    json_text_word(json, "protocol", "TCP");
+    json_text_close(json, '}');
+    json_text_close(json, ']');
 }
 
-void agent_container_write(struct buf *out, const struct agent_container *container)
+/* What Pod Security's level "restricted" asks for, with every default untouched. */
+#define RESTRICTED                                                                                                     \
+    "{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true,"            \
+    "\"runAsNonRoot\":true"
+#define AS_USER ",\"runAsUser\":" AGENT_CONTAINER_USER ",\"runAsGroup\":" AGENT_CONTAINER_USER
+#define SECCOMP ",\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"
+
+void agent_container_write(struct json_text *json, const struct agent_container *container)
 {
-    buf_puts(out, "{\"name\":\"" POD_AGENT_NAME "\"");
-    write_member(out, "image", container->image);
+    json_text_open(json, NULL, '{');
+    json_text_word(json, "name", POD_AGENT_NAME);
+    json_text_span(json, "image", container->image);
     if (container->pull_policy.ptr != NULL)
-        write_member(out, "imagePullPolicy", container->pull_policy);
+        json_text_span(json, "imagePullPolicy", container->pull_policy);
     if (container->native)
-        buf_puts(out, ",\"restartPolicy\":\"Always\"");
-    write_env(out, container);
-    buf_printf(out, ",\"ports\":[{\"name\":\"" AGENT_CONTAINER_PORT_NAME "\",\"containerPort\":%u,\"protocol\":\"TCP\"}]",
-               container->port);
-    buf_puts(out, ",\"resources\":");
-    resources_write(out, &container->resources);
-    write_security(out, container->set_user);
-    buf_puts(out, ",\"volumeMounts\":");
-    volumes_write_mounts(out, container->volumes);
-    buf_putc(out, '}');
+        json_text_word(json, "restartPolicy", "Always");
+    write_env(json, container);
+    write_ports(json, container->port);
+    resources_write(json, "resources", &container->resources);
+    json_text_raw(json, "securityContext", container->set_user ? RESTRICTED AS_USER SECCOMP : RESTRICTED SECCOMP);
+    volumes_write_mounts(json, "volumeMounts", container->volumes);
+    json_text_close(json, '}');
 }

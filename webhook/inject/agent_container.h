@@ -6,15 +6,17 @@
 #ifndef PROFEFE_AGENT_CONTAINER_H
 #define PROFEFE_AGENT_CONTAINER_H
 
+#include "common/base/json_text.h"
 #include "webhook/inject/resources.h"
 #include "webhook/inject/volumes.h"
 #include "common/base/span.h"
 
 #define AGENT_CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
 
+#define AGENT_CONTAINER_USER "65532" /* USER of the image; said in the pod only where the pod says root */
+
 enum {
     AGENT_CONTAINER_ENV_MAX = 32, /* the settings that agent and webhook share, and a few of our own */
-    AGENT_CONTAINER_USER = 65532, /* USER of the image; said in the pod only where the pod says root */
 };
 
 struct agent_container {
@@ -25,6 +27,7 @@ struct agent_container {
     uint16_t port;
     const struct volumes *volumes;
     struct resources resources;
+    bool full;                /* a variable found no room: the container must not be used */
     unsigned env_count;
     struct agent_container_env {
         const char *name;
@@ -32,10 +35,10 @@ struct agent_container {
     } env[AGENT_CONTAINER_ENV_MAX];
 };
 
-/* An empty value is left out. More than AGENT_CONTAINER_ENV_MAX is our bug (assert). */
+/* An empty value is left out. More than AGENT_CONTAINER_ENV_MAX are our bug, which `full` tells. */
 void agent_container_add_env(struct agent_container *container, const char *name, struct span value);
 
-/* Writes the JSON object; failure is sticky in `out`. */
-void agent_container_write(struct buf *out, const struct agent_container *container);
+/* Writes the JSON object; failure is sticky in its buffer. */
+void agent_container_write(struct json_text *json, const struct agent_container *container);
 
 #endif

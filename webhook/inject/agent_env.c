@@ -8,7 +8,6 @@
 #include "common/base/span.h"
 #include "common/values/profile_types.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,13 +38,16 @@ static void write_targets(const struct agent_env_source *from, struct buf *out)
 {
     struct span scheme = annotations_get(from->asked, SETTING_SCHEME);
     struct span path = annotations_get(from->asked, SETTING_PATH);
+    char port[NUMBER_TEXT_MAX];
     for (unsigned i = 0; i < from->ports->count; i++) {
         const struct port_target *target = &from->ports->items[i];
         buf_puts(out, i > 0 ? "," : "");
         if (target->name[0] != '\0')
             buf_printf(out, "%s=", target->name);
         buf_append(out, scheme.ptr, scheme.len);
-        buf_printf(out, "://localhost:%u", target->port);
+        number_format_u64(target->port, port);
+        buf_puts(out, "://localhost:");
+        buf_puts(out, port);
         buf_append(out, path.ptr, path.len);
     }
 }
@@ -195,7 +197,7 @@ static void add_own(struct agent_env *environment, struct agent_container *conta
     const struct volumes *volumes = container->volumes;
     add_value(container, SETTING_STOP_PROFILES, span_of(container->native ? NULL : "true"));
     if (volumes_find(volumes, VOLUME_SPOOL) != NULL) {
-        snprintf(environment->spool_bytes, sizeof(environment->spool_bytes), "%" PRIu64, volumes->spool_bytes);
+        number_format_u64(volumes->spool_bytes, environment->spool_bytes);
         add_value(container, SETTING_SPOOL_DIR, span_of(VOLUMES_SPOOL_PATH));
         add_value(container, SETTING_SPOOL_BYTES, span_of(environment->spool_bytes));
     }
@@ -207,7 +209,7 @@ int agent_env_fill(struct agent_env *environment, const struct agent_env_source 
                      struct agent_container *container, struct warnings *warnings)
 {
     const struct ports *ports = from->ports;
-    snprintf(environment->grace, sizeof(environment->grace), "%lld", (long long)pod_grace_seconds(from->pod));
+    number_format_u64((uint64_t)pod_grace_seconds(from->pod), environment->grace);
     if (container->port != PORTS_AGENT)
         snprintf(environment->listen, sizeof(environment->listen), ":%u", container->port);
     write_targets(from, &environment->targets);

@@ -42,11 +42,9 @@ enum {
 struct work {
     const struct policy *policy;
     bool all;
-    struct pod pod;
     struct annotations asked;
     struct ports ports;
-    struct injection *result;
-    struct warnings *warnings; /* of result */
+    struct injection_plan *plan;
 };
 
 /* ---- shall it be injected? ---- */
@@ -63,36 +61,36 @@ static bool has_agent(const struct pod *pod)
 }
 
 /* A pod without a word is wanted where the namespace says all. */
-static enum inject_reason check_wish(const struct work *work)
+static enum inject_reason judge_wish(const struct work *work)
 {
     enum annotations_wish wish = annotations_wish(&work->asked);
     if (wish == ANNOTATIONS_DISABLED)
         return INJECT_DISABLED;
     if (wish == ANNOTATIONS_ENABLED || work->all)
         return INJECT_NO_REASON;
-    if (work->asked.count > 0 && work->warnings->count == 0)
-        warnings_add_kind(work->warnings, WARNING_NOT_INJECTED,
+    if (work->asked.count > 0 && work->plan->warnings.count == 0)
+        warnings_add_kind(&work->plan->warnings, WARNING_NOT_INJECTED,
                           KEY("enable: expected \"true\" for the other annotations to count, got none; the pod is not "
                               "profiled"));
     return INJECT_NOT_ANNOTATED;
 }
 
 /* The port is looked for in the pod, so a name that nobody has shows here. */
-static enum inject_reason check_ports(struct work *work)
+static enum inject_reason choose_ports(struct work *work)
 {
     struct err err;
     struct span port = annotations_get(&work->asked, SETTING_PORT);
-    if (ports_resolve(&work->pod, port, &work->ports, work->warnings, &err) == 0)
+    if (ports_resolve(&work->plan->pod, port, &work->ports, &work->plan->warnings, &err) == 0)
         return INJECT_NO_REASON;
-    warnings_add_kind(work->warnings, WARNING_NOT_INJECTED, KEY("port: %s%s"), err.text,
+    warnings_add_kind(&work->plan->warnings, WARNING_NOT_INJECTED, KEY("port: %s%s"), err.text,
                       work->asked.strict ? "" : "; the pod is not profiled");
     return INJECT_NO_SUCH_PORT;
 }
 
-static enum inject_reason check_pod(struct work *work)
+static enum inject_reason judge_pod(struct work *work)
 {
-    const struct pod *pod = &work->pod;
-    enum inject_reason reason = check_wish(work);
+    const struct pod *pod = &work->plan->pod;
+    enum inject_reason reason = judge_wish(work);
     if (reason == INJECT_DISABLED)
         return reason;
     if (has_agent(pod)) /* also where somebody between two calls has taken the annotations away */
@@ -101,9 +99,9 @@ static enum inject_reason check_pod(struct work *work)
         return reason;
     reason = pod_uses_host_network(pod) ? INJECT_HOST_NETWORK : pod_is_windows(pod) ? INJECT_WINDOWS : INJECT_NO_REASON;
     if (reason == INJECT_NO_REASON)
-        return check_ports(work);
+        return choose_ports(work);
     if (annotations_is_given(&work->asked, SETTING_ENABLE))
-        warnings_add_kind(work->warnings, WARNING_NOT_INJECTED, KEY("enable: the pod is not profiled: %s"),
+        warnings_add_kind(&work->plan->warnings, WARNING_NOT_INJECTED, KEY("enable: the pod is not profiled: %s"),
                           inject_reason_names[reason]);
     return reason;
 }
@@ -114,82 +112,51 @@ static enum inject_reason check_pod(struct work *work)
 static bool choose_native(const struct work *work)
 {
     bool native = !span_equal(annotations_get(&work->asked, SETTING_MODE), "container");
-    if (native || pod_restarts_always(&work->pod))
+    if (native || pod_restarts_always(&work->plan->pod))
         return native;
     if (annotations_is_given(&work->asked, SETTING_MODE))
-        warnings_add(work->warnings, KEY("mode: container would keep a pod whose restartPolicy is not Always running; "
-                                         "native is used"));
+        warnings_add(&work->plan->warnings,
+                     KEY("mode: container would keep a pod whose restartPolicy is not Always running; native is used"));
     return true;
 }
 
-/* To the pod's list one by one, or as the list that it lacks. */
-static void add_volumes(struct patch *patch, const struct pod *pod, const struct volumes *volumes)
+static void choose_container(struct work *work)
 {
-    bool there = pod->volumes != NULL, open = false;
-    const char *const keys[] = {"spec", "volumes", there ? "-" : NULL, NULL};
-    struct buf *out = &patch->text;
-    for (unsigned i = 0; i < volumes->count; i++) {
-        if (volumes->items[i].there)
-            continue;
-        if (!open)
-            patch_begin_add(patch, keys);
-        buf_puts(out, there ? "" : open ? "," : "[");
-        volumes_write(out, volumes, &volumes->items[i]);
-        if (there)
-            patch_end_add(patch);
-        open = !there;
-    }
-    if (open) {
-        buf_putc(out, ']');
-        patch_end_add(patch);
-    }
-}
-
-/* Native sidecars go last among the init containers, plain ones last among the containers: kubectl logs and exec still
- * take the app, and nobody's order changes. */
-static void add_container(struct patch *patch, const struct pod *pod, const struct agent_container *container)
-{
-    bool there = !container->native || pod->init_containers != NULL;
-    const char *const keys[] = {"spec", container->native ? "initContainers" : "containers", there ? "-" : NULL, NULL};
-    struct buf *out = patch_begin_add(patch, keys);
-    buf_puts(out, there ? "" : "[");
-    agent_container_write(out, container);
-    buf_puts(out, there ? "" : "]");
-    patch_end_add(patch);
-}
-
-static int add_agent(const struct work *work, const struct volumes *volumes, bool native, struct patch *patch)
-{
-    const struct agent_env_source from = {&work->pod, &work->asked, &work->ports, &work->result->service};
-    CLEANUP(agent_env_done) struct agent_env environment;
-    agent_env_init(&environment);
-    struct agent_container container = {
+    struct injection_plan *plan = work->plan;
+    volumes_choose(&plan->pod, &work->asked, &plan->volumes);
+    plan->container = (struct agent_container){
         .image = annotations_get(&work->asked, SETTING_IMAGE),
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),
-        .native = native,
-        .set_user = pod_runs_as_root(&work->pod),
-        .port = ports_choose_agent(&work->pod, &work->ports),
-        .volumes = volumes,
+        .native = choose_native(work),
+        .set_user = pod_runs_as_root(&plan->pod),
+        .port = ports_choose_agent(&plan->pod, &work->ports),
+        .volumes = &plan->volumes,
     };
-    int rc = agent_env_fill(&environment, &from, &container, work->warnings);
-    if (rc < 0)
-        return rc;
-    resources_resolve(&work->pod, &work->asked, volumes->size_limit_mib, &container.resources, work->warnings);
-    add_volumes(patch, &work->pod, volumes);
-    add_container(patch, &work->pod, &container);
-    return buf_error(&patch->text);
+}
+
+static int choose_env(struct work *work)
+{
+    struct injection_plan *plan = work->plan;
+    const struct agent_env_source from = {&plan->pod, &work->asked, &work->ports, &plan->service};
+    return agent_env_fill(&plan->env, &from, &plan->container, &plan->warnings);
+}
+
+static void choose_resources(struct work *work)
+{
+    struct injection_plan *plan = work->plan;
+    resources_resolve(&plan->pod, &work->asked, plan->volumes.size_limit_mib, &plan->container.resources,
+                      &plan->warnings);
 }
 
 /* ---- annotations of the pod ---- */
 
 /* kubectl takes the first container anyway; with the annotation it does not say so each time. A native sidecar is an
  * init container, of which kubectl says nothing. */
-static void note_default_container(const struct work *work, bool native, struct pod_notes *notes)
+static void note_default_container(struct injection_plan *plan)
 {
-    const char *name = pod_container_name(work->pod.containers->child);
-    if (!native && name != NULL &&
-        json_get(work->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
-        pod_notes_add(notes, INJECT_DEFAULT_CONTAINER_KEY, (struct span){name, strlen(name)}, work->warnings);
+    const char *name = pod_container_name(plan->pod.containers->child);
+    if (!plan->container.native && name != NULL && json_get(plan->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
+        pod_notes_add(&plan->notes, INJECT_DEFAULT_CONTAINER_KEY, span_of(name), &plan->warnings);
 }
 
 /* The autoscaler splits at commas and trims nothing. */
@@ -218,135 +185,151 @@ static bool is_utf8(const char *text)
 }
 
 /* An emptyDir keeps the autoscaler from removing the node, unless the pod says that this one may go. */
-static int note_evictable(const struct work *work, const struct volumes *volumes, struct buf *text, struct pod_notes *notes)
+static int note_evictable(struct injection_plan *plan)
 {
-    const struct volume *spool = volumes_find(volumes, VOLUME_SPOOL);
-    const cJSON *item = json_get(work->pod.annotations, INJECT_EVICTABLE_KEY);
+    const struct volume *spool = volumes_find(&plan->volumes, VOLUME_SPOOL);
+    const cJSON *item = json_get(plan->pod.annotations, INJECT_EVICTABLE_KEY);
     const char *list = cJSON_IsString(item) ? item->valuestring : "";
     if (spool == NULL || (item != NULL && !cJSON_IsString(item)) || list_has(list, spool->name))
         return 0;
     if (strlen(list) + sizeof(spool->name) + 1 > EVICTABLE_MAX || !is_utf8(list)) {
-        warnings_add(work->warnings, INJECT_EVICTABLE_KEY ": expected UTF-8 text of at most %d bytes; %s is not added, so "
-                                                          "the node may not be removed", EVICTABLE_MAX, spool->name);
+        warnings_add(&plan->warnings, INJECT_EVICTABLE_KEY ": expected UTF-8 text of at most %d bytes; %s is not added, so "
+                                                           "the node may not be removed", EVICTABLE_MAX, spool->name);
         return 0;
     }
-    buf_printf(text, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);
-    pod_notes_add(notes, INJECT_EVICTABLE_KEY, (struct span){buf_text(text), text->len}, work->warnings);
-    return buf_error(text);
+    buf_printf(&plan->evictable, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);
+    pod_notes_add(&plan->notes, INJECT_EVICTABLE_KEY, (struct span){buf_text(&plan->evictable), plan->evictable.len},
+                  &plan->warnings);
+    return buf_error(&plan->evictable);
 }
 
-static void note_status(const struct work *work, const struct buf *status, struct pod_notes *notes)
+/* Last of all, since it tells the first warning. */
+static int note_status(struct injection_plan *plan)
 {
-    pod_notes_add(notes, STATUS_NOTE_KEY, (struct span){buf_text(status), status->len}, work->warnings);
+    int rc = plan->decision == INJECT_INJECTED ? status_note_injected(&plan->status, &plan->warnings)
+                                               : status_note_skipped(&plan->status, inject_reason_names[plan->reason]);
+    if (rc == 0)
+        pod_notes_add(&plan->notes, STATUS_NOTE_KEY, (struct span){buf_text(&plan->status), plan->status.len},
+                      &plan->warnings);
+    return rc;
 }
 
 /* ---- all of it ---- */
 
-static int inject(const struct work *work, struct patch *patch)
+static int choose(struct work *work)
 {
-    CLEANUP(buf_done) struct buf status;
-    CLEANUP(buf_done) struct buf evictable;
-    struct pod_notes notes;
-    struct volumes volumes;
-    bool native = choose_native(work);
-    pod_notes_init(&notes, &work->pod);
-    buf_init(&status, STATUS_NOTE_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
-    buf_init(&evictable, EVICTABLE_MAX);
-    volumes_choose(&work->pod, &work->asked, &volumes);
-    int rc = add_agent(work, &volumes, native, patch);
-    note_default_container(work, native, &notes);
-    if (rc == 0)
-        rc = note_evictable(work, &volumes, &evictable, &notes);
-    if (rc == 0)
-        rc = status_note_injected(&status, work->warnings);
+    struct injection_plan *plan = work->plan;
+    choose_container(work);
+    int rc = choose_env(work);
     if (rc < 0)
         return rc;
-    note_status(work, &status, &notes);
-    pod_notes_write(&notes, patch);
-    return buf_error(&patch->text);
+    choose_resources(work);
+    note_default_container(plan);
+    rc = note_evictable(plan);
+    return rc == 0 ? note_status(plan) : rc;
 }
 
 /* Pods that nobody asked for, and those that must stay as they are, carry no word of ours. */
-static int skip(const struct work *work, enum inject_reason reason, struct patch *patch)
+static bool is_told_of_skipping(enum inject_reason reason)
 {
-    if (reason != INJECT_HOST_NETWORK && reason != INJECT_WINDOWS && reason != INJECT_NO_SUCH_PORT)
-        return 0;
-    CLEANUP(buf_done) struct buf status;
-    struct pod_notes notes;
-    buf_init(&status, STATUS_NOTE_MAX);
-    pod_notes_init(&notes, &work->pod);
-    int rc = status_note_skipped(&status, inject_reason_names[reason]);
-    if (rc < 0)
-        return rc;
-    note_status(work, &status, &notes);
-    pod_notes_write(&notes, patch);
-    return buf_error(&patch->text);
+    return reason == INJECT_HOST_NETWORK || reason == INJECT_WINDOWS || reason == INJECT_NO_SUCH_PORT;
 }
 
 static bool must_refuse(const struct work *work)
 {
-    const unsigned *of_kind = work->warnings->of_kind;
-    enum inject_reason reason = work->result->reason;
+    const unsigned *of_kind = work->plan->warnings.of_kind;
+    enum inject_reason reason = work->plan->reason;
     if (!work->asked.strict || reason == INJECT_DISABLED || reason == INJECT_ALREADY_INJECTED)
         return false;
     return reason == INJECT_NO_SUCH_PORT ||
            of_kind[WARNING_UNKNOWN_KEY] + of_kind[WARNING_BAD_VALUE] + of_kind[WARNING_NOT_PERMITTED] > 0;
 }
 
-static void refuse(struct injection *result, struct patch *patch)
+static void refuse_if_strict(const struct work *work)
 {
-    result->decision = INJECT_DENIED;
-    if (result->reason != INJECT_NO_SUCH_PORT)
-        result->reason = INJECT_NO_REASON;
-    patch_clear(patch);
+    struct injection_plan *plan = work->plan;
+    if (!must_refuse(work))
+        return;
+    plan->decision = INJECT_DENIED;
+    if (plan->reason != INJECT_NO_SUCH_PORT)
+        plan->reason = INJECT_NO_REASON;
 }
 
-static int carry_out(struct work *work, enum inject_reason reason, struct patch *patch)
+static int apply_verdict(struct work *work)
 {
-    struct injection *result = work->result;
-    result->reason = reason;
-    if (reason == INJECT_NO_REASON) {
-        result->decision = INJECT_INJECTED;
-        return inject(work, patch);
+    struct injection_plan *plan = work->plan;
+    if (plan->reason == INJECT_NO_REASON) {
+        plan->decision = INJECT_INJECTED;
+        return choose(work);
     }
-    if (reason == INJECT_ALREADY_INJECTED) {
-        result->decision = INJECT_UNCHANGED;
-        warnings_clear(work->warnings); /* they were told the first time */
-        return 0;
+    if (plan->reason == INJECT_ALREADY_INJECTED) {
+        plan->decision = INJECT_UNCHANGED;
+        warnings_clear(&plan->warnings); /* they were told the first time */
     }
-    result->decision = INJECT_SKIPPED;
-    return skip(work, reason, patch);
+    return is_told_of_skipping(plan->reason) ? note_status(plan) : 0;
 }
 
-static int decide(struct work *work, struct patch *patch)
+static int read_wishes(struct work *work)
 {
-    const struct pod *pod = &work->pod;
-    if (pod_is_mirror(pod)) {
-        work->result->reason = INJECT_MIRROR_POD;
-        return 0;
-    }
-    int rc = annotations_read(pod, work->policy, work->all, &work->asked, work->warnings);
-    if (rc < 0)
-        return rc;
-    service_name_read(pod, annotations_get(&work->asked, SETTING_SERVICE), &work->result->service);
-    rc = carry_out(work, check_pod(work), patch);
-    if (rc == 0 && must_refuse(work))
-        refuse(work->result, patch);
+    struct injection_plan *plan = work->plan;
+    int rc = annotations_read(&plan->pod, work->policy, work->all, &work->asked, &plan->warnings);
+    if (rc == 0)
+        service_name_read(&plan->pod, annotations_get(&work->asked, SETTING_SERVICE), &plan->service);
     return rc;
 }
 
-int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection *ret,
-                  struct patch *patch, struct err *err)
+static int decide_pod(struct work *work)
 {
-    struct work work = {.policy = policy, .all = all, .result = ret, .warnings = &ret->warnings};
-    ret->decision = INJECT_SKIPPED;
-    ret->reason = INJECT_UNSUPPORTED_OBJECT;
-    ret->service = (struct service_name){.owner_kind = "", .owner_name = ""};
-    warnings_clear(&ret->warnings);
-    if (!pod_read(object, &work.pod))
+    struct injection_plan *plan = work->plan;
+    if (pod_is_mirror(&plan->pod)) {
+        plan->reason = INJECT_MIRROR_POD;
         return 0;
-    int rc = decide(&work, patch);
-    return rc < 0 ? err_set(err, -rc, rc == -ENOMEM ? "no memory for a patch" : "the patch would be too large") : 0;
+    }
+    pod_notes_init(&plan->notes, &plan->pod);
+    int rc = read_wishes(work);
+    if (rc < 0)
+        return rc;
+    plan->reason = judge_pod(work);
+    rc = apply_verdict(work);
+    if (rc == 0)
+        refuse_if_strict(work);
+    return rc;
+}
+
+static void init_plan(struct injection_plan *plan)
+{
+    plan->decision = INJECT_SKIPPED;
+    plan->reason = INJECT_UNSUPPORTED_OBJECT;
+    plan->service = (struct service_name){.owner_kind = "", .owner_name = ""};
+    plan->notes = (struct pod_notes){.pod = &plan->pod};
+    plan->container.full = false;
+    warnings_clear(&plan->warnings);
+    agent_env_init(&plan->env);
+    buf_init(&plan->status, STATUS_NOTE_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
+    buf_init(&plan->evictable, EVICTABLE_MAX);
+}
+
+void inject_plan_done(struct injection_plan *plan)
+{
+    agent_env_done(&plan->env);
+    buf_done(&plan->status);
+    buf_done(&plan->evictable);
+}
+
+int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection_plan *ret,
+                  struct err *err)
+{
+    struct work work = {.policy = policy, .all = all, .plan = ret};
+    init_plan(ret);
+    if (!pod_read(object, &ret->pod))
+        return 0;
+    int rc = decide_pod(&work);
+    if (rc < 0)
+        return err_set(err, -rc, rc == -ENOMEM ? "no memory for a patch" : "the patch would be too large");
+    if (ret->container.full || ret->notes.full)
+        return err_set(err, ENOBUFS, "expected at most %d variables of the agent and %d notes on the pod",
+                       AGENT_CONTAINER_ENV_MAX, POD_NOTES_MAX);
+    return 0;
 }
 
 int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err)

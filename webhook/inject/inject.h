@@ -1,6 +1,6 @@
-/* The decision about one pod and the patch that carries it out.
+/* The decision about one pod, as a plan that patch_write carries out.
  *
- * Pure: the pod's JSON and the configuration in, decision, warnings and patch out. Whatever the pod's annotations say,
+ * Pure: the pod's JSON and the configuration in; decision, warnings and what is to be added to the pod out. Whatever the pod's annotations say,
  * the pod is admitted, unless it is strict (annotation `strict`, or the webhook's default for it): then an unknown key, a
  * bad value (a label that is left out included), one that the configuration does not permit, or a port name that
  * the pod lacks refuses it. So also where `enable` itself is the mistake, or the pod would not have been profiled anyway;
@@ -14,7 +14,9 @@
 #include "common/settings/settings.h"
 #include "common/base/warnings.h"
 #include "common/pod/service_name.h"
-#include "webhook/inject/patch.h"
+#include "webhook/inject/agent_container.h"
+#include "webhook/inject/agent_env.h"
+#include "webhook/inject/pod_notes.h"
 
 enum inject_decision {
     INJECT_INJECTED,
@@ -46,18 +48,27 @@ extern const char *const inject_reason_names[INJECT_REASON_COUNT]; /* "not-annot
 /* Which container kubectl logs and exec take when none is named. */
 #define INJECT_DEFAULT_CONTAINER_KEY "kubectl.kubernetes.io/default-container"
 
-struct injection {
+/* Borrows from the pod's JSON and the configuration, and from itself: it stays where it was made. */
+struct injection_plan {
     enum inject_decision decision;
     enum inject_reason reason;
-    struct service_name service; /* borrowed from the pod; empty where it was not read */
+    struct service_name service; /* empty where it was not read */
     struct warnings warnings;
+    struct pod pod;
+    struct pod_notes notes;           /* of what is injected or skipped; the others are empty */
+    struct volumes volumes;           /* from here on: set when the decision is INJECT_INJECTED */
+    struct agent_container container;
+    struct agent_env env;             /* texts of the container's variables */
+    struct buf status, evictable;     /* texts of the notes */
 };
 
-/* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object) and adds the operations to `patch`,
- * which is empty before and not finished after. `all`: the namespace is labelled `all`, so every pod is wanted but those
- * that say no. -ENOMEM and -ENOBUFS only; then `ret` and `patch` hold nothing of use. */
-int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection *ret,
-                  struct patch *patch, struct err *err);
+/* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object). `all`: the namespace is labelled
+ * `all`, so every pod is wanted but those that say no. -ENOMEM and -ENOBUFS only; then `ret` holds nothing of use. It
+ * is to be done with in any case. */
+int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection_plan *ret,
+                  struct err *err);
+
+void inject_plan_done(struct injection_plan *plan); /* usable with CLEANUP after inject_decide */
 
 /* Checks what only shows in several settings together, and once at start: an image is set, no request above its limit.
  * -EINVAL names section and key. Worth telling but no error (limits under what starts well) goes to warnings. */

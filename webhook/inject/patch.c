@@ -12,6 +12,7 @@ void patch_init(struct patch *patch)
 {
     *patch = (struct patch){.count = 0};
     buf_init(&patch->text, PATCH_MAX);
+    json_text_begin(&patch->json, &patch->text, JSON_TEXT_REQUIRED);
     (void)buf_reserve(&patch->text, PATCH_USUAL); /* without memory for it the patch fails as a whole */
 }
 
@@ -21,46 +22,45 @@ void patch_done(struct patch *patch)
     patch->count = 0;
 }
 
-void patch_clear(struct patch *patch)
+/* RFC 6901 §3: "~" becomes "~0", "/" becomes "~1". */
+static void write_step(struct json_text *json, const char *key)
 {
-    buf_clear(&patch->text);
-    patch->count = 0;
-}
-
-/* RFC 6901 §3: "~" becomes "~0", "/" becomes "~1"; then the JSON string's own escapes. */
-static void write_step(struct buf *out, const char *key)
-{
-    buf_putc(out, '/');
-    while (*key != '\0') {
+    json_text_part(json, span_of("/"));
+    for (;;) {
         size_t len = strcspn(key, "~/");
-        json_write_chars(out, (struct span){key, len});
+        json_text_part(json, (struct span){key, len});
         if (key[len] == '\0')
             break;
-        buf_puts(out, key[len] == '~' ? "~0" : "~1");
+        json_text_part(json, span_of(key[len] == '~' ? "~0" : "~1"));
         key += len + 1;
     }
 }
 
-struct buf *patch_begin_add(struct patch *patch, const char *const *keys)
+struct json_text *patch_begin_add(struct patch *patch, const char *const *keys)
 {
-    buf_puts(&patch->text, patch->count == 0 ? "[" : ",");
-    buf_puts(&patch->text, "{\"op\":\"add\",\"path\":\"");
+    struct json_text *json = &patch->json;
+    if (patch->count == 0)
+        json_text_open(json, NULL, '[');
+    json_text_open(json, NULL, '{');
+    json_text_word(json, "op", "add");
+    json_text_open(json, "path", '"');
     for (; *keys != NULL; keys++)
-        write_step(&patch->text, *keys);
-    buf_puts(&patch->text, "\",\"value\":");
-    return &patch->text;
+        write_step(json, *keys);
+    json_text_close(json, '"');
+    json_text_key(json, "value");
+    return json;
 }
 
 void patch_end_add(struct patch *patch)
 {
-    buf_putc(&patch->text, '}');
+    json_text_close(&patch->json, '}');
     patch->count++;
 }
 
 int patch_finish(struct patch *patch)
 {
     if (patch->count > 0)
-        buf_putc(&patch->text, ']');
+        json_text_close(&patch->json, ']');
     return buf_error(&patch->text);
 }
 

@@ -7,6 +7,7 @@
 #ifndef PROFEFE_PATCH_H
 #define PROFEFE_PATCH_H
 
+#include "common/base/json_text.h"
 #include "common/pod/json.h"
 
 enum {
@@ -16,8 +17,9 @@ enum {
 };
 
 struct patch {
-    struct buf text; /* the JSON array, without its last bracket until patch_finish */
-    unsigned count;  /* operations */
+    struct buf text;       /* the JSON array, without its last bracket until patch_finish */
+    struct json_text json; /* writes to it: a patch stays where it was initialised */
+    unsigned count;        /* operations */
 };
 
 /* Allocates nothing. */
@@ -25,12 +27,9 @@ void patch_init(struct patch *patch);
 void patch_done(struct patch *patch); /* usable with CLEANUP */
 
 /* Begins one operation: `keys` are the unescaped steps of the path, NULL-ended, "-" for the end of an array. Exactly
- * one JSON value must be written to the result before patch_end. Failure is sticky in it. */
-struct buf *patch_begin_add(struct patch *patch, const char *const *keys);
+ * one JSON value, without a key, must be written to the result before patch_end_add. Failure is sticky in it. */
+struct json_text *patch_begin_add(struct patch *patch, const char *const *keys);
 void patch_end_add(struct patch *patch);
-
-/* Forgets all operations. */
-void patch_clear(struct patch *patch);
 
 /* Closes the array. 0, -ENOMEM or -ENOBUFS. A patch without operations stays the empty text. */
 int patch_finish(struct patch *patch);

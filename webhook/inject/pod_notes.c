@@ -1,6 +1,5 @@
 #include "webhook/inject/pod_notes.h"
 
-#include <assert.h>
 #include <string.h>
 
 static size_t size_of(const char *key, const char *text)
@@ -28,7 +27,10 @@ void pod_notes_add(struct pod_notes *notes, const char *key, struct span text, s
                      POD_NOTES_TOTAL_MAX, total);
         return;
     }
-    assert(notes->count < POD_NOTES_MAX);
+    if (notes->count == POD_NOTES_MAX) {
+        notes->full = true;
+        return;
+    }
     notes->items[notes->count++] = (struct pod_note){key, text};
     notes->total = total;
 }
@@ -37,7 +39,7 @@ static void write_one_by_one(const struct pod_notes *notes, struct patch *patch)
 {
     for (unsigned i = 0; i < notes->count; i++) {
         const char *const keys[] = {"metadata", "annotations", notes->items[i].key, NULL};
-        json_write_span(patch_begin_add(patch, keys), notes->items[i].text);
+        json_text_span(patch_begin_add(patch, keys), NULL, notes->items[i].text);
         patch_end_add(patch);
     }
 }
@@ -47,15 +49,15 @@ static void write_parents(const struct pod_notes *notes, struct patch *patch)
 {
     bool metadata = notes->pod->metadata != NULL;
     const char *const keys[] = {"metadata", metadata ? "annotations" : NULL, NULL};
-    struct buf *out = patch_begin_add(patch, keys);
-    buf_puts(out, metadata ? "{" : "{\"annotations\":{");
-    for (unsigned i = 0; i < notes->count; i++) {
-        buf_puts(out, i > 0 ? "," : "");
-        json_write_text(out, notes->items[i].key);
-        buf_putc(out, ':');
-        json_write_span(out, notes->items[i].text);
-    }
-    buf_puts(out, metadata ? "}" : "}}");
+    struct json_text *json = patch_begin_add(patch, keys);
+    if (!metadata)
+        json_text_open(json, NULL, '{');
+    json_text_open(json, metadata ? NULL : "annotations", '{');
+    for (unsigned i = 0; i < notes->count; i++)
+        json_text_span(json, notes->items[i].key, notes->items[i].text);
+    json_text_close(json, '}');
+    if (!metadata)
+        json_text_close(json, '}');
     patch_end_add(patch);
 }
 

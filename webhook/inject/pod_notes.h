@@ -20,6 +20,7 @@ enum {
 struct pod_notes {
     const struct pod *pod;
     size_t total; /* bytes of the pod's annotations, with the notes */
+    bool full;    /* one found no room: our bug, the notes must not be used */
     unsigned count;
     struct pod_note {
         const char *key;

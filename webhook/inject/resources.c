@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOGS_MIB = 64 }; /* the kubelet keeps five log files of 10 MiB a container by default */
+enum {
+    LOGS_MIB = 64,          /* the kubelet keeps five log files of 10 MiB a container by default */
+    MIB_TEXT_MAX = 24,      /* bytes of a 64-bit number with its unit */
+};
 
 /* Request and limit of cpu or of memory. */
 struct pair {
@@ -246,37 +249,31 @@ int resources_check_settings(const struct settings *settings, struct warnings *w
     return rc < 0 ? rc : check_pair(settings, &memory_pair, warnings, err);
 }
 
-/* Writes one member of a list of quantities; `before` tells whether there is one already. */
-static bool write_member(struct buf *out, bool before, const char *name, struct span value)
+static void write_quantity(struct json_text *json, const char *name, struct span value)
 {
-    if (value.ptr == NULL)
-        return before;
-    buf_puts(out, before ? ",\"" : "\"");
-    buf_puts(out, name);
-    buf_puts(out, "\":");
-    json_write_span(out, value);
-    return true;
+    if (value.ptr != NULL)
+        json_text_span(json, name, value);
 }
 
-void resources_write(struct buf *out, const struct resources *resources)
+/* Each list of quantities is left out when it would be empty. */
+static void write_list(struct json_text *json, const char *key, struct span cpu, struct span memory, uint64_t storage_mib)
 {
-    bool requests = resources->cpu_request.ptr != NULL || resources->memory_request.ptr != NULL;
-    bool limits = resources->cpu_limit.ptr != NULL || resources->memory_limit.ptr != NULL ||
-                  resources->storage_limit_mib > 0;
-    buf_putc(out, '{');
-    if (requests) {
-        buf_puts(out, "\"requests\":{");
-        bool any = write_member(out, false, "cpu", resources->cpu_request);
-        write_member(out, any, "memory", resources->memory_request);
-        buf_puts(out, limits ? "}," : "}");
-    }
-    if (limits) {
-        buf_puts(out, "\"limits\":{");
-        bool any = write_member(out, false, "cpu", resources->cpu_limit);
-        any = write_member(out, any, "memory", resources->memory_limit);
-        if (resources->storage_limit_mib > 0)
-            buf_printf(out, "%s\"ephemeral-storage\":\"%" PRIu64 "Mi\"", any ? "," : "", resources->storage_limit_mib);
-        buf_putc(out, '}');
-    }
-    buf_putc(out, '}');
+    char storage[MIB_TEXT_MAX];
+    if (cpu.ptr == NULL && memory.ptr == NULL && storage_mib == 0)
+        return;
+    if (storage_mib > 0)
+        snprintf(storage, sizeof(storage), "%" PRIu64 "Mi", storage_mib);
+    json_text_open(json, key, '{');
+    write_quantity(json, "cpu", cpu);
+    write_quantity(json, "memory", memory);
+    write_quantity(json, "ephemeral-storage", span_of(storage_mib > 0 ? storage : NULL));
+    json_text_close(json, '}');
+}
+
+void resources_write(struct json_text *json, const char *key, const struct resources *resources)
+{
+    json_text_open(json, key, '{');
+    write_list(json, "requests", resources->cpu_request, resources->memory_request, 0);
+    write_list(json, "limits", resources->cpu_limit, resources->memory_limit, resources->storage_limit_mib);
+    json_text_close(json, '}');
 }

@@ -9,6 +9,7 @@
 #ifndef PROFEFE_RESOURCES_H
 #define PROFEFE_RESOURCES_H
 
+#include "common/base/json_text.h"
 #include "common/pod/annotations.h"
 #include "common/base/span.h"
 
@@ -32,7 +33,7 @@ bool resources_pod_is_guaranteed(const struct pod *pod);
  * starts well is told in warnings. */
 int resources_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err);
 
-/* Writes the value of the container's field `resources`. */
-void resources_write(struct buf *out, const struct resources *resources);
+/* Writes the container's field `resources` under `key`, or without one. */
+void resources_write(struct json_text *json, const char *key, const struct resources *resources);
 
 #endif

@@ -12,6 +12,7 @@ enum {
     MIB = 1024 * 1024,
     SPOOL_SLACK = 4 * MIB,     /* the directory itself and what is being deleted */
     SECRET_MODE = 0444,
+    MIB_TEXT_MAX = 24,         /* bytes of a 64-bit number with its unit */
 };
 
 static const struct {
@@ -83,13 +84,22 @@ static bool is_ours(const struct volumes *volumes, enum volume_kind kind, const 
     }
 }
 
+static void name_volume(struct volume *volume, int number)
+{
+    const char *name = kinds[volume->kind].name;
+    if (number == 1)
+        memcpy(volume->name, name, strlen(name) + 1);
+    else
+        snprintf(volume->name, sizeof(volume->name), "%s-%d", name, number);
+}
+
 /* Two volumes of one name would refuse the pod; one that somebody mounts is not ours to write to. */
 static void add(const struct pod *pod, enum volume_kind kind, struct volumes *volumes)
 {
     struct volume *volume = &volumes->items[volumes->count++];
     *volume = (struct volume){.kind = kind};
     for (int i = 1; i <= NAME_TRIES; i++) {
-        snprintf(volume->name, sizeof(volume->name), i == 1 ? "%s" : "%s-%d", kinds[kind].name, i);
+        name_volume(volume, i);
         const cJSON *found = find_named(pod->volumes, volume->name);
         volume->there = found != NULL && is_ours(volumes, kind, found) && !is_mounted(pod, volume->name);
         if (found == NULL || volume->there)
@@ -131,30 +141,48 @@ const struct volume *volumes_find(const struct volumes *volumes, enum volume_kin
 
 /* ---- JSON ---- */
 
-void volumes_write(struct buf *out, const struct volumes *volumes, const struct volume *volume)
+static void write_spool(struct json_text *json, uint64_t size_limit_mib)
 {
-    buf_puts(out, "{\"name\":");
-    json_write_text(out, volume->name);
-    if (volume->kind == VOLUME_TOKEN) {
-        buf_puts(out, ",\"downwardAPI\":{}}");
-    } else if (volume->kind == VOLUME_SPOOL) {
-        buf_printf(out, ",\"emptyDir\":{\"sizeLimit\":\"%" PRIu64 "Mi\"}}", volumes->size_limit_mib);
-    } else {
-        buf_puts(out, ",\"secret\":{\"secretName\":");
-        json_write_span(out, volumes->secret);
-        buf_printf(out, ",\"defaultMode\":%d,\"optional\":true}}", SECRET_MODE);
-    }
+    char size[MIB_TEXT_MAX];
+    snprintf(size, sizeof(size), "%" PRIu64 "Mi", size_limit_mib);
+    json_text_open(json, "emptyDir", '{');
+    json_text_word(json, "sizeLimit", size);
+    json_text_close(json, '}');
 }
 
-void volumes_write_mounts(struct buf *out, const struct volumes *volumes)
+static void write_secret(struct json_text *json, struct span name)
 {
-    buf_putc(out, '[');
+    json_text_open(json, "secret", '{');
+    json_text_span(json, "secretName", name);
+    json_text_number(json, "defaultMode", SECRET_MODE);
+    json_text_bool(json, "optional", true);
+    json_text_close(json, '}');
+}
+
+void volumes_write(struct json_text *json, const struct volumes *volumes, const struct volume *volume)
+{
+    json_text_open(json, NULL, '{');
+    json_text_word(json, "name", volume->name);
+    if (volume->kind == VOLUME_TOKEN)
+        json_text_raw(json, "downwardAPI", "{}");
+    else if (volume->kind == VOLUME_SPOOL)
+        write_spool(json, volumes->size_limit_mib);
+    else
+        write_secret(json, volumes->secret);
+    json_text_close(json, '}');
+}
+
+void volumes_write_mounts(struct json_text *json, const char *key, const struct volumes *volumes)
+{
+    json_text_open(json, key, '[');
     for (unsigned i = 0; i < volumes->count; i++) {
-        buf_puts(out, i > 0 ? ",{\"name\":" : "{\"name\":");
-        json_write_text(out, volumes->items[i].name);
-        buf_puts(out, ",\"mountPath\":\"");
-        buf_puts(out, kinds[volumes->items[i].kind].path);
-        buf_puts(out, kinds[volumes->items[i].kind].read_only ? "\",\"readOnly\":true}" : "\"}");
+        const struct volume *volume = &volumes->items[i];
+        json_text_open(json, NULL, '{');
+        json_text_word(json, "name", volume->name);
+        json_text_word(json, "mountPath", kinds[volume->kind].path);
+        if (kinds[volume->kind].read_only)
+            json_text_bool(json, "readOnly", true);
+        json_text_close(json, '}');
     }
-    buf_putc(out, ']');
+    json_text_close(json, ']');
 }

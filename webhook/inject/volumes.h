@@ -10,6 +10,7 @@
 #ifndef PROFEFE_VOLUMES_H
 #define PROFEFE_VOLUMES_H
 
+#include "common/base/json_text.h"
 #include "common/pod/annotations.h"
 #include "common/pod/pod.h"
 #include "common/base/span.h"
@@ -40,8 +41,8 @@ void volumes_choose(const struct pod *pod, const struct annotations *asked, stru
 /* NULL when there is none of that kind. */
 const struct volume *volumes_find(const struct volumes *volumes, enum volume_kind kind);
 
-/* The volume, and the list of the container's mounts, as JSON; failure is sticky in `out`. */
-void volumes_write(struct buf *out, const struct volumes *volumes, const struct volume *volume);
-void volumes_write_mounts(struct buf *out, const struct volumes *volumes);
+/* The volume, and under `key` the list of the container's mounts; failure is sticky in the buffer. */
+void volumes_write(struct json_text *json, const struct volumes *volumes, const struct volume *volume);
+void volumes_write_mounts(struct json_text *json, const char *key, const struct volumes *volumes);
 
 #endif

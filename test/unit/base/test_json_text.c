@@ -93,7 +93,8 @@ static void any_text_becomes_valid_json(void **state)
         for (unsigned b = 0; b < 256; b++) {
             const char text[] = {(char)a, (char)b, '\0'};
             json_text_open(&json, NULL, '{');
-            json_text_string(&json, text, text);
+            json_text_key(&json, text);
+            json_text_string(&json, NULL, text);
             json_text_close(&json, '}');
         }
         json_text_close(&json, ']');

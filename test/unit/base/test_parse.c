@@ -220,9 +220,22 @@ static void durations_are_written_in_the_largest_unit_and_read_back(void **state
     }
 }
 
+static void numbers_are_written_as_printf_does(void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {0, 1, 9, 10, 11, 99, 100, 65535, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        char text[NUMBER_TEXT_MAX], expected[32];
+        snprintf(expected, sizeof(expected), "%llu", (unsigned long long)numbers[i]);
+        assert_int_equal(number_format_u64(numbers[i], text), strlen(expected));
+        assert_string_equal(text, expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_written_as_printf_does),
         cmocka_unit_test(whole_numbers),
         cmocka_unit_test(message_names_the_range_and_the_value),
         cmocka_unit_test(booleans_in_any_case),

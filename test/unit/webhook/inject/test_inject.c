@@ -1,4 +1,4 @@
-/* wrap: settings_table_near_miss */
+/* wrap: settings_table_near_miss agent_env_fill */
 /* inject and its parts, beyond what the fixtures show: the configuration, image prefixes, what annotations may say
  * once the table lets them, and the words that other parts of the project rely on. */
 /* sees: webhook */
@@ -9,6 +9,8 @@
 #include "common/pod/annotations.h"
 #include "webhook/inject/agent_container.h"
 #include "webhook/inject/inject.h"
+#include "webhook/inject/patch_write.h"
+#include "webhook/inject/pod_notes.h"
 #include "webhook/inject/resources.h"
 #include "webhook/inject/status_note.h"
 
@@ -233,13 +235,15 @@ static void check_combination(const struct settings *settings, const struct comb
 {
     struct annotations asked = {.settings = settings};
     struct resources resources;
+    struct json_text writer;
     struct buf text;
     struct json json;
     for (int i = 0; i < 4; i++)
         asked.given[ids[i]] = span_of(c->values[i]);
     buf_init(&text, 1024);
     resources_resolve(pod, &asked, 0, &resources, NULL);
-    resources_write(&text, &resources);
+    json_text_begin(&writer, &text, JSON_TEXT_REQUIRED);
+    resources_write(&writer, NULL, &resources);
     assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
     const struct amounts both[] = {read_amounts(json_get(pod->containers->child, "resources")), read_amounts(json.root)};
     const struct amounts whole = read_amounts(json_get(pod->spec, "resources"));
@@ -318,27 +322,49 @@ const char *__wrap_settings_table_near_miss(struct span name, unsigned uses)
     return __real_settings_table_near_miss(name, uses);
 }
 
-/* Decides about `json` and applies the patch to it, which then borrows from *ret_operations. */
-static void decide_and_apply(struct json *json, struct injection *injection, struct json *ret_operations)
+static int extra_variables; /* of a table of settings that has grown */
+int __real_agent_env_fill(struct agent_env *env, const struct agent_env_source *from, struct agent_container *container,
+                          struct warnings *warnings);
+int __wrap_agent_env_fill(struct agent_env *env, const struct agent_env_source *from, struct agent_container *container,
+                          struct warnings *warnings);
+
+int __wrap_agent_env_fill(struct agent_env *env, const struct agent_env_source *from, struct agent_container *container,
+                          struct warnings *warnings)
+{
+    for (int i = 0; i < extra_variables; i++)
+        agent_container_add_env(container, "EXTRA", span_of("x"));
+    return __real_agent_env_fill(env, from, container, warnings);
+}
+
+static unsigned warned_of_kind[WARNING_KIND_COUNT];
+
+/* Injects into `json` and applies the patch to it, which then borrows from *ret_operations. Returns the number of
+ * warnings. */
+static unsigned decide_and_apply(struct json *json, struct json *ret_operations)
 {
     struct policy policy = {0};
+    struct injection_plan plan;
     struct patch patch;
     struct err err = {0};
     init_settings(&policy.settings);
     patch_init(&patch);
-    assert_int_equal(inject_decide(&policy, json->root, false, injection, &patch, &err), 0);
-    assert_int_equal(patch_finish(&patch), 0);
+    assert_int_equal(inject_decide(&policy, json->root, false, &plan, &err), 0);
+    assert_int_equal(plan.decision, INJECT_INJECTED);
+    assert_int_equal(patch_write(&plan, &patch), 0);
     assert_int_equal(json_read(ret_operations, buf_text(&patch.text), patch.text.len, &err), 0);
     assert_int_equal(patch_apply(json, json->root, ret_operations, &err), 0);
+    memcpy(warned_of_kind, plan.warnings.of_kind, sizeof(warned_of_kind));
+    unsigned count = plan.warnings.count;
+    inject_plan_done(&plan);
     patch_done(&patch);
     policy_done(&policy);
+    return count;
 }
 
 /* Each comparison with all the names is slow, and a review has room for 100,000 keys. */
 static void many_unknown_keys_are_cheap(void **state)
 {
     (void)state;
-    static struct injection injection;
     struct json json, operations;
     struct buf text;
     buf_init(&text, 1024 * 1024);
@@ -348,8 +374,8 @@ static void many_unknown_keys_are_cheap(void **state)
     buf_puts(&text, "}},'spec':{'containers':[{'name':'a'}]}}");
     read_quoted(&json, buf_text(&text));
     near_misses = 0;
-    decide_and_apply(&json, &injection, &operations);
-    assert_int_equal(injection.warnings.of_kind[WARNING_UNKNOWN_KEY], 1000);
+    decide_and_apply(&json, &operations);
+    assert_int_equal(warned_of_kind[WARNING_UNKNOWN_KEY], 1000);
     assert_int_equal(near_misses, WARNINGS_MAX);
     json_done(&operations);
     json_done(&json);
@@ -369,7 +395,6 @@ static size_t size_of_annotations(const cJSON *pod)
 static void annotations_never_pass_their_limit(void **state)
 {
     (void)state;
-    static struct injection injection;
     static const int rooms[] = {-1, 0, 1, 30, 31, 32, 33, 60, 61, 62, 63, 80, 200};
     for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
         static const size_t before = sizeof("profefe.com/enable" "true" "profefe.com/mode" "container" "x") - 1;
@@ -383,10 +408,9 @@ static void annotations_never_pass_their_limit(void **state)
         buf_puts(&text, "'}},'spec':{'containers':[{'name':'a'}]}}");
         read_quoted(&json, buf_text(&text));
         size_t size = size_of_annotations(json.root);
-        decide_and_apply(&json, &injection, &operations);
-        assert_int_equal(injection.decision, INJECT_INJECTED);
+        unsigned warned = decide_and_apply(&json, &operations);
         assert_true(size_of_annotations(json.root) <= 256 * 1024 || size_of_annotations(json.root) == size);
-        assert_int_equal(injection.warnings.count == 0, rooms[i] >= 80); /* both notes take less */
+        assert_int_equal(warned == 0, rooms[i] >= 80); /* both notes take less */
         json_done(&operations);
         json_done(&json);
         buf_done(&text);
@@ -434,12 +458,14 @@ static void container_values_survive_expansion(void **state)
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         struct buf text, expanded;
         struct json json;
+        struct json_text writer;
         static const struct volumes volumes;
         struct agent_container container = {.image = span_of("i"), .volumes = &volumes, .port = 1};
         buf_init(&text, 4096);
         buf_init(&expanded, 4096);
         agent_container_add_env(&container, "A", span_of(values[i]));
-        agent_container_write(&text, &container);
+        json_text_begin(&writer, &text, JSON_TEXT_REQUIRED);
+        agent_container_write(&writer, &container);
         assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
         const cJSON *last = json_get_array(json.root, "env")->child->prev;
         expand(json_get_text(last, "value"), &expanded);
@@ -459,6 +485,56 @@ static void container_leaves_out_empty_values(void **state)
     assert_int_equal(container.env_count, 0);
 }
 
+/* A new row of the settings' table takes a place by itself, so this must not end in memory of somebody else's. */
+static void container_tells_when_a_variable_finds_no_room(void **state)
+{
+    (void)state;
+    struct agent_container container = {.port = 1};
+    for (int i = 0; i < AGENT_CONTAINER_ENV_MAX; i++)
+        agent_container_add_env(&container, "A", span_of("x"));
+    assert_false(container.full);
+    agent_container_add_env(&container, "B", span_of(""));
+    assert_false(container.full);
+    agent_container_add_env(&container, "B", span_of("x"));
+    assert_true(container.full);
+    assert_int_equal(container.env_count, AGENT_CONTAINER_ENV_MAX);
+    assert_string_equal(container.env[AGENT_CONTAINER_ENV_MAX - 1].name, "A");
+}
+
+static void notes_tell_when_one_finds_no_room(void **state)
+{
+    (void)state;
+    static const char *const keys[POD_NOTES_MAX + 1] = {"a", "b", "c", "d"};
+    static const struct pod pod;
+    struct pod_notes notes;
+    pod_notes_init(&notes, &pod);
+    for (int i = 0; i < POD_NOTES_MAX; i++)
+        pod_notes_add(&notes, keys[i], span_of("x"), NULL);
+    assert_false(notes.full);
+    pod_notes_add(&notes, keys[POD_NOTES_MAX], span_of("x"), NULL);
+    assert_true(notes.full);
+    assert_int_equal(notes.count, POD_NOTES_MAX);
+}
+
+/* A bug of ours refuses the injection, in words, and the pod starts as it is. */
+static void injection_without_room_is_refused(void **state)
+{
+    (void)state;
+    struct policy policy = {0};
+    struct injection_plan plan;
+    struct err err = {0};
+    struct json json;
+    init_settings(&policy.settings);
+    read_quoted(&json, "{'metadata':{'annotations':{'profefe.com/enable':'true'}},'spec':{'containers':[{'name':'a'}]}}");
+    extra_variables = AGENT_CONTAINER_ENV_MAX;
+    assert_int_equal(inject_decide(&policy, json.root, false, &plan, &err), -ENOBUFS);
+    extra_variables = 0;
+    assert_string_equal(err.text, "expected at most 32 variables of the agent and 3 notes on the pod");
+    inject_plan_done(&plan);
+    json_done(&json);
+    policy_done(&policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +544,9 @@ int main(void)
         cmocka_unit_test(resources_weaker_value_follows_the_stronger),
         cmocka_unit_test(resources_never_make_a_pod_invalid),
         cmocka_unit_test(resources_warn_of_a_limit_that_starts_badly),
+        cmocka_unit_test(container_tells_when_a_variable_finds_no_room),
+        cmocka_unit_test(notes_tell_when_one_finds_no_room),
+        cmocka_unit_test(injection_without_room_is_refused),
         cmocka_unit_test(many_unknown_keys_are_cheap),
         cmocka_unit_test(annotations_never_pass_their_limit),
         cmocka_unit_test(status_stays_within_its_limit),

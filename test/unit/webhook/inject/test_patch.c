@@ -26,7 +26,7 @@ static void patch_escapes_each_step(void **state)
         char want[128];
         const char *const keys[] = {"a", cases[i].key, NULL};
         patch_init(&patch);
-        json_write_text(patch_begin_add(&patch, keys), "v");
+        json_text_string(patch_begin_add(&patch, keys), NULL, "v");
         patch_end_add(&patch);
         assert_int_equal(patch_finish(&patch), 0);
         snprintf(want, sizeof(want), "[{\"op\":\"add\",\"path\":\"%s\",\"value\":\"v\"}]", cases[i].path);
@@ -53,7 +53,7 @@ static void patch_is_bounded(void **state)
     const char *const keys[] = {"a", NULL};
     patch_init(&patch);
     for (int i = 0; i < PATCH_MAX / 16; i++) {
-        buf_puts(patch_begin_add(&patch, keys), "1");
+        json_text_raw(patch_begin_add(&patch, keys), NULL, "1");
         patch_end_add(&patch);
     }
     assert_int_equal(patch_finish(&patch), -ENOBUFS);

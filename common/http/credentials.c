@@ -1,18 +1,16 @@
 #include "common/http/credentials.h"
 
-#include "common/os/file_stamp.h"
 #include "common/base/base64.h"
 #include "common/base/span.h"
+#include "common/os/file_stamp.h"
+#include "common/os/secret.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
     TRIES_MAX = 4,   /* a Secret is not swapped several times within a millisecond */
@@ -37,12 +35,6 @@ struct stamps {
     struct file_stamp files[FILES];
 };
 
-/* A file's content, wiped when it goes. */
-struct secret {
-    char *bytes; /* NULL = the file is not there */
-    size_t len, cap;
-};
-
 struct contents {
     struct secret files[FILES];
 };
@@ -58,29 +50,13 @@ struct credentials {
     char summary[CREDENTIALS_SUMMARY_MAX];
 };
 
-/* ---- secrets ---- */
-
-static void secret_done(struct secret *secret)
-{
-    if (secret->bytes != NULL)
-        explicit_bzero(secret->bytes, secret->cap);
-    free(secret->bytes);
-    *secret = (struct secret){0};
-}
-
-static int secret_new(size_t cap, struct secret *ret)
-{
-    *ret = (struct secret){.bytes = malloc(cap), .cap = cap};
-    return ret->bytes != NULL ? 0 : -ENOMEM;
-}
+/* ---- files ---- */
 
 static void contents_done(struct contents *contents)
 {
     for (unsigned i = 0; i < FILES; i++)
         secret_done(&contents->files[i]);
 }
-
-/* ---- files ---- */
 
 static struct stamps take_stamps(const struct credentials *credentials)
 {
@@ -106,46 +82,12 @@ static void forget_stamps(struct stamps *stamps)
         stamps->files[i] = FILE_STAMP_NONE;
 }
 
-static int check_file(int fd, const char *path, struct err *err)
-{
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return err_errno(err, errno, "%s", path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, EINVAL, "%s: expected a regular file", path);
-    return 0;
-}
-
-/* Into memory of a fixed size: growing it would leave copies behind. */
-static int fill(int fd, const char *path, struct secret *secret, struct err *err)
-{
-    size_t max = secret->cap - 1;
-    for (;;) {
-        ssize_t n = read(fd, secret->bytes + secret->len, secret->cap - secret->len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, errno, "%s", path);
-        if (n == 0)
-            return 0;
-        secret->len += (size_t)n;
-        if (secret->len > max)
-            return err_set(err, EFBIG, "%s: expected at most %zu bytes, got more", path, max);
-    }
-}
-
 /* A file that is not there is no failure and has no bytes. */
 static int read_file(const char *path, size_t max, struct secret *secret, struct err *err)
 {
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : err_errno(err, errno, "%s", path);
-    int rc = check_file(fd, path, err);
-    if (rc < 0)
-        return rc;
-    if (secret_new(max + 1, secret) < 0)
-        return err_set(err, ENOMEM, "%s: no memory to read it", path);
-    return fill(fd, path, secret, err);
+    struct err why;
+    int rc = secret_read(path, SECRET_FROM_FILE, max, secret, &why);
+    return rc == 0 || rc == -ENOENT ? 0 : err_set(err, -rc, "%s", why.text);
 }
 
 static int read_files(const struct credentials *credentials, struct contents *contents, struct err *err)

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -22,6 +23,26 @@ static int wait_readable(int fd)
     return n < 0 && errno != EINTR ? errno : 0;
 }
 
+int file_expect_regular(const char *path, struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return err_errno(err, errno, "%s", path);
+    return S_ISREG(st.st_mode) ? 0 : err_set(err, EINVAL, "%s: expected a regular file", path);
+}
+
+ssize_t file_read_some(int fd, void *to, size_t len)
+{
+    for (;;) {
+        ssize_t n = read(fd, to, len);
+        int code = n < 0 ? errno : 0;
+        if (code == EAGAIN)
+            code = wait_readable(fd);
+        if (n >= 0 || (code != 0 && code != EINTR))
+            return n >= 0 ? n : -code;
+    }
+}
+
 /* Read by chunks rather than by st_size: a ConfigMap may be swapped and a FIFO has no size. */
 int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err)
 {
@@ -33,14 +54,9 @@ int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, s
     for (;;) {
         if (buf_reserve(&bytes, FILE_READ_CHUNK) < 0)
             return err_set(err, ENOMEM, "%s: no memory to read it", path);
-        ssize_t n = read(fd, bytes.data + bytes.len, FILE_READ_CHUNK);
-        int code = n < 0 ? errno : 0;
-        if (code == EAGAIN)
-            code = wait_readable(fd);
-        if (code != 0 && code != EINTR)
-            return err_errno(err, code, "%s", path);
+        ssize_t n = file_read_some(fd, bytes.data + bytes.len, FILE_READ_CHUNK);
         if (n < 0)
-            continue;
+            return err_errno(err, (int)-n, "%s", path);
         if (n == 0)
             break;
         bytes.len += (size_t)n;

@@ -9,12 +9,15 @@
 #include <string.h>
 
 struct config {
+    struct loop *loop;
     const struct settings *base;
     const char *path;
     int64_t poll_ms;
     struct loop_timer poll;
     struct file_stamp stamp;
     struct policy policy; /* in use */
+    struct settings running; /* as they were at the start: of [server] these stay */
+    struct log_throttle refusing;
     struct config_stats stats;
 };
 
@@ -53,11 +56,18 @@ static bool is_fixed_at_start(enum setting_id id)
     return server && id != SETTING_SERVER_LOG_LEVEL && id != SETTING_SERVER_LOG_FORMAT;
 }
 
-static void tell_what_needs_a_restart(const struct settings *before, const struct settings *after)
+/* Whoever has been told of a difference hears of it again when there is another one. */
+static bool needs_a_restart(const struct config *config, const struct settings *after, enum setting_id id)
+{
+    const char *value = settings_get(after, id);
+    return is_fixed_at_start(id) && !same_text(settings_get(&config->running, id), value) &&
+           !same_text(settings_get(&config->policy.settings, id), value);
+}
+
+static void tell_what_needs_a_restart(const struct config *config, const struct settings *after)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {
-        if (is_fixed_at_start((enum setting_id)id) &&
-            !same_text(settings_get(before, (enum setting_id)id), settings_get(after, (enum setting_id)id)))
+        if (needs_a_restart(config, after, (enum setting_id)id))
             log_warn("a changed setting of [server] needs a restart to take effect",
                      LOG_STR("setting", settings_table[id].name));
     }
@@ -67,15 +77,26 @@ static void tell_what_needs_a_restart(const struct settings *before, const struc
 static void take(struct config *config, struct policy *policy, const struct warnings *warnings)
 {
     config_set_up_log(&policy->settings);
-    tell_what_needs_a_restart(&config->policy.settings, &policy->settings);
+    tell_what_needs_a_restart(config, &policy->settings);
     policy_done(&config->policy);
     config->policy = *policy;
     *policy = (struct policy){0};
     config->stats.taken++;
     config->stats.last_taken = true;
+    log_throttle_reset(&config->refusing);
     log_info("configuration taken", LOG_STR("file", config->path));
     for (unsigned i = 0; i < warnings_shown(warnings); i++)
         log_warn("configuration", LOG_STR("warning", warnings_text(warnings, i)));
+}
+
+/* What is wrong with the moment is met at each look. */
+static void note_refused(struct config *config, int rc, const struct err *err)
+{
+    static const char msg[] = "new configuration not taken, the old one stays in use";
+    if (file_failure_may_pass(rc))
+        log_throttled(&config->refusing, loop_now_ms(config->loop), LOG_LEVEL_ERROR, msg, LOG_FIELDS(LOG_ERR(err)));
+    else
+        log_error(msg, LOG_ERR(err));
 }
 
 static void reload(struct config *config)
@@ -83,27 +104,40 @@ static void reload(struct config *config)
     CLEANUP(policy_done) struct policy policy = {0};
     struct warnings warnings = {0};
     struct err err;
-    int rc = load(config, &policy, &warnings, &err);
+    int rc = file_expect_regular(config->path, &err);
+    if (rc == 0)
+        rc = load(config, &policy, &warnings, &err);
     if (rc == 0) {
         take(config, &policy, &warnings);
         return;
     }
     config->stats.refused++;
     config->stats.last_taken = false;
-    log_error("new configuration not taken, the old one stays in use", LOG_ERR(&err));
+    note_refused(config, rc, &err);
     if (file_failure_may_pass(rc))
         config->stamp = FILE_STAMP_NONE;
 }
 
-static void look(void *ctx)
+static bool has_changed(struct config *config)
 {
-    struct config *config = ctx;
-    struct file_stamp stamp = file_stamp_of(config->path);
-    if (!file_stamp_equal(&stamp, &config->stamp)) {
-        config->stamp = stamp;
+    struct file_stamp now = file_stamp_of(config->path);
+    bool changed = !file_stamp_equal(&now, &config->stamp);
+    config->stamp = now;
+    return changed;
+}
+
+void config_look(struct config *config)
+{
+    if (config->path == NULL)
+        return;
+    if (has_changed(config))
         reload(config);
-    }
     loop_timer_arm(&config->poll, config->poll_ms);
+}
+
+static void on_poll(void *ctx)
+{
+    config_look(ctx);
 }
 
 /* ---- from outside ---- */
@@ -112,21 +146,21 @@ int config_new(struct loop *loop, const struct settings *base, const char *path,
                struct err *err)
 {
     struct warnings told_at_start = {0};
-    struct config *config = calloc(1, sizeof(*config));
+    CLEANUP_CONFIG struct config *config = calloc(1, sizeof(*config));
     if (config == NULL)
         return err_set(err, ENOMEM, "no memory for the configuration");
-    *config = (struct config){.base = base, .path = path, .poll_ms = poll_ms, .stats = {.last_taken = true}};
-    loop_timer_init(&config->poll, loop, look, config);
+    *config = (struct config){.loop = loop, .base = base, .path = path, .poll_ms = poll_ms, .stats = {.last_taken = true}};
+    loop_timer_init(&config->poll, loop, on_poll, config);
     if (path != NULL)
         config->stamp = file_stamp_of(path);
     int rc = load(config, &config->policy, &told_at_start, err);
-    if (rc < 0) {
-        config_free(config);
+    if (rc == 0)
+        rc = settings_copy(&config->running, &config->policy.settings, err);
+    if (rc < 0)
         return rc;
-    }
     if (path != NULL)
         loop_timer_arm(&config->poll, poll_ms);
-    *ret = config;
+    *ret = TAKE_PTR(config);
     return 0;
 }
 
@@ -136,6 +170,7 @@ struct config *config_free(struct config *config)
         return NULL;
     loop_timer_disarm(&config->poll);
     policy_done(&config->policy);
+    settings_done(&config->running);
     free(config);
     return NULL;
 }

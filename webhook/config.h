@@ -2,13 +2,15 @@
  *
  * A new file is taken whole or not at all, between two requests: it must read, satisfy its own [limits] and pass
  * inject_check_settings; else the settings in use stay, and the reason with file and line is logged once and counted. What
- * is wrong with the moment and not with the file (file_failure_may_pass) is tried again at each look.
+ * is wrong with the moment and not with the file (file_failure_may_pass) is tried again at each look, and
+ * its log line throttled. A pipe in the file's place is read at the start alone, since its writer may let us wait.
  * [inject], [defaults], [limits] and the server's log settings change under way; of the rest of [server] the log says that
- * it needs a restart. Flags and the environment keep their precedence.
+ * it needs a restart, where it differs from what runs. Flags and the environment keep their precedence.
  */
 #ifndef PROFEFE_CONFIG_H
 #define PROFEFE_CONFIG_H
 
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/os/loop.h"
 #include "common/pod/policy.h"
@@ -31,6 +33,16 @@ struct config;
 int config_new(struct loop *loop, const struct settings *base, const char *path, int64_t poll_ms, struct config **ret,
                struct err *err);
 struct config *config_free(struct config *config); /* NULL allowed; returns NULL */
+
+static inline void config_free_scope(struct config **config)
+{
+    config_free(*config);
+}
+
+#define CLEANUP_CONFIG CLEANUP(config_free_scope)
+
+/* Looks at the file now, and not only when it is time. */
+void config_look(struct config *config);
 
 /* What is in use. Borrowed until the loop's next turn. */
 const struct policy *config_policy(const struct config *config);

@@ -1,9 +1,11 @@
 #include "webhook/certs.h"
 
 #include "common/base/cleanup.h"
+#include "common/http/tls_pair.h"
 #include "common/os/file.h"
 #include "common/os/log.h"
 #include "common/os/file_stamp.h"
+#include "common/os/secret.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -25,160 +27,67 @@ struct certs {
     struct loop_timer poll;
     struct file_stamp cert_stamp, key_stamp, client_ca_stamp;
     struct source pair, client_ca;
+    enum secret_from from; /* what may be read now: at the start also a pipe */
     int64_t expiry_s; /* of the pair in use; 0 = none yet */
+    unsigned slow_rsa_bits;
     struct certs_stats stats;
 };
 
-/* The two files, read and found to be a pair. */
-struct pair {
-    char *cert, *key; /* PEM */
-    size_t cert_len, key_len;
-    int64_t expiry_s;
-};
-
-/* ---- one pair ---- */
-
-static void pair_done(struct pair *pair)
-{
-    free(pair->cert);
-    if (pair->key != NULL)
-        explicit_bzero(pair->key, pair->key_len);
-    free(pair->key);
-}
-
-static int tls_error(struct err *err, const char *path, const char *what, int rc)
-{
-    return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "%s: %s: %s", path, what, gnutls_strerror(rc));
-}
-
-static gnutls_datum_t datum(char *bytes, size_t len)
-{
-    return (gnutls_datum_t){(unsigned char *)bytes, (unsigned)len};
-}
-
-struct chain {
-    gnutls_x509_crt_t *certs;
-    unsigned count;
-};
-
-static void chain_done(struct chain *chain)
-{
-    for (unsigned i = 0; i < chain->count; i++)
-        gnutls_x509_crt_deinit(chain->certs[i]);
-    gnutls_free(chain->certs);
-}
-
-static int read_chain(const char *path, gnutls_datum_t pem, unsigned flags, struct chain *ret, struct err *err)
-{
-    int rc = gnutls_x509_crt_list_import2(&ret->certs, &ret->count, &pem, GNUTLS_X509_FMT_PEM, flags);
-    return rc < 0 ? tls_error(err, path, "expected PEM certificates", rc) : 0;
-}
-
-static void cleanup_privkey(gnutls_x509_privkey_t *key)
-{
-    if (*key != NULL)
-        gnutls_x509_privkey_deinit(*key);
-}
-
-static int check_key_belongs(gnutls_x509_crt_t leaf, gnutls_x509_privkey_t key, const char *cert_path,
-                             const char *key_path, struct err *err)
-{
-    unsigned char of_cert[64], of_key[64];
-    size_t cert_len = sizeof(of_cert), key_len = sizeof(of_key);
-    int rc = gnutls_x509_crt_get_key_id(leaf, GNUTLS_KEYID_USE_SHA256, of_cert, &cert_len);
-    if (rc == 0)
-        rc = gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len);
-    if (rc < 0)
-        return tls_error(err, key_path, "cannot compare it with the certificate", rc);
-    if (cert_len != key_len || memcmp(of_cert, of_key, key_len) != 0)
-        return err_set(err, EINVAL, "%s does not belong to the certificate in %s", key_path, cert_path);
-    return 0;
-}
-
-/* -EAGAIN: not yet. */
-static int check_dates(gnutls_x509_crt_t leaf, const char *cert_path, int64_t now_s, int64_t *ret_expiry_s, struct err *err)
-{
-    int64_t begin_s = gnutls_x509_crt_get_activation_time(leaf);
-    int64_t expiry_s = gnutls_x509_crt_get_expiration_time(leaf);
-    if (expiry_s <= now_s)
-        return err_set(err, EINVAL, "%s expired %lld s ago", cert_path, (long long)(now_s - expiry_s));
-    if (begin_s > now_s)
-        return err_set(err, EAGAIN, "%s is not valid before %lld s from now", cert_path, (long long)(begin_s - now_s));
-    *ret_expiry_s = expiry_s;
-    return 0;
-}
-
-static int check_pair(struct pair *pair, const char *cert_path, const char *key_path, int64_t now_s, struct err *err)
-{
-    CLEANUP(chain_done) struct chain chain = {.count = 0};
-    CLEANUP(cleanup_privkey) gnutls_x509_privkey_t key = NULL;
-    gnutls_datum_t key_pem = datum(pair->key, pair->key_len);
-    int rc = read_chain(cert_path, datum(pair->cert, pair->cert_len), GNUTLS_X509_CRT_LIST_SORT, &chain, err);
-    if (rc < 0)
-        return rc;
-    if (gnutls_x509_privkey_init(&key) < 0)
-        return err_set(err, ENOMEM, "no memory for a private key");
-    rc = gnutls_x509_privkey_import2(key, &key_pem, GNUTLS_X509_FMT_PEM, NULL, 0);
-    if (rc < 0)
-        return tls_error(err, key_path, "expected a PEM private key", rc);
-    rc = check_key_belongs(chain.certs[0], key, cert_path, key_path, err);
-    if (rc == 0)
-        rc = check_dates(chain.certs[0], cert_path, now_s, &pair->expiry_s, err);
-    return rc;
-}
-
-static int load_pair(const char *cert_path, const char *key_path, int64_t now_s, struct pair *pair, struct err *err)
-{
-    int rc = file_read(cert_path, CERTS_FILE_MAX, &pair->cert, &pair->cert_len, err);
-    if (rc == 0)
-        rc = file_read(key_path, CERTS_FILE_MAX, &pair->key, &pair->key_len, err);
-    if (rc == 0)
-        rc = check_pair(pair, cert_path, key_path, now_s, err);
-    return rc;
-}
-
 /* ---- the CA of clients ---- */
 
-static int check_ca(const char *path, char *bytes, size_t len, struct err *err)
+static int check_ca(const char *path, struct span pem, struct err *err)
 {
-    CLEANUP(chain_done) struct chain chain = {.count = 0};
-    return read_chain(path, datum(bytes, len), 0, &chain, err);
+    gnutls_x509_crt_t *chain = NULL;
+    unsigned count = 0;
+    gnutls_datum_t bytes = {(unsigned char *)(uintptr_t)pem.ptr, (unsigned)pem.len};
+    int rc = gnutls_x509_crt_list_import2(&chain, &count, &bytes, GNUTLS_X509_FMT_PEM, 0);
+    if (rc < 0)
+        return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "%s: expected PEM certificates: %s", path,
+                       gnutls_strerror(rc));
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(chain[i]);
+    gnutls_free(chain);
+    return 0;
 }
 
-static int load_ca(const char *path, char **ret, size_t *ret_len, struct err *err)
+/* By the reader of secrets, though it is none, since that one waits for no pipe unless it is told to. */
+static int load_ca(const char *path, enum secret_from from, struct secret *ret, struct err *err)
 {
-    int rc = file_read(path, CERTS_FILE_MAX, ret, ret_len, err);
-    return rc == 0 ? check_ca(path, *ret, *ret_len, err) : rc;
+    int rc = secret_read(path, from, TLS_PAIR_FILE_MAX, ret, err);
+    return rc == 0 ? check_ca(path, (struct span){ret->bytes, ret->len}, err) : rc;
 }
 
-int certs_check(const struct certs_files *files, int64_t now_s, struct err *err)
+int certs_check(const struct certs_files *files, int64_t now_s, unsigned *ret_slow_rsa_bits, struct err *err)
 {
-    CLEANUP(pair_done) struct pair pair = {0};
-    CLEANUP_FREE char *ca = NULL;
-    size_t ca_len = 0;
-    int rc = load_pair(files->cert, files->key, now_s, &pair, err);
-    return rc == 0 && files->client_ca != NULL ? load_ca(files->client_ca, &ca, &ca_len, err) : rc;
+    CLEANUP_TLS_PAIR struct tls_pair *pair = NULL;
+    CLEANUP(secret_done) struct secret ca = {0};
+    int rc = tls_pair_load(files->cert, files->key, SECRET_FROM_ANY, now_s, &pair, err);
+    if (rc == 0 && files->client_ca != NULL)
+        rc = load_ca(files->client_ca, SECRET_FROM_ANY, &ca, err);
+    if (rc == 0)
+        *ret_slow_rsa_bits = tls_pair_slow_rsa_bits(pair);
+    return rc;
 }
 
 /* ---- looking at the files ---- */
 
 static int take_pair(struct certs *certs, struct err *err)
 {
-    CLEANUP(pair_done) struct pair pair = {0};
-    int rc = load_pair(certs->cert_path, certs->key_path, loop_wall_ms() / 1000, &pair, err);
-    if (rc == 0)
-        rc = httpd_set_pair(certs->httpd, (struct span){pair.cert, pair.cert_len}, (struct span){pair.key, pair.key_len}, err);
-    if (rc == 0)
-        certs->expiry_s = pair.expiry_s;
-    return rc;
+    CLEANUP_TLS_PAIR struct tls_pair *pair = NULL;
+    int rc = tls_pair_load(certs->cert_path, certs->key_path, certs->from, loop_wall_ms() / 1000, &pair, err);
+    if (rc < 0)
+        return rc;
+    httpd_set_pair(certs->httpd, pair);
+    certs->expiry_s = tls_pair_expiry_s(pair);
+    certs->slow_rsa_bits = tls_pair_slow_rsa_bits(pair);
+    return 0;
 }
 
 static int take_ca(struct certs *certs, struct err *err)
 {
-    CLEANUP_FREE char *bytes = NULL;
-    size_t len = 0;
-    int rc = load_ca(certs->client_ca_path, &bytes, &len, err);
-    return rc == 0 ? httpd_set_client_ca(certs->httpd, (struct span){bytes, len}, err) : rc;
+    CLEANUP(secret_done) struct secret ca = {0};
+    int rc = load_ca(certs->client_ca_path, certs->from, &ca, err);
+    return rc == 0 ? httpd_set_client_ca(certs->httpd, (struct span){ca.bytes, ca.len}, err) : rc;
 }
 
 static void note_taken(struct source *source)
@@ -211,6 +120,9 @@ static void reload_pair(struct certs *certs)
     if (rc == 0) {
         note_taken(&certs->pair);
         log_info("certificate loaded", LOG_STR("file", certs->cert_path), LOG_I64("expires", certs->expiry_s));
+        if (certs->slow_rsa_bits > 0)
+            log_warn("a large RSA key makes handshakes slow under load, an ECDSA key would not",
+                     LOG_STR("file", certs->key_path), LOG_I64("bits", certs->slow_rsa_bits));
         return;
     }
     note_refused(certs, &certs->pair, certs->pair.loaded ? "new certificate not taken, the old one stays in use"
@@ -234,7 +146,7 @@ static void reload_ca(struct certs *certs)
         certs->client_ca_stamp = FILE_STAMP_NONE;
 }
 
-static bool changed(const char *path, struct file_stamp *stamp)
+static bool has_changed(const char *path, struct file_stamp *stamp)
 {
     struct file_stamp now = file_stamp_of(path);
     if (file_stamp_equal(&now, stamp))
@@ -244,16 +156,20 @@ static bool changed(const char *path, struct file_stamp *stamp)
 }
 
 /* Both stamps of a pair are taken before the files are read: a swap in between is seen at the next look. */
-static void look(void *ctx)
+void certs_look(struct certs *certs)
 {
-    struct certs *certs = ctx;
-    bool cert_changed = changed(certs->cert_path, &certs->cert_stamp);
-    bool key_changed = changed(certs->key_path, &certs->key_stamp);
+    bool cert_changed = has_changed(certs->cert_path, &certs->cert_stamp);
+    bool key_changed = has_changed(certs->key_path, &certs->key_stamp);
     if (cert_changed || key_changed)
         reload_pair(certs);
-    if (certs->client_ca_path != NULL && changed(certs->client_ca_path, &certs->client_ca_stamp))
+    if (certs->client_ca_path != NULL && has_changed(certs->client_ca_path, &certs->client_ca_stamp))
         reload_ca(certs);
     loop_timer_arm(&certs->poll, certs->poll_ms);
+}
+
+static void on_poll(void *ctx)
+{
+    certs_look(ctx);
 }
 
 /* ---- from outside ---- */
@@ -271,21 +187,20 @@ static int copy_paths(struct certs *certs, const struct certs_files *files, stru
 int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms, struct certs **ret,
               struct err *err)
 {
-    struct certs *certs = calloc(1, sizeof(*certs));
+    CLEANUP_CERTS struct certs *certs = calloc(1, sizeof(*certs));
     if (certs == NULL)
         return err_set(err, ENOMEM, "no memory for certificates");
     *certs = (struct certs){.loop = loop, .httpd = httpd, .poll_ms = poll_ms, .cert_stamp = FILE_STAMP_NONE,
-                            .key_stamp = FILE_STAMP_NONE, .client_ca_stamp = FILE_STAMP_NONE};
+                            .key_stamp = FILE_STAMP_NONE, .client_ca_stamp = FILE_STAMP_NONE, .from = SECRET_FROM_ANY};
     certs->pair.loads = &certs->stats.pair;
     certs->client_ca.loads = &certs->stats.client_ca;
-    loop_timer_init(&certs->poll, loop, look, certs);
+    loop_timer_init(&certs->poll, loop, on_poll, certs);
     int rc = copy_paths(certs, files, err);
-    if (rc < 0) {
-        certs_free(certs);
+    if (rc < 0)
         return rc;
-    }
-    look(certs);
-    *ret = certs;
+    certs_look(certs);
+    certs->from = SECRET_FROM_FILE;
+    *ret = TAKE_PTR(certs);
     return 0;
 }
 

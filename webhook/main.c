@@ -101,7 +101,13 @@ static int check_files(const struct settings *settings, struct err *err)
         .key = settings_get(settings, SETTING_SERVER_KEY),
         .client_ca = settings_get(settings, SETTING_SERVER_CLIENT_CA),
     };
-    return certs_check(&files, loop_wall_ms() / 1000, err);
+    unsigned slow_rsa_bits = 0;
+    int rc = certs_check(&files, loop_wall_ms() / 1000, &slow_rsa_bits, err);
+    if (rc == 0 && slow_rsa_bits > 0)
+        std_fds_complain("profefe-webhook",
+                         "warning: %s: an RSA key of %u bits makes handshakes slow under load, an ECDSA key would not",
+                         files.key, slow_rsa_bits);
+    return rc;
 }
 
 static int check(const struct webhook_command *command, const struct settings *settings)

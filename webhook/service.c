@@ -276,6 +276,15 @@ static void on_drained(void *ctx)
     httpd_quiesce(service->mutate, leave, service);
 }
 
+static void on_hangup(void *ctx, int signo)
+{
+    struct service *service = ctx;
+    (void)signo;
+    log_info("looking at the files", LOG_STR("signal", "HUP"));
+    config_look(service->config);
+    certs_look(service->certs);
+}
+
 static void on_signal(void *ctx, int signo)
 {
     struct service *service = ctx;
@@ -302,7 +311,7 @@ static int start_mutate(struct service *service, struct err *err)
         .bodies_max = SERVICE_BODIES_MAX,
         .response_max = REVIEW_REPLY_MAX,
         .connections_max = SERVICE_CONNECTIONS_MAX,
-        .connections_spare = SERVICE_CONNECTIONS_SPARE,
+        .connections_peer_max = SERVICE_CONNECTIONS_PEER_MAX,
         .idle_timeout_s = SERVICE_IDLE_S,
         .request_timeout_ms = SERVICE_REQUEST_MS,
         .connection_memory = SERVICE_CONNECTION_MEMORY,
@@ -339,6 +348,14 @@ static int start_certs(struct service *service, struct err *err)
                      &service->certs, err);
 }
 
+/* What others send to whole groups of processes, and we have no use for, must not end admission. */
+static void ignore_signals(void)
+{
+    static const int signals[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGQUIT, SIGIO};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        signal(signals[i], SIG_IGN);
+}
+
 static int start(struct service *service, const struct settings *base, const char *config_path, struct err *err)
 {
     int rc = loop_new(&service->loop, err);
@@ -355,6 +372,8 @@ static int start(struct service *service, const struct settings *base, const cha
         rc = start_certs(service, err);
     if (rc == 0)
         rc = start_admin(service, err);
+    if (rc == 0)
+        rc = loop_signal_add(service->loop, SIGHUP, on_hangup, service, err);
     return rc;
 }
 
@@ -380,6 +399,7 @@ int service_run(const struct settings *base, const char *config_path, const stru
     struct service service = {.server = server};
     service.counters.latency.bounds_us = latency_bounds_us;
     service.counters.latency.bounds_count = sizeof(latency_bounds_us) / sizeof(latency_bounds_us[0]);
+    ignore_signals();
     int rc = start(&service, base, config_path, err);
     if (rc == 0) {
         tell_start(&service);

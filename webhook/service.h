@@ -11,7 +11,7 @@ enum {
     SERVICE_BODY_MAX = 4 * 1024 * 1024,
     SERVICE_BODIES_MAX = 8 * 1024 * 1024, /* all bodies under way together: what bounds our memory */
     SERVICE_CONNECTIONS_MAX = 256,        /* an API server keeps one or a few open; there may be several of them */
-    SERVICE_CONNECTIONS_SPARE = 64,       /* more, which are told 503 at once; over these the kernel's backlog waits */
+    SERVICE_CONNECTIONS_PEER_MAX = SERVICE_CONNECTIONS_MAX / 2, /* for one address: nobody fills all of them alone */
     SERVICE_IDLE_S = 120,                 /* longer than an API server's own idle time of 90 s */
     SERVICE_REQUEST_MS = 5 * 1000,        /* timeoutSeconds is 2: nobody waits for an answer after that */
     SERVICE_CONNECTION_MEMORY = 8 * 1024,

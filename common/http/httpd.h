@@ -5,12 +5,9 @@
  * the limit, 415 when the route asks for another content type, 501 for a transfer coding other than chunked, 503
  * when there is no room for the body; 400, 414 and 431 by libmicrohttpd. Each is counted in httpd_stats.
  *
- * Over connections_max somebody makes room for a new connection: the oldest that never asked for anything (for
- * HTTPD_FRESH_MS at least, unless half of all are such), else the one idle for longest, else the oldest whose request takes
- * more than HTTPD_SLOW_MS.
- * So no crowd of idle clients can lock the others out. Where nobody can be spared, connections_spare more are told 503 for
- * whatever they ask; over these the clients wait in the kernel's backlog. Without any spare the new connection is
- * closed at once.
+ * When all connections are taken somebody makes room for a newcomer, and so where no descriptor is left, or a peer has
+ * its share; httpd_room.h says who, and whose body goes when all together are too large. While nobody can be spared the
+ * clients wait in the kernel's backlog.
  *
  * A refused body of up to HTTPD_DRAIN_MAX bytes is read and thrown away before the answer goes out: a client that
  * is still writing would otherwise meet a reset and never see why. A longer one, or one that waits for
@@ -23,6 +20,7 @@
 #define PROFEFE_HTTPD_H
 
 #include "common/base/buf.h"
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/os/loop.h"
 #include "common/base/span.h"
@@ -31,14 +29,12 @@
 #include <stdint.h>
 
 enum {
-    HTTPD_FRESH_MS = 100,       /* a client's time to begin before it counts as idle: a handshake over a slow link */
-    HTTPD_SLOW_MS = 1000,       /* a request of a few KB that takes longer may be cut for somebody else */
-    HTTPD_BUSY_DRAIN_MAX = 64 * 1024, /* body bytes read before a 503, for the same reason as below */
     HTTPD_DRAIN_MAX = 16 * 1024 * 1024, /* refused body bytes read so that the client sees the answer */
 };
 
 struct httpd;
 struct httpd_tls;
+struct tls_pair;
 
 struct httpd_request {
     const char *method;       /* "GET", "HEAD", "POST" */
@@ -73,9 +69,10 @@ struct httpd_options {
     size_t bodies_max;                /* bytes of all bodies being received together; 0 = 4 * body_max */
     size_t response_max;              /* bytes */
     unsigned connections_max;         /* at least 1 */
-    unsigned connections_spare;       /* more, which are told 503 */
+    unsigned connections_peer_max;    /* of these for one address while others want in; 0 = all */
     unsigned idle_timeout_s;          /* no byte for so long: closed; at least 1 */
-    unsigned request_timeout_ms;      /* to receive a request; again as long to take the reply; at least 1 */
+    unsigned request_timeout_ms;      /* to receive a request; again as long to take the reply, and to read it; at
+                                         least 1 */
     size_t connection_memory;         /* libmicrohttpd's pool a connection: headers must fit; 0 = its default, 32 KiB */
     const struct httpd_tls *tls;      /* &httpd_tls_gnutls of httpd_tls.h; NULL = plain */
     const char *tls_priorities;       /* with tls: a GnuTLS priority string, e.g.
@@ -89,9 +86,8 @@ enum httpd_refusal {
     HTTPD_REFUSED_TYPE,       /* 415 */
     HTTPD_REFUSED_SIZE,       /* 413 */
     HTTPD_REFUSED_INCOMPLETE, /* malformed, or the client left or was cut before the request was whole */
-    HTTPD_REFUSED_MEMORY,     /* 503: no memory for the body, or bodies_max reached */
-    HTTPD_REFUSED_BUSY,       /* 503: over connections_max */
-    HTTPD_REFUSED_LIMIT,      /* connection closed unread: connections_max reached without spare, or no memory */
+    HTTPD_REFUSED_MEMORY,     /* 503: no memory for the body, or the largest when bodies_max was reached */
+    HTTPD_REFUSED_LIMIT,      /* connection closed unread: no room after all, or no memory */
     HTTPD_REFUSED_COUNT,
 };
 extern const char *const httpd_refusal_names[HTTPD_REFUSED_COUNT]; /* "path", "method", "type", … */
@@ -119,17 +115,14 @@ struct httpd_stats {
 /* -EADDRINUSE when the port is taken (the agent goes on without; the webhook leaves). */
 int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err);
 
-/* The certificate chain (own certificate first) and private key, PEM, for connections from now on; one that is
- * open keeps the pair it began with. The bytes are copied. -EINVAL with GnuTLS's words when they are no
- * pair: then the one in use stays. Until the first success every handshake fails. Only for a server with
- * tls. */
-int httpd_set_pair(struct httpd *httpd, struct span cert_pem, struct span key_pem, struct err *err);
+/* The certificate and key of connections from now on, which the server holds then; one that is open keeps those it began
+ * with. Until the first one every handshake fails. Only for a server with tls. */
+void httpd_set_pair(struct httpd *httpd, struct tls_pair *pair);
 
 /* The CA certificates, PEM, that a client's certificate must come from, for handshakes from now on: by a chain of at most
- * HTTPD_CLIENT_CHAIN_MAX, valid now, and good for clients (extended key usage) where it says what it is good for. -EINVAL
+ * HTTPD_TLS_CHAIN_MAX (httpd_tls.h), valid now, and good for clients (extended key usage) where it says what it is good for. -EINVAL
  * when there is none in it: then those in use stay. Until the first success every handshake fails. Only for a server
  * with client_certificates. */
-enum { HTTPD_CLIENT_CHAIN_MAX = 8 };
 int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err);
 
 /* From now on each reply closes its connection, so that clients who keep theirs go elsewhere by themselves. */
@@ -137,11 +130,18 @@ void httpd_drain(struct httpd *httpd);
 
 /* Takes what still waits for a connection, then stops accepting and closes the port; idle connections are closed, the
  * others finish their request. `done` (NULL allowed) is called once none is left: from inside this call where there is
- * none, else from the loop. httpd_idle() is true from then on. */
+ * none, else from the loop. httpd_is_empty() is true from then on. */
 typedef void httpd_quiesced(void *ctx);
 void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx);
-bool httpd_idle(const struct httpd *httpd);
+bool httpd_is_empty(const struct httpd *httpd);
 struct httpd *httpd_free(struct httpd *httpd); /* NULL allowed; closes everything; returns NULL */
+
+static inline void httpd_free_scope(struct httpd **httpd)
+{
+    httpd_free(*httpd);
+}
+
+#define CLEANUP_HTTPD CLEANUP(httpd_free_scope)
 
 const struct httpd_stats *httpd_get_stats(const struct httpd *httpd);
 uint16_t httpd_port(const struct httpd *httpd); /* the bound port, for listen ":0" in tests */

@@ -2,7 +2,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/quote.h"
-#include "common/http/httpd.h"
+#include "common/http/tls_pair.h"
 
 #include <errno.h>
 #include <gnutls/abstract.h>
@@ -18,38 +18,35 @@ enum {
     PEM_MAX = 1024 * 1024, /* a chain has a few KB */
     AHEAD_MAX = 8 * 1024,  /* bytes of one receive: most reviews, whole */
     PIECES_MAX = 16,       /* of what GnuTLS sends at a time; the rest at the next one */
-    KEY_ID_MAX = 32,       /* SHA-256 */
+    HEAD_MIN = 96,         /* a reply's header as a TLS record; an alert has 85 bytes at most */
+    HEAD_MAX = 256,        /* ours has some 130 bytes */
 };
 
-/* A certificate chain with its key, shared by the connections that began their handshake with it: GnuTLS keeps
- * pointers into it until the handshake is over. */
-struct httpd_tls_pair {
-    unsigned refs;
-    gnutls_certificate_credentials_t credentials;
+/* One connection's part. It keeps the keys that it began with, whatever the server's become: GnuTLS keeps pointers into
+ * them until the handshake is over. */
+struct httpd_tls_session {
+    struct httpd_tls_keys keys;
+    int fd; /* borrowed */
+    bool handshake_done;
+    bool *moved; /* the owner's */
+    /* libmicrohttpd sends a reply's header and its body as two records: the first one waits here, so that both leave in one
+     * packet and by one system call. Where it cannot make the header, it closes the connection: the alert of that does not
+     * wait, since nothing follows. */
+    bool head_next;
+    size_t head_len;
+    char head[HEAD_MAX];
+    /* What was received beyond what GnuTLS has asked for. NULL while there is nothing. */
+    char *ahead;
+    size_t ahead_at, ahead_len;
 };
 
-/* Those whose certificates clients must show, shared likewise. */
+/* Those whose certificates clients must show; shared, as a pair is. */
 struct httpd_tls_ca {
     unsigned refs;
     gnutls_x509_trust_list_t list;
 };
 
-/* Certificates */
-
-static struct httpd_tls_pair *pair_unref(struct httpd_tls_pair *pair)
-{
-    if (pair != NULL && --pair->refs == 0) {
-        if (pair->credentials != NULL)
-            gnutls_certificate_free_credentials(pair->credentials);
-        free(pair);
-    }
-    return NULL;
-}
-
-static void pair_unref_scope(struct httpd_tls_pair **pair)
-{
-    pair_unref(*pair);
-}
+/* Clients' certificates */
 
 static gnutls_datum_t datum(struct span bytes)
 {
@@ -57,80 +54,10 @@ static gnutls_datum_t datum(struct span bytes)
     return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)bytes.ptr, .size = (unsigned)bytes.len};
 }
 
-/* A chain and a key on their way into credentials, which copy them. */
-struct parsed_pair {
-    gnutls_x509_crt_t *chain;
-    unsigned chain_len;
-    gnutls_x509_privkey_t key;
-};
-
-static void parsed_pair_done(struct parsed_pair *parsed)
-{
-    for (unsigned i = 0; i < parsed->chain_len; i++)
-        gnutls_x509_crt_deinit(parsed->chain[i]);
-    gnutls_free(parsed->chain);
-    if (parsed->key != NULL)
-        gnutls_x509_privkey_deinit(parsed->key);
-}
-
 static int tls_error(int rc, const char *what, struct err *err)
 {
     return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ENOMEM : EINVAL, "%s: %s", what, gnutls_strerror(rc));
 }
-
-/* GnuTLS compares them as well, in gnutls_certificate_set_x509_key(), but 3.7.9 loses memory when they differ. */
-static bool key_fits(const struct parsed_pair *parsed)
-{
-    unsigned char of_cert[KEY_ID_MAX];
-    unsigned char of_key[KEY_ID_MAX];
-    size_t cert_len = sizeof(of_cert);
-    size_t key_len = sizeof(of_key);
-    return gnutls_x509_crt_get_key_id(parsed->chain[0], GNUTLS_KEYID_USE_SHA256, of_cert, &cert_len) == 0 &&
-           gnutls_x509_privkey_get_key_id(parsed->key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len) == 0 &&
-           cert_len == key_len && memcmp(of_cert, of_key, key_len) == 0;
-}
-
-static int parse_pair(struct span cert_pem, struct span key_pem, struct parsed_pair *ret, struct err *err)
-{
-    gnutls_datum_t cert = datum(cert_pem);
-    gnutls_datum_t key = datum(key_pem);
-    if (cert_pem.len > PEM_MAX || key_pem.len > PEM_MAX)
-        return err_set(err, EINVAL, "certificate or key larger than %d bytes", PEM_MAX);
-    int rc = gnutls_x509_crt_list_import2(&ret->chain, &ret->chain_len, &cert, GNUTLS_X509_FMT_PEM,
-                                          GNUTLS_X509_CRT_LIST_SORT);
-    if (rc < 0)
-        return tls_error(rc, "certificate", err);
-    rc = gnutls_x509_privkey_init(&ret->key);
-    if (rc == GNUTLS_E_SUCCESS)
-        rc = gnutls_x509_privkey_import2(ret->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
-    if (rc < 0)
-        return tls_error(rc, "private key", err);
-    if (!key_fits(ret))
-        return err_set(err, EINVAL, "the private key is not that of the (first) certificate");
-    return 0;
-}
-
-static int set_pair(struct httpd_tls_keys *keys, struct span cert_pem, struct span key_pem, struct err *err)
-{
-    CLEANUP(parsed_pair_done) struct parsed_pair parsed = {.chain = NULL};
-    int rc = parse_pair(cert_pem, key_pem, &parsed, err);
-    if (rc < 0)
-        return rc;
-    CLEANUP(pair_unref_scope) struct httpd_tls_pair *pair = calloc(1, sizeof(*pair));
-    if (pair == NULL)
-        return err_errno(err, ENOMEM, "certificate and key");
-    pair->refs = 1;
-    rc = gnutls_certificate_allocate_credentials(&pair->credentials);
-    if (rc == GNUTLS_E_SUCCESS)
-        rc = gnutls_certificate_set_x509_key(pair->credentials, parsed.chain, (int)parsed.chain_len, parsed.key);
-    if (rc < 0)
-        return tls_error(rc, "certificate and key", err);
-    pair_unref(keys->pair);
-    keys->pair = TAKE_PTR(pair);
-    return 0;
-}
-
-/* Clients' certificates */
 
 static struct httpd_tls_ca *client_ca_unref(struct httpd_tls_ca *ca)
 {
@@ -169,11 +96,11 @@ static int set_client_ca(struct httpd_tls_keys *keys, struct span ca_pem, struct
 }
 
 /* The client's chain as objects; returns how many. */
-static unsigned import_peers(gnutls_session_t session, gnutls_x509_crt_t chain[static HTTPD_CLIENT_CHAIN_MAX])
+static unsigned import_peers(gnutls_session_t session, gnutls_x509_crt_t chain[static HTTPD_TLS_CHAIN_MAX])
 {
     unsigned len = 0, count = 0;
     const gnutls_datum_t *raw = gnutls_certificate_get_peers(session, &len);
-    if (raw == NULL || len > HTTPD_CLIENT_CHAIN_MAX)
+    if (raw == NULL || len > HTTPD_TLS_CHAIN_MAX)
         return 0;
     for (; count < len; count++) {
         if (gnutls_x509_crt_init(&chain[count]) < 0)
@@ -192,7 +119,7 @@ static int verify_client(gnutls_session_t session)
     const struct httpd_tls_session *own = gnutls_db_get_ptr(session);
     gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
                                      .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT};
-    gnutls_x509_crt_t chain[HTTPD_CLIENT_CHAIN_MAX];
+    gnutls_x509_crt_t chain[HTTPD_TLS_CHAIN_MAX];
     unsigned status = GNUTLS_CERT_INVALID;
     unsigned count = import_peers(session, chain);
     int rc = count > 0 ? gnutls_x509_trust_list_verify_crt2(own->keys.client_ca->list, chain, count, &purpose, 1, 0,
@@ -315,7 +242,7 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const giovec_t *pieces, int coun
         all[i + 1] = (struct iovec){.iov_base = pieces[i].iov_base, .iov_len = pieces[i].iov_len};
         len += pieces[i].iov_len;
     }
-    if (is_head && len >= HTTPD_TLS_HEAD_MIN && len <= sizeof(own->head) - own->head_len)
+    if (is_head && len >= HEAD_MIN && len <= sizeof(own->head) - own->head_len)
         return note_move(own, hold_head(own, pieces, count, len));
     struct msghdr message = {.msg_iov = held ? all : all + 1, .msg_iovlen = (size_t)count + (held ? 1 : 0)};
     return note_move(own, drop_head(own, sendmsg(own->fd, &message, MSG_NOSIGNAL)));
@@ -333,14 +260,23 @@ static int on_handshake_finished(gnutls_session_t session, unsigned type, unsign
     return 0;
 }
 
+static struct httpd_tls_session *session_new(int fd, bool *moved)
+{
+    struct httpd_tls_session *own = calloc(1, sizeof(*own));
+    if (own == NULL)
+        return NULL;
+    own->fd = fd;
+    own->moved = moved;
+    return own;
+}
+
 /* Gives the session the pair of the moment in place of libmicrohttpd's own credentials, whose certificate
  * callbacks know neither the server nor when a pair may be freed. The session's "db" pointer is free for us: it
  * belongs to the session cache, which a server without cache callbacks does not have. */
-static void session_init(struct httpd_tls_session *own, int fd, const struct httpd_tls_keys *keys,
-                         bool client_certificates, void *gnutls)
+static void session_begin(struct httpd_tls_session *own, const struct httpd_tls_keys *keys, bool client_certificates,
+                          void *gnutls)
 {
     gnutls_session_t session = gnutls;
-    own->fd = fd;
     gnutls_transport_set_ptr(session, own);
     gnutls_transport_set_pull_function(session, pull);
     gnutls_transport_set_vec_push_function(session, push);
@@ -350,23 +286,46 @@ static void session_init(struct httpd_tls_session *own, int fd, const struct htt
         return;
     if (client_certificates)
         ask_for_certificate(own, keys->client_ca, session);
-    own->keys.pair = keys->pair;
-    own->keys.pair->refs++;
+    own->keys.pair = tls_pair_hold(keys->pair);
     /* Without memory for it the session has no certificate: its handshake fails. */
-    (void)gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, own->keys.pair->credentials);
+    (void)gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls_pair_credentials(own->keys.pair));
+}
+
+static void set_pair(struct httpd_tls_keys *keys, struct tls_pair *pair)
+{
+    tls_pair_free(keys->pair);
+    keys->pair = tls_pair_hold(pair);
 }
 
 static void keys_done(struct httpd_tls_keys *keys)
 {
-    keys->pair = pair_unref(keys->pair);
+    keys->pair = tls_pair_free(keys->pair);
     keys->client_ca = client_ca_unref(keys->client_ca);
 }
 
-static void session_done(struct httpd_tls_session *own)
+static struct httpd_tls_session *session_free(struct httpd_tls_session *own)
 {
+    if (own == NULL)
+        return NULL;
     keys_done(&own->keys);
     free(own->ahead);
-    own->ahead = NULL;
+    free(own);
+    return NULL;
+}
+
+static bool session_is_open(const struct httpd_tls_session *own)
+{
+    return own->handshake_done;
+}
+
+static bool session_has_unread(const struct httpd_tls_session *own)
+{
+    return own->ahead_len > 0;
+}
+
+static void session_hold_head(struct httpd_tls_session *own)
+{
+    own->head_next = true;
 }
 
 static int check_priorities(const char *priorities, struct err *err)
@@ -389,6 +348,10 @@ const struct httpd_tls httpd_tls_gnutls = {
     .set_pair = set_pair,
     .set_client_ca = set_client_ca,
     .keys_done = keys_done,
-    .session_init = session_init,
-    .session_done = session_done,
+    .session_new = session_new,
+    .session_begin = session_begin,
+    .session_free = session_free,
+    .session_is_open = session_is_open,
+    .session_has_unread = session_has_unread,
+    .session_hold_head = session_hold_head,
 };

@@ -13,8 +13,7 @@ struct listener {
     struct loop *loop;
     int fd;
     uint16_t port;
-    listener_cb *cb;
-    listener_full_cb *full;
+    struct listener_calls calls;
     void *ctx;
     uint64_t *pauses;
     struct loop_watch *watch; /* NULL while resting */
@@ -30,8 +29,14 @@ static int open_socket(const struct address *address)
         socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
     if (fd < 0)
         return -errno;
+    int send = LISTENER_SEND_BUFFER;
+    int receive = LISTENER_RECEIVE_BUFFER;
     /* Without it a restart fails while old connections linger in TIME_WAIT. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+        return -errno;
+    /* Accepted sockets inherit them. */
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, sizeof(send)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive)) < 0)
         return -errno;
     /* The default of net.ipv6.bindv6only may be either. */
     if (address->any && address->storage.ss_family == AF_INET6 &&
@@ -71,6 +76,11 @@ static bool is_transient(int code)
            code == EOPNOTSUPP || code == ENETUNREACH;
 }
 
+static bool is_shortage(int code)
+{
+    return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM;
+}
+
 static void start_rest(struct listener *listener)
 {
     ++*listener->pauses;
@@ -83,12 +93,14 @@ static int take_one(struct listener *listener)
 {
     struct sockaddr_storage peer;
     socklen_t len = sizeof(peer);
-    if (listener->full(listener->ctx))
+    if (listener->calls.full(listener->ctx))
         return -EBUSY;
     int accepted = accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted < 0 && is_shortage(errno) && listener->calls.spare(listener->ctx))
+        return -EAGAIN;
     if (accepted < 0)
         return is_transient(errno) ? 0 : -errno;
-    listener->cb(listener->ctx, accepted, (const struct sockaddr *)&peer, len);
+    listener->calls.accepted(listener->ctx, accepted, (const struct sockaddr *)&peer, len);
     return 0;
 }
 
@@ -122,8 +134,8 @@ static void on_rested(void *ctx)
         loop_timer_arm(&listener->rest, LISTENER_PAUSE_MS);
 }
 
-int listener_new(struct loop *loop, const char *address, listener_cb *cb, listener_full_cb *full, void *ctx,
-                 uint64_t *pauses, struct listener **ret, struct err *err)
+int listener_new(struct loop *loop, const char *address, const struct listener_calls *calls, void *ctx, uint64_t *pauses,
+                 struct listener **ret, struct err *err)
 {
     struct quoted quoted;
     struct address parsed;
@@ -136,7 +148,7 @@ int listener_new(struct loop *loop, const char *address, listener_cb *cb, listen
     struct listener *listener = calloc(1, sizeof(*listener));
     if (listener == NULL)
         return err_errno(err, ENOMEM, "cannot listen on %s", quote_text(&quoted, address));
-    *listener = (struct listener){.loop = loop, .fd = fd, .port = bound_port(fd), .cb = cb, .full = full, .ctx = ctx,
+    *listener = (struct listener){.loop = loop, .fd = fd, .port = bound_port(fd), .calls = *calls, .ctx = ctx,
                                   .pauses = pauses};
     loop_timer_init(&listener->rest, loop, on_rested, listener);
     rc = start_watch(listener, err);

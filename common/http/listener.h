@@ -6,6 +6,7 @@
 #ifndef PROFEFE_LISTENER_H
 #define PROFEFE_LISTENER_H
 
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/os/loop.h"
 
@@ -16,6 +17,10 @@
 enum {
     LISTENER_BURST = 16,      /* connections accepted a turn, so that those we have are served as well */
     LISTENER_PAUSE_MS = 100,  /* rest after EMFILE and the like: soon enough for people, long enough for the CPU */
+    /* Bytes that wait in the kernel for a connection, each way, doubled by it: what a client that reads nothing costs,
+     * and it counts against the memory limit. A reply mostly fits; a large body comes by windows of it. */
+    LISTENER_SEND_BUFFER = 8 * 1024,
+    LISTENER_RECEIVE_BUFFER = 16 * 1024,
 };
 
 struct listener;
@@ -28,14 +33,31 @@ typedef void listener_cb(void *ctx, int fd, const struct sockaddr *addr, socklen
  * LISTENER_PAUSE_MS. */
 typedef bool listener_full_cb(void *ctx);
 
+/* There was no descriptor, or no memory, for one more. True = somebody was sent away for it: it is tried again in the
+ * loop's next turn. False = after LISTENER_PAUSE_MS. */
+typedef bool listener_spare_cb(void *ctx);
+
+struct listener_calls {
+    listener_cb *accepted;
+    listener_full_cb *full;
+    listener_spare_cb *spare;
+};
+
 /* address: see address.h; without a host all addresses, IPv4 alone where IPv6 is off. *pauses counts the rests; it must
  * outlive the listener. -EINVAL on a bad address, -EADDRINUSE, -EACCES, … with a message that names it. */
-int listener_new(struct loop *loop, const char *address, listener_cb *cb, listener_full_cb *full, void *ctx,
-                 uint64_t *pauses, struct listener **ret, struct err *err);
+int listener_new(struct loop *loop, const char *address, const struct listener_calls *calls, void *ctx, uint64_t *pauses,
+                 struct listener **ret, struct err *err);
 
 /* Takes what waits in the backlog, as long as there is room: closing the port would reset it. */
 void listener_take_rest(struct listener *listener);
 struct listener *listener_free(struct listener *listener); /* closes the port; NULL allowed; returns NULL */
+
+static inline void listener_free_scope(struct listener **listener)
+{
+    listener_free(*listener);
+}
+
+#define CLEANUP_LISTENER CLEANUP(listener_free_scope)
 
 uint16_t listener_port(const struct listener *listener);
 

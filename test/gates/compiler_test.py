@@ -28,7 +28,7 @@ KNOWN = {
 OFFERED = {
     "boolean_true_words": "a test compares them with the expressions in the manifests",
     "boolean_false_words": "as boolean_true_words",
-    "httpd_idle": "says when a server that is stopped has nothing left to do, for tests that run its loop themselves",
+    "httpd_is_empty": "says when a server that is stopped has nothing left to do, for tests that run its loop themselves",
     "ini_file_parse": "the reader without a file, for its test and its fuzz target",
     "log_format_line": "a line as it is written, without a clock",
     "profile_dir_name": "pure: the names of files, without a directory",

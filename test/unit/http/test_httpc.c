@@ -4,6 +4,7 @@
 #include "common/base/buf.h"
 #include "common/http/httpd.h"
 #include "common/http/httpd_tls.h"
+#include "common/http/tls_pair.h"
 #include "alloc_fail_thread.h"
 #include "peer.h"
 #include "peer_pem.h"
@@ -1207,9 +1208,9 @@ static void https_is_verified_unless_told_otherwise(void **state)
     struct peer_pem pem;
     struct httpd *httpd = start_httpd("NORMAL");
     peer_make_pem(&pem, 1);
-    assert_int_equal(httpd_set_pair(httpd, (struct span){pem.cert, pem.cert_len}, (struct span){pem.key, pem.key_len},
-                                    NULL),
-                     0);
+    CLEANUP_TLS_PAIR struct tls_pair *pair = NULL;
+    assert_int_equal(peer_pair(&pem, &pem, &pair, NULL), 0);
+    httpd_set_pair(httpd, pair);
     const struct httpc_tls nobody = {.ca_file = "/dev/null"};
     struct outcome outcome = {.source_left = 2000000};
     struct httpc_request request = default_request(&outcome);

@@ -1,4 +1,7 @@
+/* sees: http */
 #include "peer_pem.h"
+
+#include "common/http/tls_pair.h"
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -27,4 +30,11 @@ void peer_make_pem(struct peer_pem *pem, unsigned char serial)
         abort();
     gnutls_x509_crt_deinit(cert);
     gnutls_x509_privkey_deinit(key);
+}
+
+int peer_pair(const struct peer_pem *cert, const struct peer_pem *key, struct tls_pair **ret, struct err *err)
+{
+    const struct tls_pair_pem cert_pem = {"cert", {cert->cert, cert->cert_len}};
+    const struct tls_pair_pem key_pem = {"key", {key->key, key->key_len}};
+    return tls_pair_parse(cert_pem, key_pem, time(NULL), ret, err);
 }

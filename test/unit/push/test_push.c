@@ -228,6 +228,12 @@ static bool is_never_full(void *ctx)
     return false;
 }
 
+static bool has_nothing_to_spare(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
 static void take_port(struct bench *bench)
 {
     bench->port = 0;
@@ -241,7 +247,8 @@ static void collector_up(struct bench *bench)
     char address[32];
     struct err err;
     snprintf(address, sizeof(address), "127.0.0.1:%u", bench->port);
-    if (listener_new(bench->loop, address, on_connection, is_never_full, bench, &bench->pauses, &bench->listener, &err) < 0)
+    const struct listener_calls calls = {on_connection, is_never_full, has_nothing_to_spare};
+    if (listener_new(bench->loop, address, &calls, bench, &bench->pauses, &bench->listener, &err) < 0)
         fail_msg("%s", err.text);
 }
 

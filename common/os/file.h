@@ -14,10 +14,10 @@
 MUST_CHECK int file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_len, struct err *err);
 
 /* 0 for a regular file, which nobody has to wait for; -EINVAL for another kind, or what stat(2) says. */
-int file_expect_regular(const char *path, struct err *err);
+MUST_CHECK int file_expect_regular(const char *path, struct err *err);
 
 /* One read(2), for which a pipe's writer is waited for as above. The number of bytes, 0 = the end, or -Exxx. */
-ssize_t file_read_some(int fd, void *to, size_t len);
+MUST_CHECK ssize_t file_read_some(int fd, void *to, size_t len);
 
 /* Is it a failure of the moment, with nothing wrong about the file: no memory, no descriptor, a disk or a pipe that did
  * not answer? Then it is worth another look, although the file has not changed. */

@@ -3,6 +3,7 @@
 #define PROFEFE_SECRET_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 #include <stddef.h>
 
@@ -15,7 +16,7 @@ struct secret {
 void secret_done(struct secret *secret);
 
 /* Room for cap bytes, which never grows: growing would leave copies behind. 0 or -ENOMEM. */
-int secret_new(size_t cap, struct secret *ret);
+MUST_CHECK int secret_new(size_t cap, struct secret *ret);
 
 enum secret_from {
     SECRET_FROM_FILE, /* a regular file: nothing else may hold up who reads */
@@ -24,6 +25,6 @@ enum secret_from {
 
 /* Reads a file of at most max bytes; *ret is secret_done()'s to free, and untouched on failure. -EFBIG when the file is
  * larger, -EINVAL when it is no file of that kind, -ENOMEM, or what open(2) and read(2) say. */
-int secret_read(const char *path, enum secret_from from, size_t max, struct secret *ret, struct err *err);
+MUST_CHECK int secret_read(const char *path, enum secret_from from, size_t max, struct secret *ret, struct err *err);
 
 #endif

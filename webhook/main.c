@@ -5,9 +5,9 @@
 #include "common/os/loop.h"
 #include "common/os/std_fds.h"
 #include "common/base/version.h"
-#include "webhook/admission.h"
 #include "webhook/certs.h"
 #include "webhook/config.h"
+#include "webhook/offline.h"
 #include "webhook/webhook_command.h"
 #include "webhook/service.h"
 
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --review: 0 = answered (also when skipped), 1 = denied, 2 = unreadable; bad settings are 2 as well. */
+/* --review: 0 = answered (also when skipped), 1 = one was denied, 2 = unreadable; bad settings are 2 as well. */
 enum {
     EXIT_DENIED = 1,
     EXIT_USAGE = 2,
@@ -69,27 +69,33 @@ static int stand_in_for_image(struct settings *settings, struct err *err)
     return settings_set(settings, SETTING_IMAGE, (struct span){name, sizeof(name) - 1}, SETTING_FROM_DEFAULT, err);
 }
 
+static int print_reply(void *ctx, const struct admission_result *result, const struct buf *reply)
+{
+    int *code = ctx;
+    if (std_fds_print("profefe-webhook", buf_text(reply)) < 0 || std_fds_print("profefe-webhook", "\n") < 0)
+        return -EIO; /* it was said */
+    if (result->decision == INJECT_DENIED)
+        *code = EXIT_DENIED;
+    return 0;
+}
+
 static int review(const struct webhook_command *command, struct policy *policy)
 {
-    static struct admission_result result;
     CLEANUP_FREE char *bytes = NULL;
-    CLEANUP(buf_done) struct buf reply;
     struct err err;
     size_t len = 0;
+    int code = 0;
     const char *path = strcmp(command->review, "-") == 0 ? "/dev/stdin" : command->review;
-    buf_init(&reply, REVIEW_REPLY_MAX);
     int rc = stand_in_for_image(&policy->settings, &err);
     if (rc == 0)
         rc = file_read(path, SERVICE_BODY_MAX, &bytes, &len, &err);
-    if (rc == 0)
-        rc = admission_answer_offline(policy, (struct span){bytes, len}, command->all,
-                                      command->namespace_name, &result, &reply, &err);
     if (rc < 0)
         return complain(&err);
-    buf_putc(&reply, '\n');
-    if (buf_error(&reply) != 0 || std_fds_print("profefe-webhook", buf_text(&reply)) < 0)
-        return EXIT_USAGE;
-    return result.decision == INJECT_DENIED ? EXIT_DENIED : 0;
+    const struct offline_question question = {{bytes, len}, command->all, command->namespace_name};
+    rc = offline_answer(policy, &question, print_reply, &code, &err);
+    if (rc < 0 && rc != -EIO)
+        return complain(&err);
+    return rc < 0 ? EXIT_USAGE : code;
 }
 
 /* ---- --check and serving ---- */

@@ -9,7 +9,6 @@
 
 #define V1 "admission.k8s.io/v1"
 #define V1BETA1 "admission.k8s.io/v1beta1"
-#define OFFLINE_UID "00000000-0000-0000-0000-000000000000" /* of a pod that came without a review */
 
 enum { AROUND_PATCH = 512 }; /* bytes of a reply beside its patch, mostly */
 enum { HTTP_FORBIDDEN = 403 }; /* metav1.Status of a refusal, as Pod Security and quotas give it */
@@ -94,12 +93,12 @@ int review_read(const cJSON *root, struct review *ret, struct err *err)
 int review_wrap_pod(const cJSON *pod, struct review *ret, struct err *err)
 {
     if (!text_is(pod, "kind", "Pod"))
-        return expected(pod, "kind", "AdmissionReview or Pod", err);
+        return expected(pod, "kind", "AdmissionReview, Pod, List or a workload such as Deployment", err);
     if (!text_is(pod, "apiVersion", "v1"))
         return expected(pod, "apiVersion", "v1", err);
     *ret = (struct review){
         .api_version = V1,
-        .uid = OFFLINE_UID,
+        .uid = REVIEW_OFFLINE_UID,
         .pod_namespace = text_or_empty(json_get_text(json_get(pod, "metadata"), "namespace")),
         .name = name_of(NULL, pod),
         .dry_run = true,

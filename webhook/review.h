@@ -11,6 +11,8 @@
 #include "common/base/span.h"
 #include "common/pod/json.h"
 
+#define REVIEW_OFFLINE_UID "00000000-0000-0000-0000-000000000000" /* of what never met an API server */
+
 enum {
     REVIEW_UID_MAX = 253, /* a UUID has 36; a longer uid is not an API server's */
     /* A reply: the patch in base64 and WARNINGS_MAX warnings. */

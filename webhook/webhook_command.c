@@ -12,11 +12,13 @@ static const struct command_line_option options[] = {
      .help = "INI file with sections [server], [inject], [defaults] and [limits], read again\nwhen it changes"},
     {"check", TO(check), .help = "check the configuration and the certificate, and leave: 0 when all is good"},
     {"review", TO(review), .argument = "FILE",
-     .help = "answer one AdmissionReview, or a bare Pod as JSON, on stdout and leave;\n"
-             "\"-\" reads stdin; exit 0 also when skipped, 1 denied, 2 unreadable"},
+     .help = "answer an AdmissionReview, a Pod, a workload (Deployment, ReplicaSet, StatefulSet,\n"
+             "DaemonSet, Job, CronJob: for its pods) or a List of them, as JSON, on stdout, one\n"
+             "reply a line, and leave; \"-\" reads stdin; exit 0 also when skipped, 1 denied,\n"
+             "2 unreadable"},
     {"all", TO(all), .help = "with --review: answer as /mutate/all does"},
     {"namespace", TO(namespace_name), .argument = "NS", .default_text = "default",
-     .help = "with --review: namespace of a bare Pod that names none"},
+     .help = "with --review: namespace of what names none"},
     {"version", TO(version), .help = "print the version and those of the libraries"},
     {"help", TO(help), .letter = 'h', .help = "print this"},
     {.name = NULL},

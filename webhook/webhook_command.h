@@ -16,7 +16,7 @@ struct webhook_command {
     bool check;
     const char *review;         /* FILE or "-"; NULL = serve */
     bool all;                   /* --review: answer as /mutate/all */
-    const char *namespace_name; /* --review: of a bare Pod without one */
+    const char *namespace_name; /* --review: of what names none */
     const char *config;         /* the INI file; NULL = none */
     struct settings base;       /* flags and environment, which the INI file gives way to */
 };

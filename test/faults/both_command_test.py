@@ -330,6 +330,21 @@ class Review(Cli):
         self.assertEqual([], pods.patch_of(self.answer(self.review(pod))))
         self.injected(pod, self.answer(self.review(pod, "--all")))
 
+    def test_deployment_is_answered_for_its_pods_and_a_list_line_by_line(self):
+        template = {key: self.pod(enable="true")[key] for key in ("metadata", "spec")}
+        deployment = {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "web", "namespace": "shop"},
+                      "spec": {"template": template}}
+        self.assertTrue(pods.patch_of(self.answer(self.review(deployment), "Deployment/shop/web")))
+        both = {"kind": "List", "apiVersion": "v1", "items": [deployment, {"kind": "Service"}, self.pod(enable="false")]}
+        lines = self.accepted(self.review(both)).splitlines()
+        self.assertEqual([True, False], ["patch" in json.loads(line)["response"] for line in lines])
+
+    def test_list_with_a_pod_that_is_denied_is_code_1_and_answered_whole(self):
+        items = [self.pod(enable="true", strict="true", prot="1"), self.pod(enable="true")]
+        done = self.review({"kind": "List", "apiVersion": "v1", "items": items})
+        self.assertEqual(1, done.code, done)
+        self.assertEqual([False, True], [json.loads(line)["response"]["allowed"] for line in done.out.splitlines()])
+
     def test_namespace_is_taken_for_a_bare_pod(self):
         pod = self.pod(enable="true")
         del pod["metadata"]["namespace"]

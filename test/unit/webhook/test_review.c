@@ -136,10 +136,11 @@ static void review_wraps_only_pods(void **state)
         const char *text, *error;
     } cases[] = {
         {"{'kind':'Pod','apiVersion':'v1'}", ""},
-        {"{'kind':'Deployment','apiVersion':'apps/v1'}", "kind: expected AdmissionReview or Pod, got \"Deployment\""},
+        {"{'kind':'Service','apiVersion':'v1'}",
+         "kind: expected AdmissionReview, Pod, List or a workload such as Deployment, got \"Service\""},
         {"{'kind':'Pod','apiVersion':'v2'}", "apiVersion: expected v1, got \"v2\""},
         {"{'kind':'Pod'}", "apiVersion: expected v1, got none"},
-        {"[]", "kind: expected AdmissionReview or Pod, got none"},
+        {"[]", "kind: expected AdmissionReview, Pod, List or a workload such as Deployment, got none"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct json json;

@@ -23,6 +23,7 @@ enum stage {
 struct push {
     struct loop *loop;
     struct spool *spool;
+    struct spool *next; /* takes its place once it is empty; NULL = none */
     struct push_options options;
     struct retry retry;
     struct loop_timer timer; /* armed while a backoff waits, or for 0 ms to start from the loop */
@@ -321,6 +322,25 @@ static bool choose_next(struct push *push, struct spool_item *ret)
     return spool_next(push->spool, 0, ret) == 0;
 }
 
+static void on_lost(void *ctx, uint64_t id, enum spool_drop reason)
+{
+    (void)reason;
+    settle(ctx, id, false);
+}
+
+/* Its spool is empty, and the next one has ids of its own: no doubt is left, and who made trouble is gone. */
+static bool go_on(struct push *push)
+{
+    if (push->next == NULL)
+        return false;
+    spool_on_lost(push->spool, NULL, NULL);
+    push->spool = push->next;
+    push->next = NULL;
+    spool_on_lost(push->spool, on_lost, push);
+    push->trouble = (struct trouble){0};
+    return true;
+}
+
 static void send_next(void *ctx)
 {
     struct push *push = ctx;
@@ -329,7 +349,7 @@ static void send_next(void *ctx)
         return;
     if (push->options.age_max_ms > 0)
         spool_expire(push->spool, loop_wall_ms() - push->options.age_max_ms);
-    if (!choose_next(push, &item))
+    if (!choose_next(push, &item) && !(go_on(push) && choose_next(push, &item)))
         return;
     spool_hold(push->spool, item.id);
     outgoing_open(&push->outgoing, push->spool, &push->options.outgoing, &item);
@@ -337,12 +357,6 @@ static void send_next(void *ctx)
         ask(push);
     else
         prepare(push);
-}
-
-static void on_lost(void *ctx, uint64_t id, enum spool_drop reason)
-{
-    (void)reason;
-    settle(ctx, id, false);
 }
 
 /* ---- from outside ---- */
@@ -394,10 +408,17 @@ void push_now(struct push *push)
         loop_timer_arm(&push->timer, 0);
 }
 
+void push_go_on_with(struct push *push, struct spool *next)
+{
+    push->next = next;
+    push_kick(push);
+}
+
 bool push_is_idle(const struct push *push)
 {
     struct spool_item item;
-    return push->stage == IDLE && spool_next(push->spool, 0, &item) < 0;
+    return push->stage == IDLE && spool_next(push->spool, 0, &item) < 0 &&
+           (push->next == NULL || spool_next(push->next, 0, &item) < 0);
 }
 
 const struct push_stats *push_get_stats(const struct push *push)

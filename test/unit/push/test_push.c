@@ -501,6 +501,43 @@ static void profiles_go_oldest_first_and_one_at_a_time(void **state)
     assert_int_equal(1, bench->most_open);
 }
 
+static void an_empty_spool_gives_way_to_the_next(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER, FAILED}};
+    struct spool *first = bench->spool, *next = NULL;
+    assert_int_equal(0, spool_new_memory(SPOOL_BUDGET_DEFAULT, &next, NULL));
+    script(bench, answers, COUNT_OF(answers));
+    add(bench, "one");
+    add(bench, "two");
+    push_kick(bench->push);
+    bench->spool = next;
+    add(bench, "three");
+    push_go_on_with(bench->push, next);
+    assert_false(push_is_idle(bench->push));
+    send_all(bench);
+    expect_bodies(bench, "one one two three");
+    spool_free(first); /* it is done with it */
+    add(bench, "four");
+    send_all(bench);
+    expect_bodies(bench, "one one two three four");
+    assert_int_equal(4, result_count(bench, DELIVERY_STORED));
+    assert_int_equal(4, bench->settled_count);
+}
+
+static void an_empty_spool_gives_way_at_once(void **state)
+{
+    struct bench *bench = *state;
+    struct spool *first = bench->spool;
+    assert_int_equal(0, spool_new_memory(SPOOL_BUDGET_DEFAULT, &bench->spool, NULL));
+    add(bench, "left there");
+    push_go_on_with(bench->push, bench->spool);
+    assert_false(push_is_idle(bench->push));
+    send_all(bench);
+    expect_bodies(bench, "left there");
+    spool_free(first);
+}
+
 static void nothing_to_send_is_idle(void **state)
 {
     struct bench *bench = *state;
@@ -1785,6 +1822,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(profile_is_posted_with_its_identity_and_leaves_the_spool, setup, teardown),
         cmocka_unit_test_setup_teardown(profiles_go_oldest_first_and_one_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_empty_spool_gives_way_to_the_next, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_empty_spool_gives_way_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_to_send_is_idle, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_profile_is_posted_like_any, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_profile_arrives_whole, setup, teardown),

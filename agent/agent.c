@@ -1,6 +1,8 @@
 #include "agent/agent.h"
 
+#include "agent/attempt.h"
 #include "agent/engine.h"
+#include "agent/spooling.h"
 #include "agent/status_server.h"
 #include "common/gather/account.h"
 #include "common/os/log.h"
@@ -9,13 +11,15 @@
 
 struct agent {
     const struct agent_setup *setup;
-    const struct options *options; /* setup's; NULL = idle */
+    const struct options *options; /* setup's; NULL = idle, for a setting is wrong */
     struct pipeline_base engine;
-    struct pipeline pipeline;
+    struct spooling spooling;
+    struct pipeline pipeline; /* its taker NULL = does not work (yet) */
+    struct attempt start;     /* failing: it could not begin to work yet */
     struct status_server server;
     struct loop_timer deadline;
     int64_t started_ms, started_wall_ms;
-    uint64_t spool_recreated; /* times that were said */
+    bool directory_due; /* the spool directory is to be tried again as soon as no profile is taken */
     bool stopping;
     bool gathered; /* nothing more is taken */
 };
@@ -29,7 +33,8 @@ static struct view look(void *ctx)
         .options = agent->options,
         .taker = agent->pipeline.taker,
         .push = agent->pipeline.push,
-        .spool = agent->engine.spool,
+        .spooling = &agent->spooling,
+        .start = &agent->start,
         .interval_ms = agent->setup->interval_ms,
         .now_ms = loop_now_ms(agent->engine.loop),
         .wall_ms = loop_wall_ms(),
@@ -89,6 +94,7 @@ static void on_signal(void *ctx, int signo)
         return;
     }
     agent->stopping = true;
+    attempt_give_up(&agent->spooling.directory);
     stop_taking(agent);
     push_now(agent->pipeline.push);
     loop_timer_arm(&agent->deadline, agent->options->stop_deadline_ms);
@@ -100,13 +106,13 @@ static void on_signal(void *ctx, int signo)
 static void say_end(const struct agent *agent)
 {
     struct account account;
-    account_read(&account, spool_get_stats(agent->engine.spool), push_get_stats(agent->pipeline.push));
+    uint64_t lost = spooling_read_account(&agent->spooling, push_get_stats(agent->pipeline.push), &account);
     struct log_field fields[ACCOUNT_REASONS_MAX + 8] = {
         LOG_I64("taken", account.taken),
         LOG_I64("stored", account.stored),
         LOG_I64("dropped", account.dropped),
         LOG_I64("waiting", account.waiting),
-        LOG_I64("lost", agent->options->spool_dir == NULL ? account.waiting : 0),
+        LOG_I64("lost", lost),
         LOG_I64("cut", taker_count_cut(agent->pipeline.taker)),
         LOG_STR("to", options_destination(agent->options)),
     };
@@ -121,25 +127,33 @@ static void say_end(const struct agent *agent)
 
 /* ---- the daemon ---- */
 
-/* Somebody removed the directory under way: what waited there is lost, and counted by the spool. */
-static void watch_spool(struct agent *agent)
+/* A profile ends in the spool that it began in. */
+static void try_directory(struct agent *agent)
 {
-    const struct spool_stats *stats = spool_get_stats(agent->engine.spool);
-    if (stats->recreated != agent->spool_recreated)
-        log_warn("spool directory was gone, made anew", LOG_STR("directory", agent->setup->options->spool_dir),
-                 LOG_I64("lost", stats->dropped[SPOOL_DROP_ERROR]));
-    agent->spool_recreated = stats->recreated;
+    if (!agent->directory_due || agent->stopping || taker_running(agent->pipeline.taker) != NULL)
+        return;
+    agent->directory_due = false;
+    if (spooling_try_directory(&agent->spooling))
+        pipeline_change_spool(&agent->pipeline, agent->spooling.spool);
+}
+
+static void on_directory_due(void *ctx)
+{
+    struct agent *agent = ctx;
+    agent->directory_due = true;
+    try_directory(agent);
 }
 
 static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_report *report)
 {
     struct agent *agent = ctx;
     (void)job;
-    watch_spool(agent);
+    spooling_watch(&agent->spooling);
     if (report->result == SCRAPE_OK && agent->stopping)
         push_now(agent->pipeline.push);
     else if (report->result == SCRAPE_OK)
         push_kick(agent->pipeline.push);
+    try_directory(agent);
 }
 
 /* A pod that shares its process namespace may have anybody's signals; as process 1 these had no effect anyway. */
@@ -154,22 +168,53 @@ static int set_signals(struct agent *agent, struct err *err)
     return rc;
 }
 
-static int start_work(struct agent *agent, struct err *err)
+/* Users of a thing before the thing: transfers, then their client, then the spools that they read and write. */
+static void close_work(struct agent *agent)
+{
+    pipeline_stop(&agent->pipeline);
+    engine_close(&agent->engine);
+    spooling_close(&agent->spooling);
+}
+
+static int open_work(struct agent *agent, struct err *err)
 {
     const struct pipeline_callbacks callbacks = {
         .settled = on_settled, .taker = {.taken = on_taken, .finished = on_gathered, .ctx = agent}};
-    if (agent->options == NULL)
-        return 0;
-    int rc = engine_open(&agent->engine, agent->options, err);
+    spooling_init(&agent->spooling, agent->engine.loop, agent->options, on_directory_due, agent);
+    int rc = spooling_open(&agent->spooling, agent->setup->sidecar, err);
+    if (rc == 0)
+        rc = engine_open(&agent->engine, agent->options, err);
+    agent->engine.spool = agent->spooling.spool;
     if (rc == 0)
         rc = pipeline_start(&agent->engine, &agent->options->gather, (struct taker_mode){0}, &callbacks,
                             &agent->pipeline, err);
-    if (rc == 0 || !agent->setup->sidecar)
-        return rc;
-    engine_close(&agent->engine);
-    agent->options = NULL;
-    warnings_add(agent->setup->problems, "%s", err->text);
-    log_error("cannot work, idling", LOG_ERR(err));
+    if (rc < 0)
+        close_work(agent);
+    return rc;
+}
+
+/* The settings are right, so whatever keeps a sidecar from its work may pass. */
+static void try_to_work(void *ctx)
+{
+    struct agent *agent = ctx;
+    struct err err;
+    if (open_work(agent, &err) < 0) {
+        attempt_fail(&agent->start, "cannot work now, trying again", &err);
+        return;
+    }
+    if (agent->start.failures > 0)
+        log_info("working after all", LOG_I64("failures", agent->start.failures));
+    attempt_succeed(&agent->start);
+}
+
+static int start_work(struct agent *agent, struct err *err)
+{
+    if (agent->options == NULL)
+        return 0;
+    attempt_init(&agent->start, agent->engine.loop, &agent->options->gather, try_to_work, agent);
+    if (!agent->setup->sidecar)
+        return open_work(agent, err);
+    try_to_work(agent);
     return 0;
 }
 
@@ -213,8 +258,8 @@ int agent_run(const struct agent_setup *setup, struct err *err)
             say_end(&agent);
     }
     status_server_stop(&agent.server);
-    pipeline_stop(&agent.pipeline);
-    engine_close(&agent.engine);
+    attempt_give_up(&agent.start);
+    close_work(&agent);
     loop_free(agent.engine.loop);
     return rc;
 }

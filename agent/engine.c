@@ -6,15 +6,14 @@ enum {
     TRANSFERS_MAX = PIPELINE_TRANSFERS_MAX + 2, /* some to spare */
 };
 
-static int open_spool(struct pipeline_base *engine, const struct options *options, struct err *err)
+int engine_open_spool(const struct options *options, struct spool **ret, struct err *err)
 {
     if (options->spool_dir == NULL)
-        return spool_new_memory(options->gather.spool_bytes, &engine->spool, err);
-    int rc = spool_new_disk(options->spool_dir, options->gather.spool_bytes, options->gather.program->noun,
-                            &engine->spool, err);
+        return spool_new_memory(options->gather.spool_bytes, ret, err);
+    int rc = spool_new_disk(options->spool_dir, options->gather.spool_bytes, options->gather.program->noun, ret, err);
     if (rc < 0)
         return err_wrap(err, rc, "spool-dir");
-    const struct spool_stats *found = spool_get_stats(engine->spool);
+    const struct spool_stats *found = spool_get_stats(*ret);
     log_info("spool opened", LOG_STR("directory", options->spool_dir), LOG_I64("waiting", found->items),
              LOG_I64("bytes", found->bytes), LOG_I64("broken", found->dropped[SPOOL_DROP_ERROR]));
     return 0;
@@ -44,16 +43,12 @@ int engine_open(struct pipeline_base *engine, const struct options *options, str
     engine->ca_hint = "ca.crt in secret-dir";
     int rc = httpc_new(engine->loop, &client, &engine->httpc, err);
     if (rc == 0)
-        rc = open_spool(engine, options, err);
-    if (rc == 0)
         rc = open_credentials(engine, options, err);
     return rc;
 }
 
-/* Users of a thing before the thing: the client's transfers end before the spool goes that they read and write. */
 void engine_close(struct pipeline_base *engine)
 {
     engine->credentials = credentials_free(engine->credentials);
     engine->httpc = httpc_free(engine->httpc);
-    engine->spool = spool_free(engine->spool);
 }

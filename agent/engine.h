@@ -5,8 +5,11 @@
 #include "agent/options.h"
 #include "common/gather/pipeline.h"
 
-/* The loop is there; client, spool and credentials come. On failure engine_close cleans up what there is. */
+/* The loop is there; client and credentials come. On failure engine_close cleans up what there is. */
 int engine_open(struct pipeline_base *engine, const struct options *options, struct err *err);
-void engine_close(struct pipeline_base *engine); /* all but the loop */
+void engine_close(struct pipeline_base *engine); /* neither the loop nor the spool */
+
+/* In memory, or what the directory holds already. */
+int engine_open_spool(const struct options *options, struct spool **ret, struct err *err);
 
 #endif

@@ -13,8 +13,7 @@ static void put_target_reasons(struct buf *out, const struct view *view)
     for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         if (failing_long(state->failing_since_ms, state->failures, view))
             buf_printf(out, "target %s %s: %s for %llds: %s\n", view_target(view, job)->url, job->type->name,
-                       scrape_result_names[state->last], (long long)(view->now_ms - state->failing_since_ms) / 1000,
-                       state->words);
+                       scrape_result_names[state->last], view_seconds_since(view, state->failing_since_ms), state->words);
     }
 }
 
@@ -40,17 +39,34 @@ static void put_collector_reason(struct buf *out, const struct view *view)
     const struct push_stats *push = push_get_stats(view->push);
     if (failing_long(push->failing_since_ms, push->failures, view))
         buf_printf(out, "%s %s: failing for %llds: %s\n", view_destination_kind(view), options_destination(view->options),
-                   (long long)(view->now_ms - push->failing_since_ms) / 1000, push->last_error);
+                   view_seconds_since(view, push->failing_since_ms), push->last_error);
+}
+
+static void put_start_reason(struct buf *out, const struct view *view)
+{
+    if (failing_long(view->start->failing_since_ms, view->start->failures, view))
+        buf_printf(out, "cannot work for %llds: %s\n", view_seconds_since(view, view->start->failing_since_ms),
+                   view->start->words);
+}
+
+static void put_spool_reason(struct buf *out, const struct view *view)
+{
+    const struct attempt *directory = &view->spooling->directory;
+    if (failing_long(directory->failing_since_ms, directory->failures, view))
+        buf_printf(out, "profiles wait in memory for %llds: %s\n",
+                   view_seconds_since(view, directory->failing_since_ms), directory->words);
 }
 
 unsigned health_write(struct buf *out, const struct view *view)
 {
     view_write_problems(out, view);
+    put_start_reason(out, view);
     if (view->taker != NULL) {
         put_target_reasons(out, view);
         for (unsigned t = 0; t < view->options->gather.targets.count; t++)
             put_missing_reason(out, view, t);
         put_collector_reason(out, view);
+        put_spool_reason(out, view);
     }
     if (out->len > 0)
         return 500;

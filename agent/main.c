@@ -17,6 +17,7 @@
 
 enum {
     EXIT_USAGE = 2,
+    RETRY_LOOP_S = 5,
 };
 
 static int print(int (*write_text)(struct buf *))
@@ -60,17 +61,17 @@ static void set_up_log(const struct settings *settings)
         log_set_identity(LOG_FIELDS(LOG_STR("namespace", namespace), LOG_STR("pod", pod)));
 }
 
-/* The last resort of a sidecar that could not even start its loop: in native mode an exit would take the app down. */
-static void wait_for_sigterm(void)
+/* A sidecar that could not even start its loop waits for a better moment: in native mode an exit would take the app down.
+ * True: SIGTERM came first. */
+static bool sigterm_comes_first(void)
 {
+    static const struct timespec moment = {.tv_sec = RETRY_LOOP_S};
     sigset_t all, wanted;
-    int signo;
     sigfillset(&all);
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGTERM);
     sigprocmask(SIG_BLOCK, &all, NULL);
-    while (sigwait(&wanted, &signo) != 0)
-        pause();
+    return sigtimedwait(&wanted, NULL, &moment) == SIGTERM;
 }
 
 static int run_daemon(struct agent_command *command, const struct options *options, const struct warnings *warnings)
@@ -84,12 +85,14 @@ static int run_daemon(struct agent_command *command, const struct options *optio
         .sidecar = command->sidecar,
     };
     struct err err;
-    if (agent_run(&setup, &err) == 0)
-        return 0;
-    log_error("cannot run", LOG_ERR(&err));
-    if (command->sidecar)
-        wait_for_sigterm();
-    return command->sidecar ? 0 : 1;
+    while (agent_run(&setup, &err) < 0) {
+        log_error("cannot run", LOG_ERR(&err));
+        if (!command->sidecar)
+            return 1;
+        if (sigterm_comes_first())
+            return 0;
+    }
+    return 0;
 }
 
 static int run_once(const struct agent_command *command, const struct options *options)

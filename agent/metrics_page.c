@@ -59,17 +59,20 @@ static void put_pushes(struct buf *out, const struct view *view)
 
 static void put_spool(struct buf *out, const struct view *view)
 {
-    const struct spool_stats *spool = spool_get_stats(view->spool);
+    const struct spool_stats *spool = spool_get_stats(view->spooling->spool);
     struct account account;
-    account_read(&account, spool, push_get_stats(view->push));
+    spooling_read_account(view->spooling, push_get_stats(view->push), &account);
     metrics_family(out, "profefe_agent_taken_profiles_total", "counter",
                    "Profiles that reached the spool, found in it at the start or lost on the way into it included: "
                    "equals pushes with result stored or found, dropped profiles and spool profiles together.");
     metrics_sample(out, "profefe_agent_taken_profiles_total", account.taken, NULL);
     metrics_family(out, "profefe_agent_spool_bytes", "gauge", "Bytes of profiles that wait, are taken or are sent.");
-    metrics_sample(out, "profefe_agent_spool_bytes", spool->bytes, NULL);
+    metrics_sample(out, "profefe_agent_spool_bytes", spooling_bytes(view->spooling), NULL);
     metrics_family(out, "profefe_agent_spool_limit_bytes", "gauge", "The spool's budget.");
     metrics_sample(out, "profefe_agent_spool_limit_bytes", spool->budget_bytes, NULL);
+    metrics_family(out, "profefe_agent_spool_directory_closed", "gauge",
+                   "1 while the spool directory cannot be opened and profiles wait in memory.");
+    metrics_sample(out, "profefe_agent_spool_directory_closed", view->spooling->directory.failures > 0 ? 1 : 0, NULL);
     metrics_family(out, "profefe_agent_spool_profiles", "gauge", "Profiles that wait or are sent.");
     metrics_sample(out, "profefe_agent_spool_profiles", account.waiting, NULL);
     metrics_family(out, "profefe_agent_dropped_profiles_total", "counter", "Profiles taken and lost, by reason.");
@@ -85,6 +88,9 @@ void metrics_page_write(struct buf *out, const struct view *view)
     metrics_sample(out, "profefe_agent_start_timestamp_seconds", (uint64_t)(view->started_wall_ms / 1000), NULL);
     metrics_family(out, "profefe_agent_idle", "gauge", "1 while a wrong setting keeps the agent from profiling.");
     metrics_sample(out, "profefe_agent_idle", view->problems->count > 0 ? 1 : 0, NULL);
+    metrics_family(out, "profefe_agent_start_failing", "gauge",
+                   "1 while something that may pass keeps the agent from profiling; it is tried again.");
+    metrics_sample(out, "profefe_agent_start_failing", view->start->failures > 0 ? 1 : 0, NULL);
     metrics_family(out, "profefe_agent_setting_problems", "gauge", "Settings that are wrong; /status names them.");
     metrics_sample(out, "profefe_agent_setting_problems", view->problems->count, NULL);
     metrics_family(out, "profefe_agent_log_lines_lost_total", "counter", "Log lines that could not be written.");

@@ -77,6 +77,8 @@ static int start(struct once *once, const struct options *options, int64_t timeo
     if (rc == 0)
         rc = loop_signal_add(once->engine.loop, SIGINT, on_signal, once, err);
     if (rc == 0)
+        rc = engine_open_spool(options, &once->engine.spool, err);
+    if (rc == 0)
         rc = engine_open(&once->engine, options, err);
     if (rc == 0)
         rc = pass_new(&once->engine, &pass, &callbacks, &once->pass, err);
@@ -91,6 +93,7 @@ int agent_run_once(const struct options *options, int64_t timeout_ms, struct err
         rc = loop_run(once.engine.loop, err);
     pass_free(once.pass);
     engine_close(&once.engine);
+    spool_free(once.engine.spool); /* after the transfers that read and write it */
     loop_free(once.engine.loop);
     if (rc < 0)
         return rc;

@@ -83,19 +83,24 @@ static int64_t stop_deadline(const struct settings *settings)
     return grace > OPTIONS_STOP_MARGIN_MS ? grace - OPTIONS_STOP_MARGIN_MS : 0;
 }
 
-/* Pages of the memory spool count against the container, and past its limit comes SIGKILL. A directory has the budget
- * it was given, of which one profile may take half. */
+/* Pages of the memory spool count against the container, and past its limit comes SIGKILL. */
+static uint64_t memory_budget(uint64_t wanted, uint64_t memory_limit)
+{
+    if (memory_limit == 0 || wanted <= memory_limit / 2)
+        return wanted;
+    return memory_limit / 2 > SPOOL_BUDGET_MIN ? memory_limit / 2 : SPOOL_BUDGET_MIN;
+}
+
+/* A directory has the budget it was given, of which one profile may take half. */
 static void resolve_spool(const struct settings *settings, uint64_t memory_limit, struct options *options)
 {
     uint64_t budget = settings_get_whole(settings, SETTING_SPOOL_BYTES);
+    uint64_t small = budget < SPOOL_BUDGET_DEFAULT ? budget : SPOOL_BUDGET_DEFAULT;
     options->spool_dir = settings_get(settings, SETTING_SPOOL_DIR);
+    options->stand_in_bytes = memory_budget(small, memory_limit);
     options->gather.spool_age_ms = settings_get_ms(settings, SETTING_SPOOL_AGE);
-    if (options->spool_dir == NULL && memory_limit > 0 && budget > memory_limit / 2)
-        budget = memory_limit / 2 > SPOOL_BUDGET_MIN ? memory_limit / 2 : SPOOL_BUDGET_MIN;
-    options->gather.spool_bytes = budget;
-    options->gather.profile_max = budget;
-    if (options->spool_dir != NULL)
-        options->gather.profile_max = spool_profile_max(budget);
+    options->gather.spool_bytes = options->spool_dir == NULL ? memory_budget(budget, memory_limit) : budget;
+    options->gather.profile_max = options->spool_dir == NULL ? options->gather.spool_bytes : spool_profile_max(budget);
 }
 
 static void resolve_plain(const struct settings *settings, const char *host, struct options *options)

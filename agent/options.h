@@ -17,6 +17,7 @@ struct options {
     struct gather_options gather; /* its texts are borrowed from the settings, as all texts here */
     const char *secret_dir;       /* credentials for the collector; NULL = none */
     const char *spool_dir;        /* NULL = in memory */
+    uint64_t stand_in_bytes;      /* of a spool in memory while spool_dir cannot be opened */
     const char *pod_ip;           /* for /status; NULL = not known */
     int64_t stop_deadline_ms;     /* min(stop-deadline, grace - 1 s) */
     bool stop_profiles;           /* a last heap and goroutine after SIGTERM */

@@ -23,6 +23,13 @@ static void put_list(struct json_text *json, const char *key, const struct warni
     json_text_close(json, ']');
 }
 
+static void put_attempt(struct json_text *json, const char *since, const char *words, const struct view *view,
+                        const struct attempt *attempt)
+{
+    json_text_time(json, since, to_wall(view, attempt->failing_since_ms));
+    json_text_string(json, words, or_null(attempt->words));
+}
+
 static void put_head(struct json_text *json, const struct view *view)
 {
     json_text_string(json, "version", version_text());
@@ -30,6 +37,7 @@ static void put_head(struct json_text *json, const struct view *view)
     json_text_bool(json, "idle", view->problems->count > 0);
     put_list(json, "problems", view->problems);
     put_list(json, "warnings", view->warnings);
+    put_attempt(json, "start_failing_since", "start_error", view, view->start);
 }
 
 static void put_identity(struct json_text *json, const struct options *options)
@@ -98,15 +106,17 @@ static void put_target(struct json_text *json, const struct view *view, unsigned
 
 static void put_spool(struct json_text *json, const struct view *view)
 {
-    const struct spool_stats *spool = spool_get_stats(view->spool);
+    const struct spool_stats *spool = spool_get_stats(view->spooling->spool);
+    const struct attempt *directory = &view->spooling->directory;
     struct account account;
-    account_read(&account, spool, push_get_stats(view->push));
+    spooling_read_account(view->spooling, push_get_stats(view->push), &account);
     json_text_open(json, "spool", '{');
     json_text_string(json, "directory", view->options->spool_dir);
     json_text_number(json, "profiles", account.waiting);
-    json_text_number(json, "bytes", spool->bytes);
+    json_text_number(json, "bytes", spooling_bytes(view->spooling));
     json_text_number(json, "limit_bytes", spool->budget_bytes);
     json_text_number(json, "taken", account.taken);
+    put_attempt(json, "in_memory_since", "directory_error", view, directory);
     json_text_open(json, "dropped", '{');
     for (unsigned i = 0; i < account.drop_count; i++)
         json_text_number(json, account.drops[i].reason, account.drops[i].profiles);

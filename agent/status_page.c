@@ -22,6 +22,9 @@ static void put_head(struct buf *out, const struct view *view)
     if (view->problems->count > 0)
         buf_puts(out, "idle: no profile is taken until these settings are right\n");
     view_write_problems(out, view);
+    if (view->start->failures > 0)
+        buf_printf(out, "cannot work for %llds, trying again: %s\n",
+                   view_seconds_since(view, view->start->failing_since_ms), view->start->words);
     for (unsigned i = 0; i < warnings_shown(view->warnings); i++)
         buf_printf(out, "warning: %s\n", warnings_text(view->warnings, i));
 }
@@ -56,7 +59,7 @@ static void put_job(struct buf *out, const struct view *view, const struct plan_
         buf_printf(out, "\n  %-12s last run: %s: %s", "", scrape_result_names[state->last], state->words);
     if (state->without_since_ms != 0 && view->now_ms - state->without_since_ms >= job->type->every_ms)
         buf_printf(out, "\n  %-12s no profile for %llds", "",
-                   (long long)(view->now_ms - state->without_since_ms) / 1000);
+                   view_seconds_since(view, state->without_since_ms));
     buf_putc(out, '\n');
 }
 
@@ -74,14 +77,26 @@ static void put_targets(struct buf *out, const struct view *view)
     }
 }
 
-static void put_sending(struct buf *out, const struct view *view)
+static void put_spool(struct buf *out, const struct spooling *spooling, const struct view *view)
 {
-    const struct spool_stats *spool = spool_get_stats(view->spool);
-    const struct push_stats *push = push_get_stats(view->push);
-    struct account account;
-    account_read(&account, spool, push);
+    const struct spool_stats *spool = spool_get_stats(spooling->spool);
+    const struct attempt *directory = &spooling->directory;
     buf_printf(out, "spool %llu profiles, %llu of %llu bytes\n", (unsigned long long)spool->items,
                (unsigned long long)spool->bytes, (unsigned long long)spool->budget_bytes);
+    if (directory->failures > 0)
+        buf_printf(out, "  in memory for %llds, trying again: %s\n",
+                   view_seconds_since(view, directory->failing_since_ms), directory->words);
+    if (spooling->stand_in != NULL && spool_get_stats(spooling->stand_in)->items > 0)
+        buf_printf(out, "  and before them %llu profiles in memory\n",
+                   (unsigned long long)spool_get_stats(spooling->stand_in)->items);
+}
+
+static void put_sending(struct buf *out, const struct view *view)
+{
+    const struct push_stats *push = push_get_stats(view->push);
+    struct account account;
+    spooling_read_account(view->spooling, push, &account);
+    put_spool(out, view->spooling, view);
     buf_printf(out, "%s %s, last stored ", view_destination_kind(view), options_destination(view->options));
     put_wall(out, push->last_stored_wall_ms);
     buf_printf(out, ", %llu stored in all\n", (unsigned long long)account.stored);

@@ -10,6 +10,11 @@ const char *view_destination_kind(const struct view *view)
     return view->options->gather.output_dir != NULL ? "output-dir" : "collector";
 }
 
+long long view_seconds_since(const struct view *view, int64_t since_ms)
+{
+    return (long long)(view->now_ms - since_ms) / 1000;
+}
+
 void view_write_problems(struct buf *out, const struct view *view)
 {
     for (unsigned i = 0; i < warnings_shown(view->problems); i++)

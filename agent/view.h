@@ -5,11 +5,11 @@
 #define PROFEFE_AGENT_VIEW_H
 
 #include "agent/options.h"
+#include "agent/spooling.h"
 #include "common/base/buf.h"
 #include "common/base/warnings.h"
 #include "common/gather/taker.h"
 #include "common/push/push.h"
-#include "common/spool/spool.h"
 
 #include <stdint.h>
 
@@ -20,10 +20,11 @@ enum {
 struct view {
     const struct warnings *problems; /* settings that make the agent idle: count 0 = none */
     const struct warnings *warnings; /* settings that were tolerated */
-    const struct options *options;   /* these four are NULL while idle */
-    const struct taker *taker;
+    const struct options *options;   /* NULL while idle */
+    const struct attempt *start;     /* failing: nothing is taken yet, and it is tried again */
+    const struct taker *taker;       /* NULL = does not work; then the next two are not looked at */
     const struct push *push;
-    const struct spool *spool;
+    const struct spooling *spooling;
     int64_t interval_ms;
     int64_t now_ms;                  /* monotonic */
     int64_t wall_ms;
@@ -34,6 +35,9 @@ struct view {
 /* Of an agent that works. */
 const struct target *view_target(const struct view *view, const struct plan_job *job);
 const char *view_destination_kind(const struct view *view); /* the setting's name */
+
+/* For how long it has been failing, in seconds; since_ms is monotonic. */
+long long view_seconds_since(const struct view *view, int64_t since_ms);
 
 /* A line for each setting that makes the agent idle. */
 void view_write_problems(struct buf *out, const struct view *view);

@@ -19,6 +19,16 @@ void account_read(struct account *ret, const struct spool_stats *spool, const st
         count_drop(ret, push_drop_names[r], push->dropped[r]);
 }
 
+void account_add(struct account *account, const struct spool_stats *spool)
+{
+    account->taken += spool->taken;
+    account->waiting += spool->items + spool->held_lost;
+    for (unsigned r = 0; r < SPOOL_DROP_COUNT; r++) {
+        account->drops[r].profiles += spool->dropped[r];
+        account->dropped += spool->dropped[r];
+    }
+}
+
 void account_drop_waiting(struct account *account, const char *reason)
 {
     count_drop(account, reason, account->waiting);

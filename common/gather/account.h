@@ -25,6 +25,9 @@ struct account {
 
 void account_read(struct account *ret, const struct spool_stats *spool, const struct push_stats *push);
 
+/* Adds a spool that the same pusher emptied before that one. */
+void account_add(struct account *account, const struct spool_stats *spool);
+
 /* What waits is lost for this reason, a literal: its spool goes. At most once. */
 void account_drop_waiting(struct account *account, const char *reason);
 

@@ -63,3 +63,9 @@ void pipeline_stop(struct pipeline *pipeline)
     pipeline->taker = taker_free(pipeline->taker);
     pipeline->push = push_free(pipeline->push);
 }
+
+void pipeline_change_spool(struct pipeline *pipeline, struct spool *spool)
+{
+    taker_change_spool(pipeline->taker, spool);
+    push_go_on_with(pipeline->push, spool);
+}

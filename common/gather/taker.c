@@ -298,6 +298,11 @@ struct taker *taker_free(struct taker *taker)
     return NULL;
 }
 
+void taker_change_spool(struct taker *taker, struct spool *spool)
+{
+    taker->spool = spool;
+}
+
 static void cut(struct taker *taker)
 {
     taker->cut += taker->scrape != NULL ? 1 : 0;

@@ -64,6 +64,9 @@ static inline void cleanup_taker(struct taker **taker)
 
 #define CLEANUP_TAKER CLEANUP(cleanup_taker)
 
+/* Profiles go into this spool from now on. Not while one is taken (taker_running). */
+void taker_change_spool(struct taker *taker, struct spool *spool);
+
 /* Cuts the fetch under way and takes no more. */
 void taker_stop(struct taker *taker);
 

@@ -130,14 +130,6 @@ class Sidecar(AgentCase):
                 self.wait_for_health(agent, 500)
                 self.stops(agent)
 
-    def test_spool_that_cannot_be_opened_is_told(self):
-        _, url = self.start_app()
-        directory = self.write("file", "not a directory") + "/spool"
-        agent = self.start_agent(self.settings(url, "http://127.0.0.1:1", PROFEFE_AGENT_SPOOL_DIR=directory))
-        self.wait_for_port(agent)
-        self.wait_for_health(agent, 500, "spool-dir", directory)
-        self.stops(agent)
-
     def test_only_sigterm_ends_it(self):
         agent = self.start_agent({})
         self.wait_for_port(agent)

@@ -1,12 +1,15 @@
 """The spool against death, a full or read-only disk, a directory that vanishes, a second agent, and the container's limit."""
 
 import collections
+import fcntl
 import glob
 import itertools
 import os
 import random
+import resource
 import shutil
 import signal
+import subprocess
 import time
 
 import fault_collector
@@ -156,19 +159,30 @@ class Killed(SpoolCase):
         self.stops(agent)
 
 
-class Disk(SpoolCase):
+class DiskCase(SpoolCase):
     def needs_root(self, what):
         if os.geteuid() != 0:
             self.skipTest(f"needs root: {what}")
 
+    def seen_by(self, agent):
+        return f"/proc/{agent.pid}/root{self.spool}"
+
+    def as_somebody(self):
+        """A command that runs its arguments without root's powers, which ignore a directory's mode."""
+        os.chmod(self.folder, 0o755)
+        if os.geteuid() != 0:
+            return []
+        os.mkdir(self.spool)
+        os.chown(self.spool, 65532, 65532)
+        return ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"]
+
+
+class Disk(DiskCase):
     def small_disk(self):
         """A command that runs its arguments with a tmpfs of DISK_MIB at the spool's place, in a mount namespace."""
         self.needs_root("a mount namespace with a small disk")
         os.mkdir(self.spool)
         return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={DISK_MIB}m tmpfs "$0" && exec "$@"', self.spool]
-
-    def seen_by(self, agent):
-        return f"/proc/{agent.pid}/root{self.spool}"
 
     def fill(self, agent):
         """Takes what is left of the agent's disk."""
@@ -209,15 +223,6 @@ class Disk(SpoolCase):
         self.check_sum(seen)
         self.stops(agent)
 
-    def as_somebody(self):
-        """A command that runs its arguments without root's powers, which ignore a directory's mode."""
-        os.chmod(self.folder, 0o755)
-        if os.geteuid() != 0:
-            return []
-        os.mkdir(self.spool)
-        os.chown(self.spool, 65532, 65532)
-        return ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"]
-
     def test_read_only_under_way_is_said_and_recovered_from(self):
         agent = self.start_on_disk(self.as_somebody())
         self.arrives(agent)
@@ -231,14 +236,6 @@ class Disk(SpoolCase):
         seen = self.drain(agent, self.app)
         self.assertGreaterEqual(seen.sum("dropped_profiles_total"), SOME, "what could not be kept is counted")
         self.assertEqual([], self.collector.broken)
-        self.stops(agent)
-
-    def test_read_only_from_the_start_is_told(self):
-        wrap = self.as_somebody()
-        os.makedirs(self.spool, exist_ok=True)
-        os.chmod(self.spool, 0o500)
-        agent = self.start_on_disk(wrap)
-        self.wait_for_health(agent, 500, self.spool, "ermission")
         self.stops(agent)
 
     def delete_spool(self):
@@ -266,14 +263,10 @@ class Disk(SpoolCase):
     def test_second_agent_on_the_directory_is_refused_and_the_first_goes_on(self):
         agent = self.start_on_disk()
         self.arrives(agent)
-        second = self.start_agent(self.disk_settings(), name="second")
-        self.wait_for_port(second)
-        self.wait_for_health(second, 500, self.spool)
         alone = self.run_binary(AGENT, env={**self.disk_settings(), "PROFEFE_AGENT_LISTEN": "none"})
         self.assertNotEqual(0, alone.code, alone)
         self.assertIn(self.spool, alone.out + alone.err, alone)
         self.arrives(agent)
-        self.stops(second)
         self.stops(agent)
 
     def test_what_waits_survives_sigterm_and_comes_with_its_time_and_order(self):
@@ -289,6 +282,91 @@ class Disk(SpoolCase):
         # The last that the app gave may have been on its way to the agent when the signal came.
         self.assertEqual(sorted(serial for serial, _ in self.app.given)[:taken], self.collector.serials())
         self.stops(agent)
+
+
+class BadMoment(DiskCase):
+    """At the start. The agent does not idle for its pod's life: profiles go through memory until the directory opens."""
+
+    def starts_in_memory(self, wrap=(), told=()):
+        self.collector.answer_post = words(401, "who are you?")  # no fault of any profile: none is passed by the next
+        agent = self.start_on_disk(wrap)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("spool_directory_closed") == 1, "in memory")
+        self.waits(agent)
+        agent.wait_for_log(r"profiles wait in memory", START_SECONDS)
+        self.assertRegex(self.get("/status")[1], r"in memory for \d+s, trying again: spool-dir")
+        self.wait_for_health(agent, 500, "profiles wait in memory", self.spool, *told)  # after three intervals
+        return agent
+
+    def goes_to_disk(self, agent, folder=None):
+        """Before the collector is back, and in order: what waits in memory is sent first."""
+        before = len(self.app.given)
+        self.wait_for_metrics(agent, lambda seen: seen.sum("spool_directory_closed") == 0, "on disk")
+        agent.wait_for_log(r'msg="spool opened"', START_SECONDS)
+        self.wait_for_health(agent, 500, "collector")
+        self.assertNotIn("in memory for", self.get("/status")[1])
+        wait_until(lambda: glob.glob(os.path.join(folder or self.spool, "[0-9]*-*")), ARRIVE_SECONDS,
+                   lambda: f"nothing in the directory:\n{agent.log_tail()}")
+        self.assertGreater(len(self.app.given), before)
+        self.collector.answer_post = None
+        seen = self.drain(agent, self.app)
+        self.check_sum(seen)
+        self.assertEqual(0, seen.sum("dropped_profiles_total"), seen.text)
+        stored = self.collector.serials()
+        self.assertEqual(sorted(stored), stored, "the order of what arrived")
+        self.stops(agent)
+        self.assertEqual(0, self.account(agent)["lost"])
+
+    def test_a_directory_that_cannot_be_written(self):
+        wrap = self.as_somebody()
+        os.makedirs(self.spool, exist_ok=True)
+        os.chmod(self.spool, 0o500)
+        agent = self.starts_in_memory(wrap, told=["ermission"])
+        os.chmod(self.spool, 0o700)
+        self.goes_to_disk(agent)
+
+    def test_a_file_in_its_place(self):
+        self.write("spool", "not a directory")
+        agent = self.starts_in_memory()
+        os.unlink(self.spool)
+        self.goes_to_disk(agent)
+
+    def test_a_lock_that_the_one_before_still_holds(self):
+        os.mkdir(self.spool)
+        with open(os.path.join(self.spool, "lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            agent = self.starts_in_memory(told=["another agent holds"])
+        self.goes_to_disk(agent)
+
+    def test_a_full_disk(self):
+        self.needs_root("a mount namespace with a disk that is full")
+        os.mkdir(self.spool)
+        full = ["unshare", "--mount", "sh", "-c",
+                'mount -t tmpfs -o size=1m,nr_inodes=2 tmpfs "$0" && touch "$0/somebody-elses" && exec "$@"', self.spool]
+        agent = self.starts_in_memory(full, told=["space"])
+        subprocess.run(["nsenter", f"--mount=/proc/{agent.pid}/ns/mnt", "mount", "-o", "remount,nr_inodes=1000", self.spool],
+                       check=True)
+        self.goes_to_disk(agent, self.seen_by(agent))
+
+    def test_sigterm_while_in_memory_is_accounted_for(self):
+        self.write("spool", "not a directory")
+        agent = self.starts_in_memory()
+        self.stops(agent)
+        account = self.account(agent)
+        self.assertGreaterEqual(account["lost"], SOME)
+        self.assertEqual(account["waiting"], account["lost"])
+        self.assertEqual(account["taken"], account["stored"] + account["dropped"] + account["waiting"])
+
+    def test_no_descriptor_left(self):
+        """From the signals to the last of what it opens: once there are some, it works."""
+        for limit in range(4, 13):
+            with self.subTest(limit=limit):
+                agent = self.start_agent(self.disk_settings(PROFEFE_AGENT_SPOOL_DIR=self.path(f"spool-{limit}")),
+                                         name=f"agent-{limit}", wrap=["prlimit", f"--nofile={limit}:1024"])
+                agent.wait_for_log(r"(?i)too many open files|no descriptor|profiling", START_SECONDS)
+                time.sleep(0.3)
+                resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+                self.arrives(agent)
+                self.stops(agent)
 
 
 class ContainerLimit(SpoolCase):

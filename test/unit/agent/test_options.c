@@ -263,19 +263,22 @@ static void spool_on_disk_has_its_budget_and_one_profile_half_of_it(void **state
     (void)state;
     static const struct {
         const char *setting;
-        uint64_t budget, profile;
+        uint64_t limit, budget, profile, stand_in; /* stand_in is in memory, and small */
     } rows[] = {
-        {"x=y", 8 * MIB, 4 * MIB},
-        {"PROFEFE_AGENT_SPOOL_BYTES=262144", SPOOL_BUDGET_MIN, SPOOL_BUDGET_MIN / 2},
-        {"PROFEFE_AGENT_SPOOL_BYTES=1073741824", SPOOL_BUDGET_MAX, SPOOL_PROFILE_MAX},
+        {"x=y", 16 * MIB, 8 * MIB, 4 * MIB, 8 * MIB},
+        {"x=y", 6 * MIB, 8 * MIB, 4 * MIB, 3 * MIB},
+        {"x=y", 0, 8 * MIB, 4 * MIB, 8 * MIB},
+        {"PROFEFE_AGENT_SPOOL_BYTES=262144", 16 * MIB, SPOOL_BUDGET_MIN, SPOOL_BUDGET_MIN / 2, SPOOL_BUDGET_MIN},
+        {"PROFEFE_AGENT_SPOOL_BYTES=1073741824", 16 * MIB, SPOOL_BUDGET_MAX, SPOOL_PROFILE_MAX, 8 * MIB},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const char *const env[] = {TARGET, COLLECTOR, SERVICE, rows[i].setting, "PROFEFE_AGENT_SPOOL_DIR=/var/spool/x", NULL};
         static struct options options;
         struct settings settings;
         read_env(&settings, env);
-        assert_int_equal(0, options_resolve(&settings, "host", 16 * MIB, &options, NULL, NULL));
+        assert_int_equal(0, options_resolve(&settings, "host", rows[i].limit, &options, NULL, NULL));
         assert_string_equal("/var/spool/x", options.spool_dir);
+        expect_number("stands in", (long long)rows[i].stand_in, (long long)options.stand_in_bytes);
         expect_number("budget", (long long)rows[i].budget, (long long)options.gather.spool_bytes);
         expect_number("profile", (long long)rows[i].profile, (long long)options.gather.profile_max);
         settings_done(&settings);

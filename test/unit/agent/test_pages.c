@@ -21,8 +21,10 @@ static struct state {
     struct taker_job jobs[PLAN_JOBS_MAX];
     const struct plan_job *running;
     struct push_stats push;
-    struct spool_stats spool;
-    bool idle;
+    struct spool_stats spool, stand_in;
+    struct spooling spooling;
+    struct attempt start;
+    bool idle, starting;
 } now;
 
 const struct plan_job *__wrap_taker_job_at(const struct taker *taker, unsigned i, const struct taker_job **ret_state);
@@ -52,8 +54,7 @@ const struct push_stats *__wrap_push_get_stats(const struct push *push)
 const struct spool_stats *__wrap_spool_get_stats(const struct spool *spool);
 const struct spool_stats *__wrap_spool_get_stats(const struct spool *spool)
 {
-    (void)spool;
-    return &now.spool;
+    return spool == now.spooling.stand_in ? &now.stand_in : &now.spool;
 }
 
 enum {
@@ -72,6 +73,8 @@ static void make_plan(int64_t now_ms)
     plan_init_once(&now.plan, &plan, now_ms);
 }
 
+static char thing[1], other_thing[1]; /* the getters do not look at them */
+
 /* A healthy agent that has just started, with these targets and types. */
 static void make_state(const char *targets, const char *types)
 {
@@ -84,17 +87,17 @@ static void make_state(const char *targets, const char *types)
     now.options.gather.service = "web";
     strcpy(now.options.gather.instance, "web-1");
     now.options.pod_ip = "10.0.0.7";
+    now.spooling = (struct spooling){.options = &now.options, .spool = (void *)thing};
     make_plan(NOW + 5 * SECOND);
     now.spool.budget_bytes = SPOOL_BUDGET_DEFAULT;
 }
 
 static struct view view(void)
 {
-    static char thing[1]; /* the getters do not look at it */
-    const void *there = now.idle ? NULL : thing;
+    const void *there = now.idle || now.starting ? NULL : thing;
     return (struct view){
         .problems = &now.problems, .warnings = &now.warnings, .options = now.idle ? NULL : &now.options, .taker = there,
-        .push = there, .spool = there, .interval_ms = MINUTE, .now_ms = NOW, .wall_ms = wall_ms, .started_ms = STARTED,
+        .push = there, .spooling = &now.spooling, .start = &now.start, .interval_ms = MINUTE, .now_ms = NOW, .wall_ms = wall_ms, .started_ms = STARTED,
         .started_wall_ms = wall_ms - (NOW - STARTED)};
 }
 
@@ -393,7 +396,7 @@ static void json_of_a_working_agent(void **state)
     expect_contains("drops", dropped, "\"too-old\":1");
     char expected[6000];
     snprintf(expected, sizeof(expected),
-             "\"idle\":false,\"problems\":[],\"warnings\":[\"types: x\"],"
+             "\"idle\":false,\"problems\":[],\"warnings\":[\"types: x\"],\"start_failing_since\":null,\"start_error\":null,"
              "\"service\":\"web\",\"instance\":\"web-1\",\"pod_ip\":\"10.0.0.7\",\"labels\":{\"team\":\"shop\",\"tier\":\"web\"},"
              "\"collector\":\"http://profefe:10100\",\"targets\":["
              "{\"name\":\"api\",\"url\":\"http://h:1/x\",\"types\":["
@@ -408,7 +411,8 @@ static void json_of_a_working_agent(void **state)
              "\"results\":{\"text\":3},\"running\":false,\"next_seconds\":5},"
              "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":null,\"last_error\":null,"
              "\"none_since\":null,\"failures\":0,\"results\":{},\"running\":false,\"next_seconds\":0}]}],"
-             "\"spool\":{\"directory\":\"/spool\",\"profiles\":3,\"bytes\":12288,\"limit_bytes\":8388608,\"taken\":44,\"dropped\":{%s}},"
+             "\"spool\":{\"directory\":\"/spool\",\"profiles\":3,\"bytes\":12288,\"limit_bytes\":8388608,\"taken\":44,"
+             "\"in_memory_since\":null,\"directory_error\":null,\"dropped\":{%s}},"
              "\"push\":{\"results\":{\"stored\":41,\"network\":2},\"stored_bytes\":4711,\"last_stored\":\"2026-11-22T16:46:39Z\","
              "\"failures\":2,\"failing_since\":\"2026-11-22T16:46:38Z\",\"last_error\":\"refused: Connection refused\"}",
              dropped);
@@ -421,7 +425,83 @@ static void json_of_an_idle_agent(void **state)
     make_state("http://h", "cpu");
     now.idle = true;
     warnings_add(&now.problems, "collector \"x\" is\nwrong");
-    expect_json("idle", "\"idle\":true,\"problems\":[\"collector \\\"x\\\" is\\\\x0awrong\"],\"warnings\":[]");
+    expect_json("idle", "\"idle\":true,\"problems\":[\"collector \\\"x\\\" is\\\\x0awrong\"],\"warnings\":[],"
+                        "\"start_failing_since\":null,\"start_error\":null");
+}
+
+static void fail_attempt(struct attempt *attempt, int64_t since_ms, const char *words)
+{
+    attempt->failures = 7;
+    attempt->failing_since_ms = since_ms;
+    snprintf(attempt->words, sizeof(attempt->words), "%s", words);
+}
+
+/* Whether the page has a line with these words. */
+static void expect_on_page(const char *words, void (*write_page)(struct buf *out, const struct view *view))
+{
+    struct view seen = view();
+    struct buf body;
+    buf_init(&body, VIEW_PAGE_MAX);
+    write_page(&body, &seen);
+    expect_contains(words, buf_text(&body), words);
+    buf_done(&body);
+}
+
+static void agent_that_cannot_work_yet_says_why(void **state)
+{
+    (void)state;
+    make_state("http://h", "cpu");
+    now.starting = true;
+    fail_attempt(&now.start, NOW - 10 * SECOND, "no descriptor left");
+    expect_healthz("a moment", 200, "ok\n");
+    expect_status("starting", "cannot work for 10s, trying again: no descriptor left\n");
+    expect_json("starting", "\"idle\":false,\"problems\":[],\"warnings\":[],"
+                            "\"start_failing_since\":\"2026-11-22T16:46:30Z\",\"start_error\":\"no descriptor left\"");
+    expect_on_page("\nprofefe_agent_idle 0\n", metrics_page_write);
+    expect_on_page("\nprofefe_agent_start_failing 1\n", metrics_page_write);
+    now.start.failing_since_ms = NOW - 3 * MINUTE;
+    expect_healthz("for long", 500, "cannot work for 180s: no descriptor left\n");
+}
+
+static void spool_directory_that_cannot_be_opened_is_told(void **state)
+{
+    (void)state;
+    make_state("http://h", "cpu");
+    now.options.spool_dir = "/spool";
+    fail_attempt(&now.spooling.directory, NOW - 10 * SECOND, "spool-dir: no space");
+    now.spool.items = now.spool.taken = 3;
+    expect_healthz("a moment", 200, "ok\n");
+    expect_on_page("\n  in memory for 10s, trying again: spool-dir: no space\n", status_page_write);
+    expect_on_page("\"in_memory_since\":\"2026-11-22T16:46:30Z\",\"directory_error\":\"spool-dir: no space\"",
+                   status_json_write);
+    expect_on_page("\nprofefe_agent_spool_directory_closed 1\n", metrics_page_write);
+    now.spooling.directory.failing_since_ms = NOW - 3 * MINUTE;
+    expect_healthz("for long", 500, "profiles wait in memory for 180s: spool-dir: no space\n");
+}
+
+/* Once it is open the account is that of both spools. */
+static void memory_that_stood_in_counts_to_the_end(void **state)
+{
+    (void)state;
+    make_state("http://h", "cpu");
+    now.options.spool_dir = "/spool";
+    now.spooling.stand_in = (void *)other_thing;
+    now.spool.items = 3;
+    now.spool.taken = 5;
+    now.spool.bytes = 1000;
+    now.spool.dropped[SPOOL_DROP_OLD] = 2;
+    now.stand_in.items = 2;
+    now.stand_in.taken = 9;
+    now.stand_in.bytes = 500;
+    now.stand_in.dropped[SPOOL_DROP_EVICTED] = 3;
+    now.push.results[DELIVERY_STORED] = 4;
+    expect_on_page("\n  and before them 2 profiles in memory\n", status_page_write);
+    expect_on_page("\ndropped 5 profiles since the start: spool-full 3 too-old 2\n", status_page_write);
+    expect_on_page("\"profiles\":5,\"bytes\":1500,\"limit_bytes\":8388608,\"taken\":14,", status_json_write);
+    expect_on_page("\nprofefe_agent_spool_profiles 5\n", metrics_page_write);
+    expect_on_page("\nprofefe_agent_spool_bytes 1500\n", metrics_page_write);
+    expect_on_page("\nprofefe_agent_taken_profiles_total 14\n", metrics_page_write);
+    expect_on_page("\nprofefe_agent_spool_directory_closed 0\n", metrics_page_write);
 }
 
 static void status_of_an_idle_agent(void **state)
@@ -675,6 +755,9 @@ int main(void)
         cmocka_unit_test(status_of_a_new_agent),
         cmocka_unit_test(status_of_a_working_agent_with_two_targets),
         cmocka_unit_test(status_of_an_idle_agent),
+        cmocka_unit_test(agent_that_cannot_work_yet_says_why),
+        cmocka_unit_test(spool_directory_that_cannot_be_opened_is_told),
+        cmocka_unit_test(memory_that_stood_in_counts_to_the_end),
         cmocka_unit_test(job_that_is_over_has_no_next_run),
         cmocka_unit_test(profiles_that_do_not_come_for_an_every_are_told),
         cmocka_unit_test(output_directory_is_named_in_place_of_a_collector),

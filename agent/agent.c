@@ -8,6 +8,9 @@
 #include "common/os/log.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct agent {
     const struct agent_setup *setup;
@@ -156,10 +159,23 @@ static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_
     try_directory(agent);
 }
 
+/* As process 1, or where orphans of other processes come to it by choice, it has children that it never began: the kernel
+ * buries them. */
+static void bury_orphans(void)
+{
+    int reaps = 0;
+    if (getpid() != 1 && (prctl(PR_GET_CHILD_SUBREAPER, &reaps) < 0 || reaps == 0))
+        return;
+    signal(SIGCHLD, SIG_IGN);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue; /* those that came and ended before */
+}
+
 /* A pod that shares its process namespace may have anybody's signals; as process 1 these had no effect anyway. */
 static int set_signals(struct agent *agent, struct err *err)
 {
     int rc = loop_signal_add(agent->engine.loop, SIGTERM, on_signal, agent, err);
+    bury_orphans();
     if (!agent->setup->sidecar)
         return rc == 0 ? loop_signal_add(agent->engine.loop, SIGINT, on_signal, agent, err) : rc;
     static const int ignored[] = {SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM};

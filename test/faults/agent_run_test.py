@@ -5,16 +5,20 @@ import datetime
 import gzip
 import http.server
 import os
+import re
 import signal
 import socket
+import sys
 import threading
 import time
+from pathlib import Path
 
-from agent_case import ARRIVE_SECONDS, IDENTITY, START_SECONDS, AgentCase, now
+from agent_case import ARRIVE_SECONDS, IDENTITY, START_SECONDS, STOP_SECONDS, AgentCase, now
 from blackbox import AGENT, APP
 from children import free_port, wait_until
 
 STAYS_SECONDS = 2
+PR_SET_CHILD_SUBREAPER = 36
 QUICK_STOP_SECONDS = 6  # the stop-deadline of QUICK is 2 s
 TOLD_AT_LEAST = 8  # reasons, before "and N more"
 
@@ -129,6 +133,39 @@ class Sidecar(AgentCase):
                 self.wait_for_port(agent)
                 self.wait_for_health(agent, 500)
                 self.stops(agent)
+
+    def test_orphans_leave_no_zombies(self):
+        """Two that a subreaper has got before it became the agent: one has ended by then, one ends later."""
+        go = self.path("go")
+        script = ("import ctypes, os, subprocess, sys\n"
+                  f"ctypes.CDLL(None).prctl({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)\n"
+                  f"subprocess.run(['sh', '-c', 'while ! [ -e {go} ]; do sleep 0.05; done & true &'])\n"
+                  "os.execv(sys.argv[1], sys.argv[1:])\n")
+        agent = self.start_agent({}, wrap=[sys.executable, "-c", script])
+        self.wait_for_port(agent)
+        children = lambda: Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text(encoding="ascii").split()
+        self.assertEqual(1, len(children()))
+        self.write("go", "")
+        wait_until(lambda: not children(), ARRIVE_SECONDS, lambda: f"children: {children()}")
+        self.stops(agent)
+
+    def ignores_sigchld(self, pid):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"(?m)^SigIgn:\s+(\w+)$", status)[1], 16) >> (signal.SIGCHLD - 1) & 1
+
+    def test_only_process_1_and_subreapers_care_for_orphans(self):
+        agent = self.start_agent({})
+        self.wait_for_port(agent)
+        self.assertFalse(self.ignores_sigchld(agent.pid))
+        self.stops(agent)
+        if os.geteuid() != 0:
+            self.skipTest("needs root: a process namespace")
+        outside = self.start_agent({}, wrap=["unshare", "--pid", "--fork", "--kill-child"])
+        self.wait_for_port(outside)
+        first = int(Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text(encoding="ascii"))
+        self.assertTrue(self.ignores_sigchld(first))
+        os.kill(first, signal.SIGTERM)
+        self.assertEqual(0, outside.wait(STOP_SECONDS))
 
     def test_only_sigterm_ends_it(self):
         agent = self.start_agent({})

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """run_unittests.py COUNTS [-k NAME] FILE...: runs unittest files, a line a test, and writes PASSED FAILED SKIPPED to
-the file COUNTS. With -k it runs only the tests of that name, a pattern as in a shell.
+the file COUNTS. With -k it runs only the tests of that name, a pattern as in a shell; it may stand several times.
 
 Several files run side by side, each in a process of its own, and what each prints comes as a whole when it ends, or at
 the end of all when one of its tests failed. Exit code 0 only when at least one test ran and none failed. A subtest that
@@ -86,22 +86,22 @@ def end_after_clean_up(result):
         signal.signal(number, leave)
 
 
-def load(path, pattern):
+def load(path, patterns):
     name = os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     loader = unittest.TestLoader()
-    loader.testNamePatterns = [f"*.{pattern}"]
+    loader.testNamePatterns = [f"*.{pattern}" for pattern in patterns]
     return loader.loadTestsFromModule(module)
 
 
-def run_here(counts_path, pattern, path):
+def run_here(counts_path, patterns, path):
     """One file, in this process. Returns (passed, failed, skipped)."""
     result = Result()
     end_after_clean_up(result)
-    load(path, pattern).run(result)
+    load(path, patterns).run(result)
     for test, traceback in result.errors + result.failures:
         print(f"\n{'=' * 70}\n{test.id()}\n{traceback}")
     counts = (result.passed, result.broken(), len(result.skipped))
@@ -117,12 +117,12 @@ def write_counts(path, counts):
 class FileRun:
     """One file in a process of its own, which gets the signals that this one gets."""
 
-    def __init__(self, folder, pattern, path):
+    def __init__(self, folder, patterns, path):
         self.path = path
         self.counts_path = os.path.join(folder, os.path.basename(path) + ".counts")
         self.output = tempfile.TemporaryFile(dir=folder)
-        self.process = subprocess.Popen([sys.executable, os.path.realpath(__file__), self.counts_path, "-k", pattern,
-                                         path],
+        named = [word for pattern in patterns for word in ("-k", pattern)]
+        self.process = subprocess.Popen([sys.executable, os.path.realpath(__file__), self.counts_path, *named, path],
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
 
     def ended(self):
@@ -143,7 +143,7 @@ class FileRun:
             return [0, 1, 0], f"{printed.rstrip()}\nFAIL {name}: {broke_off}\n"
 
 
-def run_beside(pattern, paths):
+def run_beside(patterns, paths):
     """Several files, a few at once. Returns the sums of (passed, failed, skipped)."""
     sums, waiting, running, failed = [0, 0, 0], list(paths), [], []
 
@@ -158,7 +158,7 @@ def run_beside(pattern, paths):
     with tempfile.TemporaryDirectory(prefix="profefe-test-") as folder:
         while waiting or running:
             while waiting and len(running) < FILES_AT_ONCE:
-                running.append(FileRun(folder, pattern, waiting.pop(0)))
+                running.append(FileRun(folder, patterns, waiting.pop(0)))
             time.sleep(POLL_SECONDS)
             for run in [run for run in running if run.ended()]:
                 running.remove(run)
@@ -175,13 +175,14 @@ def run_beside(pattern, paths):
 def main():
     parser = argparse.ArgumentParser(usage="run_unittests.py COUNTS [-k NAME] FILE...")
     parser.add_argument("counts")
-    parser.add_argument("-k", dest="pattern", default="*")
+    parser.add_argument("-k", dest="patterns", action="append")
     parser.add_argument("files", nargs="+")
     args = parser.parse_args()
+    patterns = args.patterns or ["*"]
     if len(args.files) == 1:
-        counts = run_here(args.counts, args.pattern, args.files[0])
+        counts = run_here(args.counts, patterns, args.files[0])
     else:
-        counts = run_beside(args.pattern, args.files)
+        counts = run_beside(patterns, args.files)
         write_counts(args.counts, counts)
     print(f"\n{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped", flush=True)
     sys.exit(0 if counts[1] == 0 and counts[0] > 0 else 1)

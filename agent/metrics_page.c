@@ -51,6 +51,9 @@ static void put_pushes(struct buf *out, const struct view *view)
     metrics_family(out, "profefe_agent_relabel_skipped_total", "counter", "Profiles pushed without labels in their samples, by reason.");
     for (unsigned r = RELABEL_DONE + 1; r < RELABEL_RESULT_COUNT; r++)
         metrics_sample(out, "profefe_agent_relabel_skipped_total", push->unlabelled[r], "reason", relabel_result_names[r], NULL);
+    metrics_family(out, "profefe_agent_replaced_times_total", "counter",
+                   "Profiles stored under the time when they were taken in place of their own, which was far from it.");
+    metrics_sample(out, "profefe_agent_replaced_times_total", push->times_replaced, NULL);
     metrics_family(out, "profefe_agent_pushed_bytes_total", "counter", "Bytes of stored profiles.");
     metrics_sample(out, "profefe_agent_pushed_bytes_total", push->stored_bytes, NULL);
     metrics_family(out, "profefe_agent_last_push_timestamp_seconds", "gauge", "Unix time of the last stored profile; 0 = never.");

@@ -19,7 +19,7 @@ static int make_delivery(const struct pipeline_base *base, const struct gather_o
         .timeout_ms = options->push_timeout_ms,
     };
     return options->output_dir != NULL ? deliver_dir_new(base->loop, &dir, ret, err)
-                                       : deliver_http_new(base->httpc, &http, ret, err);
+                                       : deliver_http_new(base->loop, base->httpc, &http, ret, err);
 }
 
 static int start_push(const struct pipeline_base *base, const struct gather_options *options,

@@ -4,6 +4,7 @@
 #include "common/base/percent.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
+#include "common/push/outgoing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,6 +186,8 @@ struct scrape {
     enum profile_kind kind;
     int64_t seconds_ms;
     int64_t began_wall_ms;
+    struct pprof_watch watch; /* for the labels that its samples will get */
+    bool watches;
     scrape_done *done;
     void *ctx;
 };
@@ -257,9 +260,12 @@ static int64_t profile_time_ms(const struct scrape *scrape, const struct pprof_s
 static void keep_profile(struct scrape *scrape, const struct pprof_summary *summary, struct scrape_report *report)
 {
     struct err err;
+    int64_t time_ms = profile_time_ms(scrape, summary);
     int rc = scrape_body_end(scrape->body, &err);
+    if (rc == 0 && scrape->kind != PROFILE_TRACE)
+        spool_set_note(scrape->spool, outgoing_note(summary, scrape->watches ? &scrape->watch : NULL, time_ms));
     if (rc == 0)
-        rc = spool_commit(scrape->spool, profile_time_ms(scrape, summary), &report->item_id, &err);
+        rc = spool_commit(scrape->spool, time_ms, &report->item_id, &err);
     if (rc == 0)
         return;
     report->result = rc == -EFBIG ? SCRAPE_TOO_BIG : SCRAPE_ERROR;
@@ -315,6 +321,9 @@ int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_r
     bool is_trace = scrape->kind == PROFILE_TRACE;
     if (scrape_body_new(spool, scrape->kind, request->body_max, &scrape->body) < 0)
         return err_set(err, ENOMEM, "no memory to check a profile");
+    scrape->watches = request->sample_labels != NULL && outgoing_watch(request->sample_labels, &scrape->watch);
+    if (scrape->watches)
+        scrape_body_watch(scrape->body, &scrape->watch);
     const struct httpc_tls tls = {.ca_file = request->ca_file};
     const struct httpc_request http = {
         .url = buf_text(&url), .method = "GET", .keep = kept_headers, .keep_count = SCRAPE_KEPT_HEADERS,

@@ -67,6 +67,7 @@ struct scrape_request {
     int64_t connect_timeout_ms;
     int64_t timeout_ms;              /* of the whole transfer, beyond SECONDS */
     uint64_t body_max;               /* bytes as stored */
+    const struct labels *sample_labels; /* that its samples will get on the way out; borrowed until done; NULL = none */
     bool ask_gzip;                   /* for one that came raw before: else a proxy may gzip what is gzipped */
 };
 

@@ -67,6 +67,12 @@ struct scrape_body *scrape_body_free(struct scrape_body *body)
     return NULL;
 }
 
+void scrape_body_watch(struct scrape_body *body, struct pprof_watch *watch)
+{
+    if (body->check != NULL)
+        pprof_check_watch(body->check, watch);
+}
+
 void scrape_body_begin(struct scrape_body *body, const char *encoding, const char *length)
 {
     struct span coding = span_of(encoding);

@@ -41,6 +41,9 @@ static inline void cleanup_scrape_body(struct scrape_body **body)
 
 #define CLEANUP_SCRAPE_BODY CLEANUP(cleanup_scrape_body)
 
+/* The check also looks for these strings (pprof.h); borrowed. Before the first byte. */
+void scrape_body_watch(struct scrape_body *body, struct pprof_watch *watch);
+
 /* Before the first byte, what the headers say: encoding: Content-Encoding, "" = none; length: Content-Length, "" = not
  * known. */
 void scrape_body_begin(struct scrape_body *body, const char *encoding, const char *length);

@@ -184,6 +184,7 @@ static int start(struct taker *taker, struct plan_job *job, struct err *err)
         .connect_timeout_ms = taker->options->connect_timeout_ms,
         .timeout_ms = timeout_ms(taker),
         .body_max = taker->options->profile_max,
+        .sample_labels = taker->options->sample_labels ? &taker->options->labels : NULL,
         .ask_gzip = state_of(taker, job)->is_raw,
     };
     taker->running = job;

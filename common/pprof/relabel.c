@@ -13,6 +13,7 @@
 enum {
     PROFILE_SAMPLE = 2,
     PROFILE_STRING_TABLE = 6,
+    PROFILE_TIME_NANOS = 9,
     PROFILE_COMMENT = 13,
     SAMPLE_LABEL = 3,
     LABEL_KEY = 1,
@@ -87,7 +88,10 @@ struct relabel {
     size_t block_len;                 /* and the labels after them, 0 = none */
     uint64_t samples, strings;        /* seen; must come out as at the first reading */
     bool conflicts;                   /* a key of ours is in the string table: samples must be looked into */
+    bool replaces_time;
+    bool time_written;
     unsigned tail;                    /* next string or comment to write */
+    unsigned label_count;             /* of the request's, and of the comments: none when it cannot be labelled */
     unsigned comment_count;
     struct comment comments[COMMENTS_MAX];
     struct piece pieces[LABELS_MAX];
@@ -117,23 +121,6 @@ static void watch_keys(struct relabel *relabel)
     }
     relabel->watch.count = labels->count;
     pprof_check_watch(relabel->check, &relabel->watch);
-}
-
-int relabel_new(const struct relabel_request *request, struct relabel **ret)
-{
-    struct relabel *relabel = calloc(1, sizeof(*relabel));
-    if (relabel == NULL)
-        return -ENOMEM;
-    relabel->request = *request;
-    if (pprof_check_new(request->raw_max, &relabel->check) < 0) {
-        free(relabel);
-        return -ENOMEM;
-    }
-    watch_keys(relabel);
-    add_comment(relabel, "type=", request->type);
-    add_comment(relabel, "url=", request->url);
-    *ret = relabel;
-    return 0;
 }
 
 struct relabel *relabel_free(struct relabel *relabel)
@@ -180,7 +167,7 @@ static void build_piece(struct piece *piece, uint64_t key, uint64_t value)
 
 static void build_block(struct relabel *relabel)
 {
-    for (unsigned i = 0; i < relabel->request.labels->count; i++) {
+    for (unsigned i = 0; i < relabel->label_count; i++) {
         struct piece *piece = &relabel->pieces[i];
         build_piece(piece, string_index(relabel, 2 * i), string_index(relabel, 2 * i + 1));
         memcpy(relabel->all + relabel->all_len, piece->bytes, piece->len);
@@ -200,23 +187,90 @@ static enum relabel_result judge(const struct relabel *relabel)
     return relabel->summary.sample_bytes_max > RELABEL_SAMPLE_MAX ? RELABEL_SAMPLE_TOO_BIG : RELABEL_DONE;
 }
 
-/* The first reading is over. Its memory goes before that of the second comes. */
+/* A time past the year 2262 has no nanoseconds: nothing is replaced by it. */
+static bool is_time_foreign(const struct relabel *relabel)
+{
+    enum { NANOS_PER_MS = 1000000 };
+    int64_t time_ms = relabel->request.time_ms;
+    return relabel->summary.verdict == PPROF_OK && time_ms > 0 && time_ms <= INT64_MAX / NANOS_PER_MS &&
+           relabel->summary.time_nanos != 0 && relabel->summary.time_nanos / NANOS_PER_MS != time_ms;
+}
+
+/* Before the first byte of the second reading, and each time that it begins anew. */
+static int begin_rewriting(struct relabel *relabel)
+{
+    gz_reader_done(&relabel->reader);
+    gz_writer_done(&relabel->writer);
+    if (gz_reader_init(&relabel->reader, relabel->request.raw_max) < 0 || gz_writer_init(&relabel->writer) < 0)
+        return -ENOMEM;
+    if (relabel->request.known_strings == 0)
+        gz_reader_skip_checks(&relabel->reader);
+    relabel->unread = (struct gz_bytes){0};
+    relabel->staged = (struct gz_bytes){0};
+    relabel->window_at = relabel->window_end = 0;
+    relabel->samples = relabel->strings = 0;
+    relabel->copy_left = 0;
+    relabel->tail = 0;
+    relabel->input_ended = relabel->time_written = false;
+    relabel->phase = FIELDS;
+    return 0;
+}
+
+/* What there is to rewrite is known. */
 static void begin_second_reading(struct relabel *relabel)
 {
-    pprof_check_finish(relabel->check, &relabel->summary);
-    relabel->check = pprof_check_free(relabel->check);
     relabel->offset = 0;
     relabel->result = judge(relabel);
     relabel->phase = PASSING;
+    relabel->replaces_time = is_time_foreign(relabel);
     if (relabel->result != RELABEL_DONE)
+        relabel->label_count = relabel->comment_count = 0;
+    if (relabel->label_count + relabel->comment_count == 0 && !relabel->replaces_time)
         return;
-    if (gz_reader_init(&relabel->reader, relabel->request.raw_max) < 0 || gz_writer_init(&relabel->writer) < 0) {
+    if (begin_rewriting(relabel) < 0) {
         relabel->result = RELABEL_NO_MEMORY;
+        relabel->replaces_time = false;
         return;
     }
-    gz_reader_skip_checks(&relabel->reader);
     build_block(relabel);
-    relabel->phase = FIELDS;
+}
+
+/* The first reading is over. Its memory goes before that of the second comes. */
+static void end_first_reading(struct relabel *relabel)
+{
+    pprof_check_finish(relabel->check, &relabel->summary);
+    relabel->check = pprof_check_free(relabel->check);
+    begin_second_reading(relabel);
+}
+
+static int begin_reading(struct relabel *relabel)
+{
+    if (relabel->request.known_strings > 0) {
+        relabel->summary = (struct pprof_summary){.verdict = PPROF_OK, .strings = relabel->request.known_strings};
+        begin_second_reading(relabel);
+        return 0;
+    }
+    if (pprof_check_new(relabel->request.raw_max, &relabel->check) < 0)
+        return -ENOMEM;
+    watch_keys(relabel);
+    return 0;
+}
+
+int relabel_new(const struct relabel_request *request, struct relabel **ret)
+{
+    struct relabel *relabel = calloc(1, sizeof(*relabel));
+    if (relabel == NULL)
+        return -ENOMEM;
+    relabel->request = *request;
+    relabel->label_count = request->labels->count;
+    add_comment(relabel, "type=", request->type);
+    add_comment(relabel, "url=", request->url);
+    if (begin_reading(relabel) < 0) {
+        free(relabel);
+        return -ENOMEM;
+    }
+    *ret = relabel;
+    return 0;
 }
 
 int relabel_scan(struct relabel *relabel, size_t max_bytes)
@@ -228,7 +282,7 @@ int relabel_scan(struct relabel *relabel, size_t max_bytes)
         if (n < 0)
             return relabel->error;
         if (n == 0 || pprof_check_feed(relabel->check, relabel->input, (size_t)n) < 0)
-            begin_second_reading(relabel);
+            end_first_reading(relabel);
         done += (size_t)n;
     }
     return relabel->phase == SCANNING ? 1 : 0;
@@ -238,6 +292,24 @@ enum relabel_result relabel_get_result(const struct relabel *relabel)
 {
     assert(relabel->phase != SCANNING);
     return relabel->result;
+}
+
+bool relabel_is_rewriting(const struct relabel *relabel)
+{
+    return relabel->phase != PASSING;
+}
+
+bool relabel_replaces_time(const struct relabel *relabel)
+{
+    return relabel->replaces_time;
+}
+
+int relabel_rewind(struct relabel *relabel)
+{
+    relabel->offset = 0;
+    if (relabel->phase != PASSING && relabel->error == 0)
+        relabel->error = begin_rewriting(relabel);
+    return relabel->error;
 }
 
 /* --- the second reading --- */
@@ -398,7 +470,7 @@ static void choose_block(struct relabel *relabel, uint32_t there)
         return;
     relabel->block = relabel->some;
     relabel->block_len = 0;
-    for (unsigned i = 0; i < relabel->request.labels->count; i++) {
+    for (unsigned i = 0; i < relabel->label_count; i++) {
         const struct piece *piece = &relabel->pieces[i];
         if (there >> i & 1)
             continue;
@@ -411,7 +483,7 @@ static void choose_block(struct relabel *relabel, uint32_t there)
 static int begin_sample(struct relabel *relabel, const struct field *field, const uint8_t *body, size_t have)
 {
     uint32_t there = 0;
-    if (field->len > RELABEL_SAMPLE_MAX)
+    if (field->len > RELABEL_SAMPLE_MAX && relabel->label_count > 0)
         return changed(relabel);
     if (relabel->conflicts && have < field->len)
         return 0;
@@ -426,8 +498,19 @@ static int begin_sample(struct relabel *relabel, const struct field *field, cons
 /* At the end: as much came as at the first reading. */
 static bool is_as_before(const struct relabel *relabel)
 {
-    return !gz_reader_is_inside(&relabel->reader) && relabel->samples == relabel->summary.samples &&
-           relabel->strings == relabel->summary.strings;
+    bool samples_are = relabel->request.known_strings > 0 || relabel->samples == relabel->summary.samples;
+    return !gz_reader_is_inside(&relabel->reader) && samples_are && relabel->strings == relabel->summary.strings;
+}
+
+/* The first time_nanos becomes ours, any other goes: readers refuse two. */
+static int replace_time(struct relabel *relabel, const struct field *field)
+{
+    uint64_t time_nanos = (uint64_t)relabel->request.time_ms * 1000000;
+    relabel->window_at += field->header + (size_t)field->len;
+    if (!relabel->time_written)
+        stage_header(relabel, PROFILE_TIME_NANOS, PROTO_VARINT, time_nanos);
+    relabel->time_written = true;
+    return 0;
 }
 
 /* Begins the next field of the profile, or ends the profile. */
@@ -439,6 +522,8 @@ static int begin_field(struct relabel *relabel)
     int rc = read_field(bytes, have, &field);
     if (rc < 0)
         return changed(relabel);
+    if (rc > 0 && field.number == PROFILE_TIME_NANOS && field.wire_type == PROTO_VARINT && relabel->replaces_time)
+        return replace_time(relabel, &field);
     if (rc > 0 && field.number == PROFILE_SAMPLE && field.wire_type == PROTO_BYTES) {
         rc = begin_sample(relabel, &field, bytes + field.header, have - field.header);
     } else if (rc > 0) {
@@ -482,10 +567,10 @@ static int copy_field(struct relabel *relabel)
 static void append_string(struct relabel *relabel)
 {
     const struct labels *labels = relabel->request.labels;
-    unsigned nth = relabel->tail++, comment = nth - 2 * labels->count;
+    unsigned nth = relabel->tail++, comment = nth - 2 * relabel->label_count;
     const char *prefix = "", *text = NULL;
     size_t len = 0;
-    if (nth < 2 * labels->count) {
+    if (nth < 2 * relabel->label_count) {
         text = nth % 2 == 0 ? labels->items[nth / 2].key : labels->items[nth / 2].value;
         len = strlen(text);
     } else if (comment < relabel->comment_count) {
@@ -508,7 +593,7 @@ static void append_comment(struct relabel *relabel)
         relabel->phase = ENDED;
         return;
     }
-    unsigned nth = 2 * relabel->request.labels->count + relabel->tail++;
+    unsigned nth = 2 * relabel->label_count + relabel->tail++;
     stage_header(relabel, PROFILE_COMMENT, PROTO_VARINT, string_index(relabel, nth));
 }
 

@@ -19,6 +19,9 @@
  * or as a number, is not given again. Comments are given unpacked beside those that are there. A profile that
  * cannot be labelled is pushed as it came, which is decided before the first byte: relabelling never loses one.
  *
+ * profefe files a profile under its time_nanos (9) where that is set. Where it is not the time that the request names, it
+ * is replaced on the way, in a profile that cannot be labelled too; a second one beside it would be refused.
+ *
  * Memory, whatever the profile: 45 KB of our own; first 57 KB for the check, then 40 KB to inflate and 100 KB to
  * compress (gz.h), taken between the two readings. Nothing here waits.
  */
@@ -27,6 +30,7 @@
 
 #include "common/values/labels.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +60,10 @@ struct relabel_request {
     const char *type;            /* comment `type=`; NULL = none; borrowed */
     const char *url;             /* comment `url=`; NULL = none; borrowed */
     uint64_t raw_max;            /* ceiling of inflated bytes, see PPROF_RAW_MAX */
+    int64_t time_ms;             /* Unix time to be filed under; 0 = its own, whatever that is */
+    /* Entries of the string table, from a check that said "ok" of this body, saw no sample over RELABEL_SAMPLE_MAX and
+     * none of the keys in the table: then the first reading is left out, and the second checks the body. 0 = not known. */
+    uint64_t known_strings;
 };
 
 struct relabel;
@@ -70,6 +78,11 @@ int relabel_scan(struct relabel *relabel, size_t max_bytes);
 
 /* Once scanned. */
 enum relabel_result relabel_get_result(const struct relabel *relabel);
+bool relabel_is_rewriting(const struct relabel *relabel); /* false: relabel_read gives the stored bytes */
+bool relabel_replaces_time(const struct relabel *relabel);
+
+/* Once scanned: relabel_read begins anew, and gives the same bytes once more. -ENOMEM: it then fails for good. */
+int relabel_rewind(struct relabel *relabel);
 
 /* The body to push: fills out with up to len bytes (0 at the end), or -Exxx of the source, or -EIO when the body was
  * not the same at the second reading. After an error it stays failed. */

@@ -9,7 +9,7 @@ const char *const delivery_result_names[DELIVERY_RESULT_COUNT] = {
     [DELIVERY_STORED] = "stored", [DELIVERY_FOUND] = "found", [DELIVERY_REFUSED] = "refused",
     [DELIVERY_TOO_LARGE] = "too-large", [DELIVERY_LATER] = "later", [DELIVERY_WRONG] = "wrong-collector",
     [DELIVERY_NETWORK] = "network", [DELIVERY_UNSURE] = "unsure", [DELIVERY_WRITE] = "write-failed",
-    [DELIVERY_GONE] = "evicted",
+    [DELIVERY_NO_LENGTH] = "no-length", [DELIVERY_GONE] = "evicted",
 };
 
 void delivery_end_set(struct delivery_end *end, enum delivery_result result, const char *words)

@@ -1,5 +1,6 @@
 #include "common/push/push.h"
 
+#include "common/base/hash.h"
 #include "common/os/log.h"
 #include "common/http/retry.h"
 
@@ -39,6 +40,7 @@ struct push {
         bool passed;       /* the next one was stored: it is this profile's fault */
     } trouble;
     struct push_stats stats;
+    uint64_t times_told; /* a bit for each type, by its hash */
     struct log_throttle failing, refusing;
 };
 
@@ -223,10 +225,34 @@ static void on_gone(struct push *push)
     keep(push, DELIVERY_GONE);
 }
 
+/* The delivery says it once, and counts bodies from then on. */
+static void on_no_length(struct push *push, const struct delivery_end *end)
+{
+    log_warn("a body without a length does not get through to the collector: sent with one from now on",
+             LOG_STR("collector", push->delivery->destination), LOG_STR("reason", end->words));
+    keep(push, DELIVERY_NO_LENGTH);
+}
+
+/* Said once a type: of two types with the same bit the second stays unsaid. */
+static void note_replaced_time(struct push *push)
+{
+    const struct spool_meta *meta = &item_of(push)->meta;
+    uint64_t bit = UINT64_C(1) << hash_text(meta->type, 0) % 64;
+    if (!outgoing_replaces_time(&push->outgoing))
+        return;
+    push->stats.times_replaced++;
+    if ((push->times_told & bit) == 0)
+        log_warn("the profile's own time is far from when it was taken: replaced, so that it is found there",
+                 LOG_STR("type", meta->type), LOG_STR("target", meta->target));
+    push->times_told |= bit;
+}
+
 /* Each try comes to its end here. */
 static void finish(struct push *push, const struct delivery_end *end)
 {
     push->stage = IDLE;
+    if (end->result == DELIVERY_STORED || end->result == DELIVERY_FOUND)
+        note_replaced_time(push);
     outgoing_close(&push->outgoing);
     push->stats.results[end->result]++;
     switch (end->result) {
@@ -237,6 +263,9 @@ static void finish(struct push *push, const struct delivery_end *end)
     case DELIVERY_REFUSED:
     case DELIVERY_TOO_LARGE:
         on_dropped(push, end);
+        break;
+    case DELIVERY_NO_LENGTH:
+        on_no_length(push, end);
         break;
     case DELIVERY_GONE:
         on_gone(push);

@@ -336,6 +336,12 @@ int spool_write(struct spool *spool, const void *bytes, size_t len, struct err *
     return 0;
 }
 
+void spool_set_note(struct spool *spool, struct spool_note note)
+{
+    spool->writing.note_number = note.number;
+    spool->writing.note_flags = note.flags;
+}
+
 int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct err *err)
 {
     spool_verify(spool);
@@ -381,7 +387,8 @@ int spool_next(const struct spool *spool, uint64_t after, struct spool_item *ret
         return -ENOENT;
     const struct spool_entry *entry = &spool->entries[at];
     const struct spool_kind *kind = &spool->kinds[entry->kind];
-    *ret = (struct spool_item){.id = entry->id, .size_bytes = entry->size_bytes, .meta.time_ms = entry->time_ms};
+    *ret = (struct spool_item){.id = entry->id, .size_bytes = entry->size_bytes, .meta.time_ms = entry->time_ms,
+                                .note = {.number = entry->note_number, .flags = entry->note_flags}};
     memcpy(ret->meta.type, kind->type, sizeof(kind->type));
     memcpy(ret->meta.target, kind->target, sizeof(kind->target));
     return 0;

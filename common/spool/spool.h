@@ -52,10 +52,17 @@ struct spool_meta {
     int64_t time_ms;                   /* Unix time at which the profile began, >= 0 */
 };
 
+/* What whoever writes a profile tells whoever reads it, in their own words; not kept on disk. */
+struct spool_note {
+    uint32_t number;
+    uint16_t flags;
+};
+
 struct spool_item {
     uint64_t id; /* > 0, ascending in the order of commit; never reused while the spool is open */
     struct spool_meta meta;
     uint64_t size_bytes;
+    struct spool_note note; /* zeros when there is none, and for what was found at the start */
 };
 
 /* Why profiles were lost here; the counters' label `reason`. */
@@ -99,6 +106,9 @@ int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *
 /* -EFBIG (over the ceiling) or -EIO/-ENOSPC/-ENOMEM/…: the writing is then aborted and counted already.
  * -EINVAL when nothing is being written. */
 int spool_write(struct spool *spool, const void *bytes, size_t len, struct err *err);
+
+/* Puts a note on what is being written. */
+void spool_set_note(struct spool *spool, struct spool_note note);
 
 /* Makes it visible to readers; ret_id may be NULL. time_ms replaces meta.time_ms when > 0 (the profile's own
  * time). Failures as with spool_write. An empty profile is stored like any other. */

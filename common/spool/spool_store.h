@@ -15,6 +15,8 @@ struct spool_entry {
     uint64_t place; /* the store's own: memory: position in the ring; disk: bytes charged */
     int64_t time_ms;
     uint16_t kind; /* index into spool.kinds */
+    uint16_t note_flags; /* of struct spool_note, which would leave a gap */
+    uint32_t note_number;
 };
 
 /* A pair of type and target; free for another pair when refs is 0. */

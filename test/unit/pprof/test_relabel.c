@@ -1,4 +1,5 @@
 #include "pprof_fixtures.h"
+#include "unit.h"
 
 #include "common/pprof/pprof.h"
 #include "common/pprof/proto.h"
@@ -531,6 +532,156 @@ static void scan_goes_in_pieces_and_then_knows_the_result(void **state)
     fixture_done(&fixture);
 }
 
+enum { TAKEN_MS = 1000000 }; /* a time that no fixture has */
+
+static struct relabel *new_retimed(struct stored *stored, const struct labels *labels, int64_t time_ms)
+{
+    struct relabel_request request = {.source = read_stored, .source_ctx = stored, .labels = labels,
+                                      .raw_max = PPROF_RAW_MAX, .time_ms = time_ms};
+    struct relabel *relabel = NULL;
+    assert_int_equal(relabel_new(&request, &relabel), 0);
+    return relabel;
+}
+
+/* All but the time is as it was; a time that is 0 is none, and stays. */
+static void expect_time_replaced(const struct fixture *fixture, void *ctx)
+{
+    (void)ctx;
+    subject = fixture->name;
+    struct labels none = {.count = 0};
+    struct stored stored = stored_fixture(fixture);
+    struct relabel *relabel = new_retimed(&stored, &none, TAKEN_MS);
+    struct outcome outcome = read_all(relabel, READ_STEP);
+    struct pprof_summary was = summary_of(fixture->bytes, fixture->len), is = summary_of(outcome.bytes, outcome.len);
+    must(relabel_replaces_time(relabel) == (was.time_nanos != 0), "expected each time that there is to be replaced");
+    assert_string_equal(is.reason, "");
+    assert_true(is.time_nanos == (was.time_nanos != 0 ? TAKEN_MS * INT64_C(1000000) : 0));
+    assert_int_equal(is.samples, was.samples);
+    assert_int_equal(is.strings, was.strings);
+    relabel_free(relabel);
+    outcome_done(&outcome);
+}
+
+static void a_foreign_time_is_replaced_whatever_else_is_not(void **state)
+{
+    (void)state;
+    fixture_each("ok", expect_time_replaced, NULL);
+}
+
+static void its_own_time_is_left_alone(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {0, 1700000000000, INT64_MAX, INT64_MAX / 1000000 + 1};
+    struct labels none = {.count = 0};
+    struct fixture fixture;
+    fixture_read(&fixture, "ok", "odd-plain.pb.gz");
+    for (size_t i = 0; i < COUNT_OF(times); i++) {
+        struct stored stored = stored_fixture(&fixture);
+        struct relabel *relabel = new_retimed(&stored, &none, times[i]);
+        struct outcome outcome = read_all(relabel, READ_STEP);
+        assert_false(relabel_is_rewriting(relabel));
+        assert_false(relabel_replaces_time(relabel));
+        assert_int_equal(outcome.len, fixture.len);
+        assert_memory_equal(outcome.bytes, fixture.bytes, fixture.len);
+        relabel_free(relabel);
+        outcome_done(&outcome);
+    }
+    fixture_done(&fixture);
+}
+
+static bool has_a_key(const uint8_t *raw, size_t len, const struct labels *labels)
+{
+    struct view rest = {raw, len};
+    struct field field;
+    bool found = false;
+    while (next_field(&rest, &field)) {
+        for (unsigned i = 0; field.number == 6 && i < labels->count; i++) {
+            const char *key = labels->items[i].key;
+            found = found || same_view(field.body, (struct view){(const uint8_t *)key, strlen(key)});
+        }
+    }
+    return found;
+}
+
+/* Where a check has counted, one reading gives the same as two. */
+static void expect_the_same_in_one_reading(const struct fixture *fixture, void *ctx)
+{
+    subject = fixture->name;
+    struct labels labels = golden_labels();
+    struct view raw;
+    uint8_t *bytes = fixture_inflate(fixture->bytes, fixture->len, &raw.len);
+    struct pprof_summary summary = summary_of(fixture->bytes, fixture->len);
+    bool takes_labels = summary.sample_bytes_max <= RELABEL_SAMPLE_MAX && !has_a_key(bytes, raw.len, &labels);
+    free(bytes);
+    if (!takes_labels)
+        return;
+    struct stored stored = stored_fixture(fixture), again = stored_fixture(fixture);
+    struct outcome two = rewrite(&stored, &labels, "heap", heap_url, READ_STEP);
+    struct relabel_request request = {.source = read_stored, .source_ctx = &again, .labels = &labels, .type = "heap",
+                                      .url = heap_url, .raw_max = PPROF_RAW_MAX, .known_strings = summary.strings};
+    struct relabel *relabel = NULL;
+    assert_int_equal(relabel_new(&request, &relabel), 0);
+    assert_int_equal(relabel_scan(relabel, 1), 0);
+    struct outcome one = read_all(relabel, READ_STEP);
+    relabel_free(relabel);
+    must(one.rc == 0 && one.result == RELABEL_DONE, "expected it to be rewritten");
+    assert_int_equal(again.readings, 1);
+    assert_int_equal(one.len, two.len);
+    assert_memory_equal(one.bytes, two.bytes, two.len);
+    outcome_done(&one);
+    outcome_done(&two);
+    ++*(unsigned *)ctx;
+}
+
+static void what_a_check_has_counted_saves_a_reading(void **state)
+{
+    (void)state;
+    unsigned compared = 0;
+    fixture_each("ok", expect_the_same_in_one_reading, &compared);
+    assert_in_range(compared, 10, 1000);
+}
+
+static void a_count_that_is_wrong_is_found_in_the_one_reading(void **state)
+{
+    (void)state;
+    struct labels labels = golden_labels();
+    struct fixture fixture;
+    fixture_read(&fixture, "ok", "go1.24-heap.pb.gz");
+    struct stored stored = stored_fixture(&fixture);
+    struct relabel_request request = {
+        .source = read_stored, .source_ctx = &stored, .labels = &labels, .raw_max = PPROF_RAW_MAX,
+        .known_strings = summary_of(fixture.bytes, fixture.len).strings + 1};
+    struct relabel *relabel = NULL;
+    assert_int_equal(relabel_new(&request, &relabel), 0);
+    struct outcome outcome = read_all(relabel, READ_STEP);
+    assert_int_equal(outcome.rc, -EIO);
+    relabel_free(relabel);
+    outcome_done(&outcome);
+    fixture_done(&fixture);
+}
+
+static void read_again_it_gives_the_same_bytes(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"go1.24-heap.pb.gz", "odd-sample-of-16385-bytes.pb.gz"};
+    struct labels labels = golden_labels();
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct fixture fixture;
+        fixture_read(&fixture, "ok", names[i]);
+        struct stored stored = stored_fixture(&fixture);
+        struct relabel *relabel = new_relabel(&stored, &labels, PPROF_RAW_MAX);
+        struct outcome first = read_all(relabel, READ_STEP);
+        assert_int_equal(relabel_rewind(relabel), 0);
+        struct outcome second = read_all(relabel, READ_STEP);
+        assert_int_equal(first.len, second.len);
+        assert_memory_equal(first.bytes, second.bytes, first.len);
+        relabel_free(relabel);
+        outcome_done(&first);
+        outcome_done(&second);
+        fixture_done(&fixture);
+    }
+}
+
 static void ceiling_of_inflated_bytes_holds(void **state)
 {
     (void)state;
@@ -709,6 +860,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_labels_the_comments_are_added_all_the_same),
         cmocka_unit_test(labelling_twice_gives_each_key_once),
         cmocka_unit_test(scan_goes_in_pieces_and_then_knows_the_result),
+        cmocka_unit_test(a_foreign_time_is_replaced_whatever_else_is_not),
+        cmocka_unit_test(its_own_time_is_left_alone),
+        cmocka_unit_test(what_a_check_has_counted_saves_a_reading),
+        cmocka_unit_test(a_count_that_is_wrong_is_found_in_the_one_reading),
+        cmocka_unit_test(read_again_it_gives_the_same_bytes),
         cmocka_unit_test(ceiling_of_inflated_bytes_holds),
         cmocka_unit_test(an_error_of_the_source_is_told_at_each_place),
         cmocka_unit_test(another_body_at_the_second_reading_is_an_error),

@@ -310,7 +310,7 @@ static int make_push(struct bench *bench, struct push **ret, struct err *err)
     const struct deliver_dir_options dir = {
         .path = bench->output_dir, .sharer = program.noun, .service = "web", .pod = "web-1"};
     int rc = bench->output_dir != NULL ? deliver_dir_new(bench->loop, &dir, &delivery, err)
-                                       : deliver_http_new(bench->httpc, &bench->http, &delivery, err);
+                                       : deliver_http_new(bench->loop, bench->httpc, &bench->http, &delivery, err);
     if (rc == 0)
         rc = push_new(bench->loop, bench->spool, delivery, &bench->options, ret, err);
     if (rc == 0)
@@ -1696,16 +1696,81 @@ static int labelled_setup(void **state)
     return 0;
 }
 
-static void labelled_profile_goes_in_chunks(void **state)
+static size_t add_fixture(struct bench *bench, const char *type, const char *path)
 {
-    struct bench *bench = *state;
     char *bytes = NULL;
     size_t len = 0;
     struct err err;
-    if (file_read(FIXTURES "/pprof/ok/go1.24-heap.pb.gz", 8 << 20, &bytes, &len, &err) < 0)
+    if (file_read(path, 8 << 20, &bytes, &len, &err) < 0)
         fail_msg("%s", err.text);
-    add_bytes(bench, "heap", "api", bytes, len);
+    add_bytes(bench, type, "api", bytes, len);
     free(bytes);
+    return len;
+}
+
+/* Either proxy costs no profile, no wait and one try; from then on bodies have a length. */
+static void bodies_have_a_length_where_others_do_not_get_through(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {
+        {ANSWER, "HTTP/1.1 411 Length Required\r\n" CLOSES "<html>length required</html>"},
+        {ANSWER, "HTTP/1.1 400 Bad Request\r\n" CLOSES
+                 "{\"code\":400,\"error\":\"could not parse profile: empty input file\"}\n"},
+    };
+    for (unsigned i = 0; i < COUNT_OF(answers); i++) {
+        bench->push = push_free(bench->push);
+        bench->request_count = 0;
+        bench_start(bench);
+        script(bench, &answers[i], 1);
+        add_fixture(bench, "heap", FIXTURES "/pprof/ok/go1.24-heap.pb.gz");
+        add_fixture(bench, "cpu", FIXTURES "/pprof/ok/go1.24-cpu.pb.gz");
+        send_all(bench);
+        expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_NO_LENGTH] = 1, [DELIVERY_STORED] = 2});
+        assert_int_equal(3, bench->request_count);
+        expect_contains("first", bench->requests[0].head, "\r\nTransfer-Encoding: chunked\r\n");
+        for (unsigned k = 1; k < 3; k++) {
+            expect_contains("next", bench->requests[k].head, "\r\nContent-Length: ");
+            assert_null(strcasestr(bench->requests[k].head, "chunked"));
+        }
+        assert_int_equal(bench->requests[0].body_len, bench->requests[1].body_len);
+        assert_int_equal(0, push_get_stats(bench->push)->failures);
+        assert_int_equal(0, dropped_count(bench));
+    }
+}
+
+/* With a length there is no other way to try: kept, and said. */
+static void a_body_that_is_lost_on_the_way_in_spite_of_its_length_is_kept(void **state)
+{
+    struct bench *bench = *state;
+    const struct answer answer = {ANSWER, "HTTP/1.1 400 Bad Request\r\n" CLOSES
+                                          "{\"code\":400,\"error\":\"empty input file\"}\n"};
+    bench->otherwise = answer;
+    add_fixture(bench, "heap", FIXTURES "/pprof/ok/go1.24-heap.pb.gz");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_three_times, PATIENCE_MS));
+    expect_contains("words", push_get_stats(bench->push)->last_error, "the body was lost on its way to the collector");
+    assert_int_equal(3, result_count(bench, DELIVERY_WRONG));
+    assert_int_equal(0, dropped_count(bench));
+    bench->otherwise = (struct answer){ANSWER, STORED};
+    send_all(bench);
+}
+
+static void a_time_that_is_far_off_is_replaced_without_labels_too(void **state)
+{
+    struct bench *bench = *state;
+    add_fixture(bench, "cpu", FIXTURES "/pprof/ok/foreign-time-in-us.pb");
+    add_fixture(bench, "heap", FIXTURES "/pprof/ok/odd-no-time.pb");
+    send_all(bench);
+    expect_contains("first", bench->requests[0].head, "\r\nTransfer-Encoding: chunked\r\n");
+    expect_contains("second", bench->requests[1].head, "\r\nContent-Length: ");
+    assert_int_equal(1, push_get_stats(bench->push)->times_replaced);
+    assert_int_equal(2, result_count(bench, DELIVERY_STORED));
+}
+
+static void labelled_profile_goes_in_chunks(void **state)
+{
+    struct bench *bench = *state;
+    size_t len = add_fixture(bench, "heap", FIXTURES "/pprof/ok/go1.24-heap.pb.gz");
     send_all(bench);
     expect_contains("head", bench->requests[0].head, "\r\nTransfer-Encoding: chunked\r\n");
     assert_null(strcasestr(bench->requests[0].head, "\r\nExpect:"));
@@ -1869,6 +1934,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_written_loses_nothing, profile_dir_setup, teardown),
         cmocka_unit_test_setup_teardown(files_are_labelled_too_but_traces_are_not, profile_dir_setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_is_given_up_when_its_profile_is_evicted, profile_dir_setup, teardown),
+        cmocka_unit_test_setup_teardown(bodies_have_a_length_where_others_do_not_get_through, labelled_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_body_that_is_lost_on_the_way_in_spite_of_its_length_is_kept, labelled_setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_time_that_is_far_off_is_replaced_without_labels_too, setup, teardown),
         cmocka_unit_test_setup_teardown(labelled_profile_goes_in_chunks, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_labelled_goes_as_it_came, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(labelled_profile_is_tried_again_whole, labelled_setup, teardown),

@@ -1,100 +1,7 @@
-/* parse: numbers, booleans and durations, whole texts only, with messages that say what was expected. */
+/* duration: read with a unit, written in the largest. */
 #include "unit.h"
 
-#include "common/base/boolean.h"
 #include "common/base/duration.h"
-#include "common/base/number.h"
-#include "common/base/span.h"
-
-static void whole_numbers(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        uint64_t min, max;
-        int rc;
-        uint64_t value;
-    } rows[] = {
-        {"0", 0, 9, 0, 0},
-        {"9", 0, 9, 0, 9},
-        {"009", 0, 9, 0, 9},
-        {"18446744073709551615", 0, UINT64_MAX, 0, UINT64_MAX},
-        {"10", 0, 9, -ERANGE, 0},
-        {"0", 1, 9, -ERANGE, 0},
-        {"18446744073709551616", 0, UINT64_MAX - 1, -ERANGE, 0},
-        {"99999999999999999999999999999999", 0, 9, -ERANGE, 0},
-        {"", 0, 9, -EINVAL, 0},
-        {" 1", 0, 9, -EINVAL, 0},
-        {"1 ", 0, 9, -EINVAL, 0},
-        {"+1", 0, 9, -EINVAL, 0},
-        {"-1", 0, 9, -EINVAL, 0},
-        {"1.0", 0, 9, -EINVAL, 0},
-        {"0x1", 0, 9, -EINVAL, 0},
-        {"1e3", 0, 9, -EINVAL, 0},
-        {"١", 0, 9, -EINVAL, 0},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct err err = err_untouched;
-        uint64_t value = 4711;
-        int rc = number_parse_u64(span_of(rows[i].text), rows[i].min, rows[i].max, &value, &err);
-        if (rows[i].rc == 0)
-            expect_success(rows[i].text, rc, &err);
-        else
-            expect_failure(rows[i].text, rows[i].rc, "expected a whole number from ", rc, &err);
-        assert_true(value == (rows[i].rc == 0 ? rows[i].value : 4711));
-    }
-}
-
-static void message_names_the_range_and_the_value(void **state)
-{
-    (void)state;
-    struct err err;
-    uint64_t value;
-    number_parse_u64(span_of("7\n"), 1, 300, &value, &err);
-    assert_string_equal("expected a whole number from 1 to 300, got \"7\\x0a\"", err.text);
-}
-
-static void booleans_in_any_case(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int value; /* -1 = not one */
-    } rows[] = {
-        {"true", 1}, {"TRUE", 1},   {"True", 1}, {"1", 1},  {"t", 1},     {"T", 1},      {"yes", 1}, {"YES", 1},
-        {"y", 1},    {"on", 1},     {"oN", 1},   {"false", 0}, {"FALSE", 0}, {"0", 0},      {"f", 0},   {"F", 0},
-        {"no", 0},   {"N", 0},      {"off", 0},  {"OFF", 0},   {"", -1},     {"2", -1},     {"tru", -1}, {"truee", -1},
-        {" true", -1}, {"true ", -1}, {"nope", -1}, {"00", -1},   {"null", -1}, {"enabled", -1},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct err err = err_untouched;
-        bool value = rows[i].value == 0;
-        int rc = boolean_parse(span_of(rows[i].text), &value, &err);
-        if (rows[i].value < 0) {
-            expect_failure(rows[i].text, -EINVAL, "expected true or false, got \"", rc, &err);
-            continue;
-        }
-        expect_success(rows[i].text, rc, &err);
-        expect_number(rows[i].text, rows[i].value, value);
-    }
-}
-
-static void word_lists_are_what_parse_bool_takes(void **state)
-{
-    (void)state;
-    unsigned count = 0;
-    for (const char *const *word = boolean_true_words; *word != NULL; word++, count++) {
-        bool value = false;
-        assert_int_equal(0, boolean_parse(span_of(*word), &value, NULL));
-        assert_true(value);
-    }
-    for (const char *const *word = boolean_false_words; *word != NULL; word++, count++) {
-        bool value = true;
-        assert_int_equal(0, boolean_parse(span_of(*word), &value, NULL));
-        assert_false(value);
-    }
-    assert_int_equal(12, count); /* six of each, as README says */
-}
 
 enum { HOUR_MS = 3600 * 1000 };
 
@@ -220,26 +127,9 @@ static void durations_are_written_in_the_largest_unit_and_read_back(void **state
     }
 }
 
-static void numbers_are_written_as_printf_does(void **state)
-{
-    (void)state;
-    static const uint64_t numbers[] = {0, 1, 9, 10, 11, 99, 100, 65535, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        char text[NUMBER_TEXT_MAX], expected[32];
-        snprintf(expected, sizeof(expected), "%llu", (unsigned long long)numbers[i]);
-        assert_int_equal(number_format_u64(numbers[i], text), strlen(expected));
-        assert_string_equal(text, expected);
-    }
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_written_as_printf_does),
-        cmocka_unit_test(whole_numbers),
-        cmocka_unit_test(message_names_the_range_and_the_value),
-        cmocka_unit_test(booleans_in_any_case),
-        cmocka_unit_test(word_lists_are_what_parse_bool_takes),
+    static const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations),
         cmocka_unit_test(seconds),
         cmocka_unit_test(durations_are_written_in_the_largest_unit_and_read_back),

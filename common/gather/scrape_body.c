@@ -42,6 +42,17 @@ struct scrape_body {
     uint8_t head[HEAD_MAX];
 };
 
+struct scrape_body *scrape_body_free(struct scrape_body *body)
+{
+    if (body == NULL)
+        return NULL;
+    pprof_check_free(body->check);
+    gz_reader_done(&body->outer);
+    gz_writer_done(&body->writer);
+    free(body);
+    return NULL;
+}
+
 int scrape_body_new(struct spool *spool, enum profile_kind kind, uint64_t size_max, struct scrape_body **ret)
 {
     CLEANUP_SCRAPE_BODY struct scrape_body *body = calloc(1, sizeof(*body));
@@ -54,17 +65,6 @@ int scrape_body_new(struct spool *spool, enum profile_kind kind, uint64_t size_m
         return -ENOMEM;
     *ret = TAKE_PTR(body);
     return 0;
-}
-
-struct scrape_body *scrape_body_free(struct scrape_body *body)
-{
-    if (body == NULL)
-        return NULL;
-    pprof_check_free(body->check);
-    gz_reader_done(&body->outer);
-    gz_writer_done(&body->writer);
-    free(body);
-    return NULL;
 }
 
 void scrape_body_watch(struct scrape_body *body, struct pprof_watch *watch)

@@ -50,8 +50,8 @@ static bool begins_with(const struct httpc_result *http, const char *words)
     return span_has_prefix(span_of(http->reply), words);
 }
 
-/* What takes SECONDS only; comes at once. Go: 500, "Could not enable CPU profiling: cpu profiling already in use". Others
- * say 409 or 429, or "already" under whatever status. */
+/* What takes SECONDS only; comes at once. Go: 500, "Could not enable CPU profiling: cpu profiling already in use".
+ * Others say 409 or 429, or "already" under whatever status. */
 static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
 {
     if (!profile_kinds[kind].timed)
@@ -64,8 +64,8 @@ static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
 }
 
 /* Three forms were seen: the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
- * the full time; http.TimeoutHandler and proxies say 503 or 504 before SECONDS are over. Where even the shortest profile
- * would have been too long, fewer SECONDS cannot help: an app that is not ready yet says 503 at once. */
+ * the full time; http.TimeoutHandler and proxies say 503 or 504 before SECONDS are over. Where even the shortest
+ * profile would have been too long, fewer SECONDS cannot help: an app that is not ready yet says 503 at once. */
 static bool is_too_long(enum profile_kind kind, int64_t seconds_ms, const struct httpc_result *http)
 {
     if (!profile_kinds[kind].timed || seconds_ms == 0)

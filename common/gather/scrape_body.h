@@ -1,4 +1,4 @@
-/* The body of one fetch on its way from the app into the spool: freed of a second wrapping, checked, and stored gzipped.
+/* The body of one fetch on its way from the app into the spool: freed of a second gzip, checked, and stored gzipped.
  *
  *     gzip, as Go gives it                    ───────────────▶ check ──────────────▶ spool, byte for byte
  *     raw                                     ───────────────▶ check ─▶ gz_writer ─▶ spool
@@ -6,8 +6,8 @@
  *     Content-Encoding: gzip of a gzipped one ─▶ gz_reader ──▶ check ──────────────▶ spool
  *     a trace                                 ───────────────▶ check ──────────────▶ spool, byte for byte
  *
- * A raw profile is some six times as large as gzipped, and it is the gzipped one that has to fit. Traces stay raw: profefe
- * gives back what it was given, and `go tool trace` reads no gzip.
+ * A raw profile is some six times as large as gzipped, and it is the gzipped one that has to fit. Traces stay raw:
+ * profefe gives back what it was given, and `go tool trace` reads no gzip.
  *
  * Memory is fixed: 60 KB to check, 100 KB more to compress, 40 KB more to undo a second gzip.
  */
@@ -48,7 +48,7 @@ void scrape_body_watch(struct scrape_body *body, struct pprof_watch *watch);
  * known. */
 void scrape_body_begin(struct scrape_body *body, const char *encoding, const char *length);
 
-/* 0; -EINVAL as soon as the check's verdict is bad; -EFBIG when the spool cannot hold it; -Exxx of the spool; -ENOMEM. */
+/* 0; -EINVAL once the check's verdict is bad; -EFBIG when the spool cannot hold it; -ENOMEM; -Exxx of the spool. */
 int scrape_body_feed(struct scrape_body *body, const void *bytes, size_t len);
 
 /* The end of the body, and what it was. */

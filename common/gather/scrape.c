@@ -294,7 +294,7 @@ static void on_reply(void *ctx, const struct httpc_result *http)
 
 static int begin_writing(struct scrape *scrape, const struct scrape_request *request, struct err *err)
 {
-    struct spool_meta meta = {.time_ms = scrape->began_wall_ms};
+    struct spool_meta meta = {.time_ms = scrape->began_wall_ms, .steady_ms = loop_steady_ms()};
     snprintf(meta.type, sizeof(meta.type), "%s", request->type->name);
     snprintf(meta.target, sizeof(meta.target), "%s", request->target_name);
     return spool_begin(scrape->spool, &meta, err);

@@ -65,6 +65,14 @@ int64_t loop_wall_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
+int64_t loop_steady_ms(void)
+{
+    static int64_t ahead_ms;
+    if (ahead_ms == 0)
+        ahead_ms = clock_ms(CLOCK_REALTIME) - clock_ms(CLOCK_BOOTTIME);
+    return clock_ms(CLOCK_BOOTTIME) + ahead_ms;
+}
+
 int loop_new(struct loop **ret, struct err *err)
 {
     struct loop *loop = calloc(1, sizeof(*loop));

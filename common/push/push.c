@@ -377,7 +377,7 @@ static void send_next(void *ctx)
     if (push->stage != IDLE)
         return;
     if (push->options.age_max_ms > 0)
-        spool_expire(push->spool, loop_wall_ms() - push->options.age_max_ms);
+        spool_expire(push->spool, loop_steady_ms() - push->options.age_max_ms);
     if (!choose_next(push, &item) && !(go_on(push) && choose_next(push, &item)))
         return;
     spool_hold(push->spool, item.id);

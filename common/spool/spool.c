@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    ENTRIES_STEP = 32, /* 1.3 KB: what waits in a healthy spool fits the first step */
+    ENTRIES_STEP = 32, /* 1.5 KB: what waits in a healthy spool fits the first step */
     KINDS_STEP = 8,    /* 1.1 KB: five default types of one target fit */
     SHED_SLACK = 64 * 1024, /* a full disk: bytes of blocks for directories and of what others grab meanwhile */
 };
@@ -52,7 +52,7 @@ static void spool_verify(const struct spool *spool)
     for (size_t i = 0; i < spool->kind_count; i++)
         refs += spool->kinds[i].refs;
     assert(refs == users);
-    assert(spool->count <= SPOOL_ITEMS_MAX && users <= spool->capacity + (spool->count == SPOOL_ITEMS_MAX));
+    assert(spool->count <= spool->items_max && users <= spool->capacity + (spool->count == spool->items_max));
     assert(spool->stats.held_lost == 0 || (spool->held_id != 0 && find_exact(spool, spool->held_id) == NULL));
     assert(spool->stats.items == spool->count && (spool->count == 0 || spool->entries != NULL));
     for (size_t i = 0; i < spool->count; i++) {
@@ -64,12 +64,21 @@ static void spool_verify(const struct spool *spool)
 }
 #endif
 
+size_t spool_items_max(uint64_t budget_bytes)
+{
+    uint64_t fitting = budget_bytes / SPOOL_ITEM_BYTES;
+    if (fitting < SPOOL_ITEMS_MIN)
+        return SPOOL_ITEMS_MIN;
+    return fitting < SPOOL_ITEMS_MAX ? (size_t)fitting : SPOOL_ITEMS_MAX;
+}
+
 int spool_setup(struct spool *spool, const struct spool_ops *ops, uint64_t budget_bytes, struct err *err)
 {
     if (budget_bytes < SPOOL_BUDGET_MIN || budget_bytes > SPOOL_BUDGET_MAX)
         return err_set(err, ERANGE, "spool budget %llu bytes: expected %d to %d",
                        (unsigned long long)budget_bytes, SPOOL_BUDGET_MIN, SPOOL_BUDGET_MAX);
-    *spool = (struct spool){.ops = ops, .next_id = 1, .stats.budget_bytes = budget_bytes};
+    *spool = (struct spool){.ops = ops, .next_id = 1, .stats.budget_bytes = budget_bytes,
+                            .items_max = spool_items_max(budget_bytes)};
     return 0;
 }
 
@@ -91,7 +100,7 @@ static int reserve_entry(struct spool *spool)
         spool->entries = NULL;
         spool->capacity = 0;
     }
-    if (spool->count < spool->capacity || spool->count == SPOOL_ITEMS_MAX)
+    if (spool->count < spool->capacity || spool->count == spool->items_max)
         return 0;
     size_t capacity = spool->capacity + ENTRIES_STEP;
     struct spool_entry *entries = realloc(spool->entries, capacity * sizeof(*entries));
@@ -179,15 +188,16 @@ int spool_adopt(struct spool *spool, const struct spool_entry *entry, const stru
 {
     if (find_exact(spool, entry->id) != NULL)
         return -EEXIST;
-    if (spool->count == SPOOL_ITEMS_MAX && entry->id < spool->entries[0].id)
+    if (spool->count == spool->items_max && entry->id < spool->entries[0].id)
         return -ENOBUFS;
     struct spool_entry taken = *entry;
+    taken.steady_ms = entry->time_ms;
     int rc = reserve_entry(spool);
     if (rc == 0)
         rc = take_kind(spool, meta, &taken.kind);
     if (rc < 0)
         return rc;
-    if (spool->count == SPOOL_ITEMS_MAX)
+    if (spool->count == spool->items_max)
         spool_drop(spool, 0, SPOOL_DROP_EVICTED);
     size_t at = spool_find(spool, taken.id);
     memmove(spool->entries + at + 1, spool->entries + at, (spool->count - at) * sizeof(taken));
@@ -281,7 +291,8 @@ int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *
     int rc = check_meta(meta, err);
     if (rc < 0)
         return rc;
-    spool->writing = (struct spool_entry){.time_ms = meta->time_ms};
+    spool->writing = (struct spool_entry){
+        .time_ms = meta->time_ms, .steady_ms = meta->steady_ms > 0 ? meta->steady_ms : meta->time_ms};
     rc = reserve_entry(spool);
     if (rc == 0)
         rc = take_kind(spool, meta, &spool->writing.kind);
@@ -350,7 +361,7 @@ int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct 
     if (time_ms > 0)
         spool->writing.time_ms = time_ms;
     spool->writing.id = spool->next_id;
-    if (spool->count == SPOOL_ITEMS_MAX)
+    if (spool->count == spool->items_max)
         spool_drop(spool, 0, SPOOL_DROP_EVICTED);
     uint64_t freed = 0;
     int rc;
@@ -422,12 +433,12 @@ int spool_remove(struct spool *spool, uint64_t id)
     return 0;
 }
 
-unsigned spool_expire(struct spool *spool, int64_t time_ms)
+unsigned spool_expire(struct spool *spool, int64_t steady_ms)
 {
     spool_verify(spool);
     unsigned expired = 0;
     for (size_t at = spool->count; at > 0; at--) {
-        if (spool->entries[at - 1].time_ms >= time_ms)
+        if (spool->entries[at - 1].steady_ms >= steady_ms)
             continue;
         spool_drop(spool, at - 1, SPOOL_DROP_OLD);
         expired++;

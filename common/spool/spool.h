@@ -41,7 +41,10 @@
 #include <stdint.h>
 
 enum {
-    SPOOL_ITEMS_MAX = 1024, /* index entries: a day of heap profiles every 5 minutes is 288 */
+    /* Index entries: one for each SPOOL_ITEM_BYTES of the budget, within these. A day of the default types is 2,600. */
+    SPOOL_ITEMS_MIN = 1024,
+    SPOOL_ITEMS_MAX = 16 * 1024,
+    SPOOL_ITEM_BYTES = 8 * 1024, /* two blocks: fewer bytes a profile are seldom seen over a whole spool */
     SPOOL_TYPE_MAX = 63,
     SPOOL_TARGET_MAX = 63,
 };
@@ -50,6 +53,7 @@ struct spool_meta {
     char type[SPOOL_TYPE_MAX + 1];     /* "cpu", "other/wall"; never "" */
     char target[SPOOL_TARGET_MAX + 1]; /* name of the target, "" without one */
     int64_t time_ms;                   /* Unix time at which the profile began, >= 0 */
+    int64_t steady_ms;                 /* loop_steady_ms() then, from which it ages; 0 = time_ms */
 };
 
 /* What whoever writes a profile tells whoever reads it, in their own words; not kept on disk. */
@@ -87,6 +91,9 @@ struct spool_stats {
 };
 
 struct spool;
+
+/* How many profiles a spool of this budget holds at most, however small they are. */
+size_t spool_items_max(uint64_t budget_bytes);
 
 /* -ERANGE outside SPOOL_BUDGET_MIN..MAX, -ENOMEM, or why there is no memfd. */
 int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struct err *err);
@@ -128,8 +135,9 @@ int64_t spool_read(struct spool *spool, uint64_t id, uint64_t offset, void *byte
 /* Gives the room back. -ENOENT when it is gone already. */
 int spool_remove(struct spool *spool, uint64_t id);
 
-/* Drops and counts all that began before time_ms; returns how many. */
-unsigned spool_expire(struct spool *spool, int64_t time_ms);
+/* Drops and counts all that began before steady_ms, by a clock that does not jump; returns how many. What was found at the
+ * start goes by the Unix time in its name. */
+unsigned spool_expire(struct spool *spool, int64_t steady_ms);
 
 /* Puts the profile that is being sent on hold, in place of an earlier one: it is evicted and expires like all, but that
  * is counted when the hold ends, since it may have arrived. */

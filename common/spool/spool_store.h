@@ -1,8 +1,8 @@
 /* Between spool.c, which keeps order, index and counts, and the places that keep the bytes (spool_memory.c,
  * spool_disk.c). Nobody else includes this.
  *
- * The index is an array in the order of id. It grows in steps and holds 40 bytes a profile; type and target
- * are kept once for all profiles that share them: 1024 waiting profiles cost 40 KiB, an idle spool under 4.
+ * The index is an array in the order of id. It grows in steps and holds 48 bytes a profile; type and target
+ * are kept once for all profiles that share them: 1024 waiting profiles cost 48 KiB, an idle spool under 4.
  */
 #ifndef PROFEFE_SPOOL_STORE_H
 #define PROFEFE_SPOOL_STORE_H
@@ -14,6 +14,7 @@ struct spool_entry {
     uint64_t size_bytes;
     uint64_t place; /* the store's own: memory: position in the ring; disk: bytes charged */
     int64_t time_ms;
+    int64_t steady_ms; /* it ages from here */
     uint16_t kind; /* index into spool.kinds */
     uint16_t note_flags; /* of struct spool_note, which would leave a gap */
     uint32_t note_number;
@@ -56,6 +57,7 @@ struct spool {
     struct spool_entry *entries;
     size_t count;
     size_t capacity;
+    size_t items_max;
     struct spool_kind *kinds;
     size_t kind_count;
     uint64_t next_id;

@@ -284,16 +284,16 @@ static void spool_refuses_a_profile_over_the_ceiling(void **state)
 static void spool_bounds_its_index(void **state)
 {
     struct bench *bench = *state;
-    struct spool *spool = must_open(bench, bench->is_disk ? 32 * 1024 * KB : BUDGET);
-    for (uint64_t i = 1; i <= SPOOL_ITEMS_MAX + 50; i++)
+    struct spool *spool = must_open(bench, bench->is_disk ? 8 * 1024 * KB : BUDGET);
+    for (uint64_t i = 1; i <= SPOOL_ITEMS_MIN + 50; i++)
         must_put(spool, i, 20);
     const struct spool_stats *stats = spool_get_stats(spool);
-    assert_int_equal(stats->items, SPOOL_ITEMS_MAX);
+    assert_int_equal(stats->items, SPOOL_ITEMS_MIN);
     assert_int_equal(stats->dropped[SPOOL_DROP_EVICTED], 50);
     struct spool_item item;
     assert_int_equal(spool_next(spool, 0, &item), 0);
     assert_int_equal(item.meta.time_ms, 51);
-    assert_int_equal(check_all_whole(spool), SPOOL_ITEMS_MAX);
+    assert_int_equal(check_all_whole(spool), SPOOL_ITEMS_MIN);
     while (spool_next(spool, 0, &item) == 0)
         assert_int_equal(spool_remove(spool, item.id), 0);
     assert_int_equal(stats->bytes, 0);
@@ -305,8 +305,8 @@ static void spool_bounds_its_index(void **state)
 static void spool_keeps_as_many_kinds_as_items(void **state)
 {
     struct bench *bench = *state;
-    struct spool *spool = must_open(bench, bench->is_disk ? 32 * 1024 * KB : BUDGET);
-    for (int i = 0; i < SPOOL_ITEMS_MAX + 3; i++) {
+    struct spool *spool = must_open(bench, bench->is_disk ? 8 * 1024 * KB : BUDGET);
+    for (int i = 0; i < SPOOL_ITEMS_MIN + 3; i++) {
         struct spool_meta meta = meta_of("heap", "", i);
         snprintf(meta.target, sizeof(meta.target), "target%d", i);
         assert_int_equal(spool_begin(spool, &meta, NULL), 0);
@@ -320,7 +320,7 @@ static void spool_keeps_as_many_kinds_as_items(void **state)
         assert_string_equal(item.meta.target, want);
         assert_int_equal(item.meta.time_ms, i);
     }
-    assert_int_equal(check_all_whole(spool), SPOOL_ITEMS_MAX);
+    assert_int_equal(check_all_whole(spool), SPOOL_ITEMS_MIN);
 }
 
 static void spool_expires_by_time_not_by_order(void **state)
@@ -336,6 +336,57 @@ static void spool_expires_by_time_not_by_order(void **state)
     assert_int_equal(spool_expire(spool, 300), 0);
     assert_int_equal(spool_expire(spool, INT64_MAX), 2);
     assert_int_equal(spool_get_stats(spool)->bytes, 0);
+}
+
+/* The clock is set a day forward, and back: what was taken before is as old as it was. */
+static void a_clock_that_is_set_ages_nothing(void **state)
+{
+    enum { DAY_MS = 24 * 3600 * 1000, TAKEN_MS = 10 * DAY_MS };
+    struct spool *spool = must_open(*state, BUDGET);
+    static const int64_t walls[] = {TAKEN_MS, TAKEN_MS + DAY_MS, 0};
+    for (int64_t i = 0; i < 3; i++) {
+        struct spool_meta meta = {.type = "cpu", .time_ms = walls[i], .steady_ms = TAKEN_MS + i};
+        assert_int_equal(0, spool_begin(spool, &meta, NULL));
+        assert_int_equal(0, spool_write(spool, "x", 1, NULL));
+        assert_int_equal(0, spool_commit(spool, walls[i], NULL, NULL));
+    }
+    assert_int_equal(spool_expire(spool, TAKEN_MS), 0);
+    assert_int_equal(spool_expire(spool, TAKEN_MS + 2), 2);
+    struct spool_item left;
+    assert_int_equal(0, spool_next(spool, 0, &left));
+    assert_int_equal(left.meta.time_ms, 0);
+    assert_int_equal(spool_expire(spool, INT64_MAX), 1);
+}
+
+static void the_index_grows_with_the_budget(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t budget_bytes;
+        size_t expected;
+    } rows[] = {
+        {SPOOL_BUDGET_MIN, 1024}, {SPOOL_BUDGET_DEFAULT, 1024}, {16 << 20, 2048}, {64 << 20, 8192},
+        {128 << 20, 16384}, {200 << 20, 16384}, {SPOOL_BUDGET_MAX, 16384},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(spool_items_max(rows[i].budget_bytes), rows[i].expected);
+}
+
+static void a_note_goes_with_its_profile(void **state)
+{
+    struct spool *spool = must_open(*state, BUDGET);
+    struct spool_meta meta = {.type = "cpu"};
+    struct spool_item item;
+    assert_int_equal(0, spool_begin(spool, &meta, NULL));
+    spool_set_note(spool, (struct spool_note){.number = 4000000000, .flags = 5});
+    assert_int_equal(0, spool_commit(spool, 0, NULL, NULL));
+    must_put(spool, 1, 100);
+    assert_int_equal(0, spool_next(spool, 0, &item));
+    assert_int_equal(item.note.number, 4000000000);
+    assert_int_equal(item.note.flags, 5);
+    assert_int_equal(0, spool_next(spool, item.id, &item));
+    assert_int_equal(item.note.number, 0);
+    assert_int_equal(item.note.flags, 0);
 }
 
 static void spool_names_its_drops(void **state)
@@ -553,7 +604,7 @@ static void ring_says_why_there_is_no_memfd(void **state)
 
 struct thing {
     uint64_t id, seed, size, place;
-    int64_t time_ms;
+    int64_t time_ms, steady_ms;
     int kind;
 };
 
@@ -561,7 +612,7 @@ struct model {
     struct bench *bench;
     struct spool *spool;
     uint64_t random;
-    struct thing things[SPOOL_ITEMS_MAX];
+    struct thing things[SPOOL_ITEMS_MIN];
     size_t count;
     bool is_writing;
     struct thing writing;
@@ -575,7 +626,9 @@ static const char *const kind_targets[] = {"", "api", "worker-1"};
 
 static struct spool_meta kind_meta(const struct thing *thing)
 {
-    return meta_of(kind_types[thing->kind % 5], kind_targets[thing->kind % 3], thing->time_ms);
+    struct spool_meta meta = meta_of(kind_types[thing->kind % 5], kind_targets[thing->kind % 3], thing->time_ms);
+    meta.steady_ms = thing->steady_ms;
+    return meta;
 }
 
 static void model_forget_first(struct model *model, size_t n)
@@ -619,6 +672,7 @@ static void model_begin(struct model *model)
 {
     struct thing *writing = &model->writing;
     *writing = (struct thing){.seed = mix(model->random), .time_ms = (int64_t)random_below(&model->random, 1000000),
+                              .steady_ms = 1 + (int64_t)random_below(&model->random, 1000000),
                               .kind = (int)random_below(&model->random, 15)};
     if (model->count > 0)
         writing->place = model->things[model->count - 1].place + model->things[model->count - 1].size;
@@ -654,7 +708,7 @@ static void model_commit(struct model *model)
     if (random_below(&model->random, 2) == 0)
         writing->time_ms = 1 + (int64_t)random_below(&model->random, 1000000);
     assert_int_equal(spool_commit(model->spool, writing->time_ms, &writing->id, NULL), 0);
-    size_t evictions = model->count == SPOOL_ITEMS_MAX ? 1 : 0;
+    size_t evictions = model->count == SPOOL_ITEMS_MIN ? 1 : 0;
     model->things[model->count - evictions] = *writing; /* follow moves the others */
     if (evictions > 0)
         memmove(model->things, model->things + 1, (model->count - 1) * sizeof(model->things[0]));
@@ -697,7 +751,7 @@ static void model_expire(struct model *model)
     int64_t before = (int64_t)random_below(&model->random, 100000);
     size_t kept = 0;
     for (size_t i = 0; i < model->count; i++) {
-        if (model->things[i].time_ms >= before)
+        if (model->things[i].steady_ms >= before)
             model->things[kept++] = model->things[i];
     }
     assert_int_equal(spool_expire(model->spool, before), model->count - kept);
@@ -903,6 +957,9 @@ int main(void)
         ON_BOTH(spool_bounds_its_index),
         ON_BOTH(spool_keeps_as_many_kinds_as_items),
         ON_BOTH(spool_expires_by_time_not_by_order),
+        ON_BOTH(a_clock_that_is_set_ages_nothing),
+        ON_BOTH(a_note_goes_with_its_profile),
+        cmocka_unit_test(the_index_grows_with_the_budget),
         ON_BOTH(spool_tells_of_each_profile_it_drops),
         ON_BOTH(spool_counts_what_is_on_hold_at_the_end),
         cmocka_unit_test(spool_names_its_drops),

@@ -9,26 +9,7 @@
  * Accounts: each profile begun ends in exactly one way: waiting, removed, aborted, or counted in dropped[]. Only the
  * one on hold (spool_hold) may be in between: no longer here, and not counted before it is known whether it arrived.
  *
- * In memory: a ring in one memfd. Its pages count against the container, not against RSS, and past the limit
- * comes SIGKILL, not ENOMEM (seen): so the budget is charged in whole pages, and pages without a live byte are
- * given back at once (fallocate PUNCH_HOLE; all of them when the spool is empty). The file is never longer than
- * the budget, so that the bound holds by construction. One profile: at most the budget less one page. (Where
- * the node forces huge pages on shared memory, which no kernel does by default, 2 MiB are charged at a time.)
- *
- *     0          oldest                     tail        budget
- *     ├── free ───┼── p1 ──┼─ p2 ─┼─ writing ┼── free ─────┤       a profile may wrap around the end
- *
- * On disk: one file a profile in a directory of our own, SEQ-TIME-TYPE-TARGET-SIZE (decimal; TIME in ms of
- * Unix time; TYPE and TARGET with every byte but letters, digits, '.', '_' and '~' as %XX). It is written as
- * "writing.tmp" and renamed when it is whole, so that death at any instruction leaves no half profile under a
- * name. The next start reads them in the order of SEQ; what is not as long as its name says (the machine
- * crashed) is deleted and counted. Files with other names are left alone. Blocks are charged
- * (st_blocks * 512), not sizes: 1000 profiles of 0.6 KB take 4 MB (seen); the directory itself (about 100 KB)
- * is not. "lock" is held by flock as long as the spool is open and never deleted: one program a directory. One
- * profile: at most spool_profile_max(). No fsync: a killed agent needs none, a crashed
- * machine is found at start. A full disk (short write, ENOSPC, EDQUOT) evicts the oldest like a full budget
- * does; a directory that vanishes is made again at the next begin; a profile that cannot be deleted
- * (read-only) stays charged and is deleted when that works again, or is sent once more after a restart.
+ * spool_memory.c and spool_disk.c say how each keeps the bytes.
  */
 #ifndef PROFEFE_SPOOL_H
 #define PROFEFE_SPOOL_H

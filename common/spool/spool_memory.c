@@ -1,4 +1,13 @@
-/* The ring. Positions grow for ever and are taken modulo the ring's size; entry.place is the position of a profile's
+/* In memory: a ring in one memfd. Its pages count against the container, not against RSS, and past the limit
+ * comes SIGKILL, not ENOMEM (seen): so the budget is charged in whole pages, and pages without a live byte are
+ * given back at once (fallocate PUNCH_HOLE; all of them when the spool is empty). The file is never longer than
+ * the budget, so that the bound holds by construction. One profile: at most the budget less one page. (Where
+ * the node forces huge pages on shared memory, which no kernel does by default, 2 MiB are charged at a time.)
+ *
+ *     0          oldest                     tail        budget
+ *     ├── free ───┼── p1 ──┼─ p2 ─┼─ writing ┼── free ─────┤       a profile may wrap around the end
+ *
+ * Positions grow for ever and are taken modulo the ring's size; entry.place is the position of a profile's
  * first byte. Live bytes are those of the entries and of the writing; a page is charged as long as it has one.
  */
 #include "common/base/cleanup.h"

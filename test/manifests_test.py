@@ -32,7 +32,7 @@ RUN_SECONDS = 60  # each command here takes well under a second on an idle machi
 NAMESPACE = "profefe-system"
 MOVED = "observability"
 OVERLAYS = ("self-signed", "cert-manager", "demo")
-ADDITIONS = ("policy", "monitoring")  # stand beside an installation, or alone
+ADDITIONS = ("policy", "monitoring", "network")  # stand beside an installation, or alone
 POLICY = {"ValidatingAdmissionPolicy/profefe-uninjected", "ValidatingAdmissionPolicyBinding/profefe-uninjected"}
 # What Pod Security `restricted` allows (Kubernetes 1.34, "Pod Security Standards")
 RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected",
@@ -180,6 +180,7 @@ class Rendered(unittest.TestCase):
         self.assertEqual(short_names(self.additions["policy"]), POLICY)
         self.assertEqual(short_names(self.additions["monitoring"]), {
             "PodMonitor/profefe-webhook", "PodMonitor/profefe-agent", "PrometheusRule/profefe-sidecar"})
+        self.assertEqual(short_names(self.additions["network"]), {"NetworkPolicy/profefe-webhook"})
         self.assertEqual(short_names(self.all["demo"]), base | secret | POLICY | {
             "Deployment/profefe", "Service/profefe", "PersistentVolumeClaim/profefe"})
 
@@ -391,11 +392,21 @@ class Rendered(unittest.TestCase):
             """, "--load-restrictor=LoadRestrictionsNone")
         self.assertEqual(self.config_name(documents), "profefe-webhook")
 
+    def test_network_admits_only_what_is_named_to_the_webhooks_port(self):
+        policy = self.additions["network"][0]["spec"]
+        deployment = find(self.base, "Deployment")["spec"]["template"]
+        self.assertLessEqual(policy["podSelector"]["matchLabels"].items(), deployment["metadata"]["labels"].items())
+        self.assertEqual(["Ingress"], policy["policyTypes"])
+        by_port = {rule["ports"][0]["port"]: rule for rule in policy["ingress"]}
+        self.assertEqual({port["name"] for port in deployment["spec"]["containers"][0]["ports"]}, set(by_port))
+        self.assertTrue(by_port["https"]["from"])
+        self.assertNotIn("from", by_port["admin"])
+
     def test_additions_move_with_the_namespace(self):
         documents = self.overlay("moved-additions", f"namespace: {MOVED}\nresources: [../manifests/overlays/policy, "
-                                 "../manifests/overlays/monitoring]\n")
+                                 "../manifests/overlays/monitoring, ../manifests/overlays/network]\n")
         self.assertNotIn(NAMESPACE, json.dumps(documents))
-        self.assertEqual(short_names(documents), short_names(self.additions["policy"] + self.additions["monitoring"]))
+        self.assertEqual(short_names(documents), short_names(sum(self.additions.values(), [])))
 
     def test_the_overlay_itself_can_be_moved(self):
         documents = self.overlay("moved-twice", f"namespace: {MOVED}\nresources: [../manifests/overlays/self-signed]\n")

@@ -187,16 +187,23 @@ bool httpd_connection_is_idle(const struct httpd_connection *conn)
     return conn->used && conn->stage == HTTPD_ROOM_WAITING && !conn->cut && !has_unread(conn);
 }
 
+/* An answer that lies unread in the socket is no merit; an acknowledgement may take a moment. */
+static bool is_good(const struct httpd_connection *conn, int64_t age_ms)
+{
+    return conn->good && (age_ms < HTTPD_ROOM_SLOW_MS || has_read_all(conn));
+}
+
 static struct httpd_room_guest guest_of(const struct httpd_connection *conn, int64_t now_ms, const struct in6_addr *peer)
 {
+    int64_t age_ms = now_ms - conn->since_ms;
     return (struct httpd_room_guest){
         .stage = conn->stage,
         .used = conn->used,
-        .good = conn->good,
+        .good = is_good(conn, age_ms),
         .unread = has_unread(conn),
         .leaving = conn->cut,
         .same_peer = peer != NULL && IN6_ARE_ADDR_EQUAL(peer, &conn->peer),
-        .age_ms = now_ms - conn->since_ms,
+        .age_ms = age_ms,
         .body = conn->body.len,
     };
 }

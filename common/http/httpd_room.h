@@ -40,7 +40,7 @@ enum httpd_room_stage {
 struct httpd_room_guest {
     enum httpd_room_stage stage;
     bool used;      /* a request line came */
-    bool good;      /* a request was answered with 200 */
+    bool good;      /* a request was answered with 200, and the answer was read */
     bool unread;    /* bytes wait that nobody has looked at: a request may have begun */
     bool leaving;   /* was cut already, and holds no place any more */
     bool same_peer; /* has the newcomer's address */

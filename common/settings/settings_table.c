@@ -203,7 +203,7 @@ const struct setting settings_table[SETTING_COUNT] = {
     [SETTING_SERVER_RELOAD] = {"reload", SETTING_TYPE_DURATION, IN_WEBHOOK, "server", "PROFEFE_WEBHOOK_RELOAD",
         .min = 10 * MS, .max = 1 * HOUR, .default_text = "5s",
         .help = "how often certificate, client-ca and configuration files are looked at, to read them when they "
-                "changed"},
+                "changed; SIGHUP looks at once"},
     [SETTING_SERVER_LOG_LEVEL] = {"log-level", SETTING_TYPE_CHOICE, IN_WEBHOOK, "server", "PROFEFE_WEBHOOK_LOG_LEVEL",
         .choices = LEVELS, .default_text = "info",
         .help = "the webhook's log level"},

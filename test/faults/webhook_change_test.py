@@ -522,6 +522,15 @@ class Config(Base):
         server.wait(lambda: server.metric(self.taken) == 3, "to take one more")
         self.assertEqual(1, server.child.log().count("needs a restart"))
 
+    def test_going_back_to_what_runs_needs_no_restart(self):
+        server = self.serve()
+        runs = server.server
+        for number, text in enumerate((runs.replace("drain = 0s", "drain = 1s"), runs), 1):
+            server.server = text
+            server.use_config()
+            server.wait(lambda: server.metric(self.taken) == number, "to take it")
+        self.assertEqual(1, server.child.log().count("needs a restart"))
+
     def test_flags_go_before_a_new_file(self):
         server = self.serve(args=("--log-level", "error"))
         server.use_config(server="log-level = debug\n")
@@ -611,6 +620,15 @@ class Tls(Base):
         listed = run(["openssl", "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"], 20).out.strip().split(":")
         self.assertEqual({"ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-CHACHA20-POLY1305"},
                          self.taken("-tls1_2", "-cipher", listed, ":@SECLEVEL=0"))
+
+    def test_a_large_rsa_key_is_told_of(self):
+        openssl(self.folder, "req", "-x509", "-newkey", "rsa:4096", "-nodes", "-keyout", "rsa.key", "-out", "rsa.crt", "-subj",
+                "/CN=rsa", "-days", "1")
+        self.server.use_pair((self.path("rsa.crt"), self.path("rsa.key")))
+        self.server.wait(lambda: "a large RSA key makes handshakes slow" in self.server.child.log(), "to say so")
+        done = self.run_binary(WEBHOOK, "--check", "--config", self.server.etc.path("webhook.ini"))
+        self.assertEqual(0, done.code, done)
+        self.assertIn("an RSA key of 4096 bits makes handshakes slow", done.err)
 
     def test_no_weak_group_or_signature(self):
         for group in ("X25519", "P-256"):

@@ -6,6 +6,7 @@
 #include "common/os/log.h"
 #include "webhook/config.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -221,6 +222,27 @@ static void a_change_without_descriptors_is_taken_later(void **state)
     config_free(config);
 }
 
+/* Its writer might let us wait for ever. A look is not due, it is asked for. */
+static void a_pipe_in_the_files_place_holds_nothing_up(void **state)
+{
+    (void)state;
+    CLEANUP(settings_done) struct settings base = {0};
+    CLEANUP_CONFIG struct config *config = NULL;
+    write_ini("[server]\nlog-level = error\n[defaults]\ninterval = 31s\n");
+    assert_int_equal(0, config_new(loop, &base, path, POLL_MS, &config, NULL));
+    assert_int_equal(0, unlink(path));
+    assert_int_equal(0, mkfifo(path, 0600));
+    CLEANUP_CLOSE int writer = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(writer >= 0);
+    config_look(config);
+    assert_int_equal(1, config_get_stats(config)->refused);
+    expect_text("old", "31s", interval(config));
+    assert_int_equal(0, unlink(path));
+    write_ini("[server]\nlog-level = error\n[defaults]\ninterval = 32s\n");
+    config_look(config);
+    expect_text("new", "32s", interval(config));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +254,7 @@ int main(void)
         cmocka_unit_test(a_change_without_memory_is_taken_later),
         cmocka_unit_test(a_change_of_mode_is_looked_at),
         cmocka_unit_test(a_change_without_descriptors_is_taken_later),
+        cmocka_unit_test(a_pipe_in_the_files_place_holds_nothing_up),
     };
     return cmocka_run_group_tests_name("config", tests, make, end);
 }

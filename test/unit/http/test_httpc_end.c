@@ -6,6 +6,8 @@
 #define CHUNK_7 "Problem (3) in the Chunked-Encoded data; malformed input in chunked-encoding"
 #define CHUNK_8 "chunk hex-length char not a hex digit: 0x7a"
 
+#define CURLS NULL /* words of libcurl's own, of which it may have been built without */
+
 static const struct row {
     const char *what;
     struct httpc_end_facts facts;
@@ -15,56 +17,56 @@ static const struct row {
     {"whole", {.code = CURLE_OK, .in_reply = true, .headers_whole = true}, HTTPC_OK, ""},
     {"closed in the headers", {.code = CURLE_OK, .in_reply = true}, HTTPC_TRUNCATED, "closed inside the reply's headers"},
     {"closed before them", {.code = CURLE_OK}, HTTPC_EMPTY, "closed inside the reply's headers"},
-    {"nothing", {.code = CURLE_GOT_NOTHING}, HTTPC_EMPTY, "no data"},
-    {"nothing more", {.code = CURLE_GOT_NOTHING, .in_reply = true}, HTTPC_TRUNCATED, "no data"},
-    {"partial", {.code = CURLE_PARTIAL_FILE, .in_reply = true, .headers_whole = true}, HTTPC_TRUNCATED, "partial"},
+    {"nothing", {.code = CURLE_GOT_NOTHING}, HTTPC_EMPTY, CURLS},
+    {"nothing more", {.code = CURLE_GOT_NOTHING, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
+    {"partial", {.code = CURLE_PARTIAL_FILE, .in_reply = true, .headers_whole = true}, HTTPC_TRUNCATED, CURLS},
 
-    {"bad URL", {.code = CURLE_URL_MALFORMAT}, HTTPC_BAD_URL, "URL"},
-    {"scheme", {.code = CURLE_UNSUPPORTED_PROTOCOL}, HTTPC_BAD_URL, "protocol"},
-    {"version of the reply", {.code = CURLE_UNSUPPORTED_PROTOCOL, .connected = true}, HTTPC_MALFORMED, "protocol"},
+    {"bad URL", {.code = CURLE_URL_MALFORMAT}, HTTPC_BAD_URL, CURLS},
+    {"scheme", {.code = CURLE_UNSUPPORTED_PROTOCOL}, HTTPC_BAD_URL, CURLS},
+    {"version of the reply", {.code = CURLE_UNSUPPORTED_PROTOCOL, .connected = true}, HTTPC_MALFORMED, CURLS},
 
-    {"no such name", {.code = CURLE_COULDNT_RESOLVE_HOST}, HTTPC_RESOLVE, "resolve"},
-    {"no memory to look", {.code = CURLE_COULDNT_RESOLVE_HOST, .memory_failed = true}, HTTPC_NO_MEMORY, "resolve"},
-    {"refused", {.code = CURLE_COULDNT_CONNECT, .os_error = ECONNREFUSED}, HTTPC_REFUSED, "connect"},
-    {"unanswered", {.code = CURLE_COULDNT_CONNECT, .os_error = ETIMEDOUT}, HTTPC_CONNECT_TIMEOUT, "connect"},
-    {"no descriptor", {.code = CURLE_COULDNT_CONNECT, .socket_error = EMFILE}, HTTPC_OTHER, "cannot open a socket: Too many open files"},
+    {"no such name", {.code = CURLE_COULDNT_RESOLVE_HOST}, HTTPC_RESOLVE, CURLS},
+    {"no memory to look", {.code = CURLE_COULDNT_RESOLVE_HOST, .memory_failed = true}, HTTPC_NO_MEMORY, CURLS},
+    {"refused", {.code = CURLE_COULDNT_CONNECT, .os_error = ECONNREFUSED}, HTTPC_REFUSED, CURLS},
+    {"unanswered", {.code = CURLE_COULDNT_CONNECT, .os_error = ETIMEDOUT}, HTTPC_CONNECT_TIMEOUT, CURLS},
+    {"no descriptor", {.code = CURLE_COULDNT_CONNECT, .socket_error = EMFILE}, HTTPC_OTHER, "cannot open a socket: "},
 
-    {"late look-up", {.code = CURLE_OPERATION_TIMEDOUT}, HTTPC_RESOLVE, "imeout"},
-    {"late connection", {.code = CURLE_OPERATION_TIMEDOUT, .looked_up = true}, HTTPC_CONNECT_TIMEOUT, "imeout"},
-    {"late reply", {.code = CURLE_OPERATION_TIMEDOUT, .looked_up = true, .connected = true}, HTTPC_TIMEOUT, "imeout"},
+    {"late look-up", {.code = CURLE_OPERATION_TIMEDOUT}, HTTPC_RESOLVE, CURLS},
+    {"late connection", {.code = CURLE_OPERATION_TIMEDOUT, .looked_up = true}, HTTPC_CONNECT_TIMEOUT, CURLS},
+    {"late reply", {.code = CURLE_OPERATION_TIMEDOUT, .looked_up = true, .connected = true}, HTTPC_TIMEOUT, CURLS},
 
-    {"reset", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET}, HTTPC_RESET, "receiving"},
-    {"reset in the reply", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET, .in_reply = true}, HTTPC_TRUNCATED, "receiving"},
+    {"reset", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET}, HTTPC_RESET, CURLS},
+    {"reset in the reply", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
     {"chunks, 7.88", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_7}, HTTPC_MALFORMED, CHUNK_7},
     {"chunks, 8.14", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_8}, HTTPC_MALFORMED, CHUNK_8},
     {"chunks without memory", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_8, .memory_failed = true}, HTTPC_NO_MEMORY, CHUNK_8},
     {"late refusal", {.code = CURLE_RECV_ERROR, .over_tls = true, .curl_text = "x"}, HTTPC_TLS, "TLS ended before the reply, as with a server that wants a client certificate, or another: x"},
     {"late refusal in words", {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNREFUSED, .curl_text = "An Alert"}, HTTPC_TLS, "or another: An Alert"},
     {"reset over TLS", {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNRESET, .curl_text = "x"}, HTTPC_RESET, "x"},
-    {"cut over TLS", {.code = CURLE_RECV_ERROR, .over_tls = true, .in_reply = true}, HTTPC_TRUNCATED, "receiving"},
-    {"not sent", {.code = CURLE_SEND_ERROR}, HTTPC_RESET, "sending"},
-    {"not sent any more", {.code = CURLE_SEND_ERROR, .in_reply = true}, HTTPC_TRUNCATED, "sending"},
-    {"cannot begin again", {.code = CURLE_SEND_FAIL_REWIND}, HTTPC_RESET, "rewind"},
+    {"cut over TLS", {.code = CURLE_RECV_ERROR, .over_tls = true, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
+    {"not sent", {.code = CURLE_SEND_ERROR}, HTTPC_RESET, CURLS},
+    {"not sent any more", {.code = CURLE_SEND_ERROR, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
+    {"cannot begin again", {.code = CURLE_SEND_FAIL_REWIND}, HTTPC_RESET, CURLS},
 
-    {"weird", {.code = CURLE_WEIRD_SERVER_REPLY}, HTTPC_MALFORMED, "eird"},
+    {"weird", {.code = CURLE_WEIRD_SERVER_REPLY}, HTTPC_MALFORMED, CURLS},
     {"long line", {.code = CURLE_OUT_OF_MEMORY}, HTTPC_MALFORMED, "a line of the reply's headers is too long"},
     {"long line, 8.6", {.code = (CURLcode)100}, HTTPC_MALFORMED, "a line of the reply's headers is too long"},
-    {"no memory", {.code = CURLE_OUT_OF_MEMORY, .memory_failed = true}, HTTPC_NO_MEMORY, "emory"},
-    {"no memory by another name", {.code = CURLE_FAILED_INIT, .memory_failed = true}, HTTPC_NO_MEMORY, "init"},
-    {"another failure", {.code = CURLE_FAILED_INIT}, HTTPC_OTHER, "init"},
-    {"handshake", {.code = CURLE_SSL_CONNECT_ERROR}, HTTPC_TLS, "SSL"},
+    {"no memory", {.code = CURLE_OUT_OF_MEMORY, .memory_failed = true}, HTTPC_NO_MEMORY, CURLS},
+    {"no memory by another name", {.code = CURLE_FAILED_INIT, .memory_failed = true}, HTTPC_NO_MEMORY, CURLS},
+    {"another failure", {.code = CURLE_FAILED_INIT}, HTTPC_OTHER, CURLS},
+    {"handshake", {.code = CURLE_SSL_CONNECT_ERROR}, HTTPC_TLS, CURLS},
     {"stranger", {.code = CURLE_PEER_FAILED_VERIFICATION, .curl_text = "certificate"}, HTTPC_TLS, "certificate"},
-    {"bad CA file", {.code = CURLE_SSL_CACERT_BADFILE}, HTTPC_TLS, "CA cert"},
+    {"bad CA file", {.code = CURLE_SSL_CACERT_BADFILE}, HTTPC_TLS, CURLS},
     {"announced too big", {.code = CURLE_FILESIZE_EXCEEDED, .body_max = 4096}, HTTPC_TOO_BIG, "reply body over 4096 bytes"},
 
-    {"words of a dead connection", {.code = CURLE_SEND_ERROR, .curl_text = "old", .old_text = true}, HTTPC_RESET, "Failed sending"},
+    {"words of a dead connection", {.code = CURLE_SEND_ERROR, .curl_text = "old", .old_text = true}, HTTPC_RESET, CURLS},
 
     {"headers without end", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_HEADERS}, HTTPC_ENDLESS, "reply headers over 65536 bytes"},
     {"noise without end", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_NOISE}, HTTPC_ENDLESS, "over 1048576 bytes received that are neither"},
     {"body over the limit", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_BODY, .body_max = 7}, HTTPC_TOO_BIG, "reply body over 7 bytes"},
-    {"sink", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_CALLER, .abort_code = -EFBIG}, HTTPC_ABORTED, "stopped: File too large"},
-    {"not watched", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_WATCH, .watch_error = ENOSPC}, HTTPC_OTHER, "cannot watch the socket: No space left"},
-    {"not watched for want of memory", {.stop = HTTPC_STOP_WATCH, .watch_error = ENOMEM}, HTTPC_NO_MEMORY, "cannot watch the socket: Cannot allocate"},
+    {"sink", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_CALLER, .abort_code = -EFBIG}, HTTPC_ABORTED, "stopped: "},
+    {"not watched", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_WATCH, .watch_error = ENOSPC}, HTTPC_OTHER, "cannot watch the socket: "},
+    {"not watched for want of memory", {.stop = HTTPC_STOP_WATCH, .watch_error = ENOMEM}, HTTPC_NO_MEMORY, "cannot watch the socket: "},
     {"libcurl", {.stop = HTTPC_STOP_CURL}, HTTPC_OTHER, "libcurl failed"},
     {"libcurl without memory", {.stop = HTTPC_STOP_CURL, .memory_failed = true}, HTTPC_NO_MEMORY, "libcurl failed"},
 };
@@ -79,7 +81,7 @@ static void each_end_has_its_name_and_words(void **state)
             facts.curl_text = "";
         expect_text(row->what, httpc_end_names[row->end], httpc_end_names[httpc_end_of(&facts)]);
         httpc_end_describe(&facts, text);
-        expect_contains(row->what, text, row->words);
+        expect_contains(row->what, text, row->words != CURLS ? row->words : curl_easy_strerror(facts.code));
         assert_int_equal(row->end == HTTPC_OK, text[0] == '\0');
     }
 }

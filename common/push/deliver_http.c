@@ -126,17 +126,18 @@ static void judge_reply(const struct httpc_result *http, struct delivery_end *en
 }
 
 /* google/pprof's words for no byte at all, in profefe's answer to a profile that has some. */
-static bool lost_body(const struct deliver_http *way, const struct delivery_end *end)
+static bool lost_body(const struct deliver_http *way, const struct httpc_result *http, const struct delivery_end *end)
 {
+    static const char words[] = "empty input file";
     return end->result == DELIVERY_REFUSED && way->outgoing->item.size_bytes > 0 &&
-           strstr(end->words, "empty input file") != NULL;
+           memmem(http->reply, http->reply_len, words, sizeof(words) - 1) != NULL;
 }
 
 /* A proxy that cannot pass on a body without a length: it is the way's fault, not the profile's. */
-static void judge_way(struct deliver_http *way, unsigned status, struct delivery_end *end)
+static void judge_way(struct deliver_http *way, const struct httpc_result *http, struct delivery_end *end)
 {
-    bool had_length = outgoing_size(way->outgoing) >= 0, is_empty = lost_body(way, end);
-    if (!had_length && (is_empty || status == 411)) {
+    bool had_length = outgoing_size(way->outgoing) >= 0, is_empty = lost_body(way, http, end);
+    if (!had_length && (is_empty || http->status == 411)) {
         end->result = DELIVERY_NO_LENGTH;
         way->wants_length = true;
     } else if (is_empty) {
@@ -170,7 +171,7 @@ static void on_sent(void *ctx, const struct httpc_result *http)
         end.result = DELIVERY_GONE;
     } else if (is_answer) {
         judge_reply(http, &end);
-        judge_way(ctx, http->status, &end);
+        judge_way(ctx, http, &end);
     } else {
         end.result = http->body_sent ? DELIVERY_UNSURE : DELIVERY_NETWORK;
         say_network(http, &end);

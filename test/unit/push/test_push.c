@@ -1715,7 +1715,8 @@ static void bodies_have_a_length_where_others_do_not_get_through(void **state)
     static const struct answer answers[] = {
         {ANSWER, "HTTP/1.1 411 Length Required\r\n" CLOSES "<html>length required</html>"},
         {ANSWER, "HTTP/1.1 400 Bad Request\r\n" CLOSES
-                 "{\"code\":400,\"error\":\"could not parse profile: empty input file\"}\n"},
+                 "{\"code\":400,\"error\":\"malformed profile (could not parse pprof profile: "
+                 "parsing profile: empty input file)\"}\n"},
     };
     for (unsigned i = 0; i < COUNT_OF(answers); i++) {
         bench->push = push_free(bench->push);

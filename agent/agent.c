@@ -104,8 +104,8 @@ static void on_signal(void *ctx, int signo)
     leave_when_sent(agent);
 }
 
-/* The account of this run, in one line: taken = stored + dropped + waiting. What waits in memory is lost now, what waits
- * on disk is sent by the next one. */
+/* The account of this run, in one line: taken = stored + dropped + waiting. What waits in memory is lost now, what
+ * waits on disk is sent by the next one. */
 static void say_end(const struct agent *agent)
 {
     struct account account;
@@ -159,8 +159,8 @@ static void on_taken(void *ctx, const struct plan_job *job, const struct scrape_
     try_directory(agent);
 }
 
-/* As process 1, or where orphans of other processes come to it by choice, it has children that it never began: the kernel
- * buries them. */
+/* As process 1, or where orphans of other processes come to it by choice, it has children that it never began: the
+ * kernel buries them. */
 static void bury_orphans(void)
 {
     int reaps = 0;
@@ -255,7 +255,8 @@ static void say_start(const struct agent_setup *setup)
                  LOG_STR("to", options_destination(setup->options)),
                  LOG_I64("targets", setup->options->gather.targets.count),
                  LOG_STR("first_target", setup->options->gather.targets.items[0].url),
-                 LOG_I64("types", setup->options->gather.types.count), LOG_I64("spool_bytes", setup->options->gather.spool_bytes));
+                 LOG_I64("types", setup->options->gather.types.count),
+                 LOG_I64("spool_bytes", setup->options->gather.spool_bytes));
 }
 
 int agent_run(const struct agent_setup *setup, struct err *err)

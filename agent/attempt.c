@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-void attempt_init(struct attempt *attempt, struct loop *loop, const struct gather_options *options, loop_timer_cb *again,
-                  void *ctx)
+void attempt_init(struct attempt *attempt, struct loop *loop, const struct gather_options *options,
+                  loop_timer_cb *again, void *ctx)
 {
     *attempt = (struct attempt){.retry_min_ms = options->retry_min_ms, .retry_max_ms = options->retry_max_ms};
     loop_timer_init(&attempt->timer, loop, again, ctx);

@@ -1,5 +1,5 @@
-/* Something that may fail for a moment (a full disk, a lock that the one before still holds, no descriptor) and is tried
- * again until it works. The waits double from retry-min to retry-max: without jitter, since no fleet meets there.
+/* Something that may fail for a moment (a full disk, a lock that the one before still holds, no descriptor) and is
+ * tried again until it works. The waits double from retry-min to retry-max: without jitter, since no fleet meets there.
  */
 #ifndef PROFEFE_AGENT_ATTEMPT_H
 #define PROFEFE_AGENT_ATTEMPT_H
@@ -21,8 +21,8 @@ struct attempt {
 };
 
 /* `again` is called when it is to be tried again. */
-void attempt_init(struct attempt *attempt, struct loop *loop, const struct gather_options *options, loop_timer_cb *again,
-                  void *ctx);
+void attempt_init(struct attempt *attempt, struct loop *loop, const struct gather_options *options,
+                  loop_timer_cb *again, void *ctx);
 
 /* It failed: that is logged as a warning with these words, seldom, and it is tried again later. */
 void attempt_fail(struct attempt *attempt, const char *msg, const struct err *err);

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* Bytes from cgroup v2's memory.max or v1's memory.limit_in_bytes, below root ("/sys/fs/cgroup"); 0 = none or unknown. */
+/* Bytes from cgroup v2's memory.max or v1's memory.limit_in_bytes, below root ("/sys/fs/cgroup"); 0 = none or
+ * unknown. */
 uint64_t cgroup_memory_limit(const char *root);
 
 #endif

@@ -39,7 +39,8 @@ static int open_credentials(struct pipeline_base *engine, const struct options *
 
 int engine_open(struct pipeline_base *engine, const struct options *options, struct err *err)
 {
-    const struct httpc_options client = {.user_agent = options->gather.program->user_agent, .transfers_max = TRANSFERS_MAX};
+    const struct httpc_options client = {.user_agent = options->gather.program->user_agent,
+                                         .transfers_max = TRANSFERS_MAX};
     engine->ca_hint = "ca.crt in secret-dir";
     int rc = httpc_new(engine->loop, &client, &engine->httpc, err);
     if (rc == 0)

@@ -13,7 +13,8 @@ static void put_target_reasons(struct buf *out, const struct view *view)
     for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++) {
         if (failing_long(state->failing_since_ms, state->failures, view))
             buf_printf(out, "target %s %s: %s for %llds: %s\n", view_target(view, job)->url, job->type->name,
-                       scrape_result_names[state->last], view_seconds_since(view, state->failing_since_ms), state->words);
+                       scrape_result_names[state->last], view_seconds_since(view, state->failing_since_ms),
+                       state->words);
     }
 }
 
@@ -38,8 +39,9 @@ static void put_collector_reason(struct buf *out, const struct view *view)
 {
     const struct push_stats *push = push_get_stats(view->push);
     if (failing_long(push->failing_since_ms, push->failures, view))
-        buf_printf(out, "%s %s: failing for %llds: %s\n", view_destination_kind(view), options_destination(view->options),
-                   view_seconds_since(view, push->failing_since_ms), push->last_error);
+        buf_printf(out, "%s %s: failing for %llds: %s\n", view_destination_kind(view),
+                   options_destination(view->options), view_seconds_since(view, push->failing_since_ms),
+                   push->last_error);
 }
 
 static void put_start_reason(struct buf *out, const struct view *view)

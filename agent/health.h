@@ -6,7 +6,7 @@
 
 enum {
     HEALTH_FAILING_INTERVALS = 3, /* a target or the collector failing for so long is ill … */
-    HEALTH_FAILING_RUNS = 2,      /* … when it failed so often: one slip of a type that is due every 5 intervals is none */
+    HEALTH_FAILING_RUNS = 2,      /* … when it failed so often: one slip of a type due every 5 intervals is none */
 };
 
 /* 200 with "ok", or 500 with a line for each reason. */

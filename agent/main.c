@@ -61,8 +61,8 @@ static void set_up_log(const struct settings *settings)
         log_set_identity(LOG_FIELDS(LOG_STR("namespace", namespace), LOG_STR("pod", pod)));
 }
 
-/* A sidecar that could not even start its loop waits for a better moment: in native mode an exit would take the app down.
- * True: SIGTERM came first. */
+/* A sidecar that could not even start its loop waits for a better moment: in native mode an exit would take the app
+ * down. True: SIGTERM came first. */
 static bool sigterm_comes_first(void)
 {
     static const struct timespec moment = {.tv_sec = RETRY_LOOP_S};

@@ -38,8 +38,8 @@ static void put_last_success(struct buf *out, const struct view *view)
     const struct plan_job *job;
     metrics_family(out, name, "gauge", "Unix time of the last profile taken, by target and type; 0 = never.");
     for (unsigned i = 0; (job = taker_job_at(view->taker, i, &state)) != NULL; i++)
-        metrics_sample(out, name, (uint64_t)(state->last_ok_wall_ms / 1000), "target", view_target(view, job)->name, "type",
-                       job->type->name, NULL);
+        metrics_sample(out, name, (uint64_t)(state->last_ok_wall_ms / 1000), "target", view_target(view, job)->name,
+                       "type", job->type->name, NULL);
 }
 
 static void put_pushes(struct buf *out, const struct view *view)
@@ -48,16 +48,20 @@ static void put_pushes(struct buf *out, const struct view *view)
     metrics_family(out, "profefe_agent_pushes_total", "counter", "Pushes to profefe by result.");
     for (unsigned r = 0; r < DELIVERY_RESULT_COUNT; r++)
         metrics_sample(out, "profefe_agent_pushes_total", push->results[r], "result", delivery_result_names[r], NULL);
-    metrics_family(out, "profefe_agent_relabel_skipped_total", "counter", "Profiles pushed without labels in their samples, by reason.");
+    metrics_family(out, "profefe_agent_relabel_skipped_total", "counter",
+                   "Profiles pushed without labels in their samples, by reason.");
     for (unsigned r = RELABEL_DONE + 1; r < RELABEL_RESULT_COUNT; r++)
-        metrics_sample(out, "profefe_agent_relabel_skipped_total", push->unlabelled[r], "reason", relabel_result_names[r], NULL);
+        metrics_sample(out, "profefe_agent_relabel_skipped_total", push->unlabelled[r], "reason",
+                       relabel_result_names[r], NULL);
     metrics_family(out, "profefe_agent_replaced_times_total", "counter",
                    "Profiles stored under the time when they were taken in place of their own, which was far from it.");
     metrics_sample(out, "profefe_agent_replaced_times_total", push->times_replaced, NULL);
     metrics_family(out, "profefe_agent_pushed_bytes_total", "counter", "Bytes of stored profiles.");
     metrics_sample(out, "profefe_agent_pushed_bytes_total", push->stored_bytes, NULL);
-    metrics_family(out, "profefe_agent_last_push_timestamp_seconds", "gauge", "Unix time of the last stored profile; 0 = never.");
-    metrics_sample(out, "profefe_agent_last_push_timestamp_seconds", (uint64_t)(push->last_stored_wall_ms / 1000), NULL);
+    metrics_family(out, "profefe_agent_last_push_timestamp_seconds", "gauge",
+                   "Unix time of the last stored profile; 0 = never.");
+    metrics_sample(out, "profefe_agent_last_push_timestamp_seconds", (uint64_t)(push->last_stored_wall_ms / 1000),
+                   NULL);
 }
 
 static void put_spool(struct buf *out, const struct view *view)

@@ -40,7 +40,8 @@ static int resolve_types(const struct settings *settings, struct options *option
         .cpu_seconds_ms = (int64_t)settings_get_whole(settings, SETTING_CPU_SECONDS) * 1000,
         .grace_ms = grace_ms(settings),
     };
-    int rc = profile_types_parse(span_of(settings_get(settings, SETTING_TYPES)), &defaults, &options->gather.types, warnings, err);
+    int rc = profile_types_parse(span_of(settings_get(settings, SETTING_TYPES)), &defaults, &options->gather.types,
+                                 warnings, err);
     return rc < 0 ? err_wrap(err, rc, "types") : 0;
 }
 
@@ -146,7 +147,8 @@ static int check_retry(const struct options *options, struct err *err)
     if (options->gather.retry_min_ms <= options->gather.retry_max_ms)
         return 0;
     return err_set(err, EINVAL, "retry-min: expected at most retry-max (%s), got %s",
-                   duration_format(&max, options->gather.retry_max_ms), duration_format(&min, options->gather.retry_min_ms));
+                   duration_format(&max, options->gather.retry_max_ms),
+                   duration_format(&min, options->gather.retry_min_ms));
 }
 
 int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,

@@ -1,6 +1,6 @@
-/* Where the daemon's profiles wait. A sidecar whose directory cannot be opened now (the one before still holds it, the disk
- * is full) does not go without: a small spool in memory stands in, and the directory is tried again. Once that opens, new
- * profiles go there, and the memory is emptied first.
+/* Where the daemon's profiles wait. A sidecar whose directory cannot be opened now (the one before still holds it, the
+ * disk is full) does not go without: a small spool in memory stands in, and the directory is tried again. Once that
+ * opens, new profiles go there, and the memory is emptied first.
  */
 #ifndef PROFEFE_AGENT_SPOOLING_H
 #define PROFEFE_AGENT_SPOOLING_H

@@ -3,9 +3,11 @@
  *   {"version", "started", "idle", "problems": [], "warnings": [], "start_failing_since", "start_error"
  *    and, once it works:
  *    "service", "instance", "pod_ip", "labels": {KEY: VALUE}, "collector" or "output_dir",
- *    "targets": [{"name", "url", "types": [{"type", "every_seconds", "seconds"?, "last_success", "last_result", "last_error",
- *                                           "none_since", "failures", "results": {RESULT: N}, "running", "next_seconds"?}]}],
- *    "spool": {"directory", "profiles", "bytes", "limit_bytes", "taken", "in_memory_since", "directory_error", "dropped": {REASON: N}},
+ *    "targets": [{"name", "url", "types": [{"type", "every_seconds", "seconds"?, "last_success", "last_result",
+ *                                           "last_error", "none_since", "failures", "results": {RESULT: N}, "running",
+ *                                           "next_seconds"?}]}],
+ *    "spool": {"directory", "profiles", "bytes", "limit_bytes", "taken", "in_memory_since", "directory_error",
+ *              "dropped": {REASON: N}},
  *    "push": {"results": {RESULT: N}, "stored_bytes", "last_stored", "failures", "failing_since", "last_error"}}
  *
  * pod_ip is null where it is not known. Times are RFC 3339 in UTC; null = never. last_result is null before the first

@@ -36,7 +36,8 @@ static void put_identity(struct buf *out, const struct options *options)
         buf_printf(out, ", pod IP %s", options->pod_ip);
     buf_puts(out, "\nlabels ");
     for (unsigned i = 0; i < options->gather.labels.count; i++)
-        buf_printf(out, "%s%s=%s", i > 0 ? "," : "", options->gather.labels.items[i].key, options->gather.labels.items[i].value);
+        buf_printf(out, "%s%s=%s", i > 0 ? "," : "", options->gather.labels.items[i].key,
+                   options->gather.labels.items[i].value);
     buf_putc(out, '\n');
 }
 
@@ -54,7 +55,8 @@ static void put_job(struct buf *out, const struct view *view, const struct plan_
     else if (job->due_ms == plan_never_ms)
         buf_puts(out, ", not again");
     else
-        buf_printf(out, ", next in %llds", (long long)(job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0) / 1000);
+        buf_printf(out, ", next in %llds",
+                   (long long)(job->due_ms > view->now_ms ? job->due_ms - view->now_ms : 0) / 1000);
     if (state->ran && state->last != SCRAPE_OK)
         buf_printf(out, "\n  %-12s last run: %s: %s", "", scrape_result_names[state->last], state->words);
     if (state->without_since_ms != 0 && view->now_ms - state->without_since_ms >= job->type->every_ms)

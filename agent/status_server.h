@@ -1,5 +1,5 @@
-/* The agent's own server: /healthz, /status and /metrics, each from a look at the agent as it is now. A convenience: without
- * it the profiles still flow.
+/* The agent's own server: /healthz, /status and /metrics, each from a look at the agent as it is now. A convenience:
+ * without it the profiles still flow.
  */
 #ifndef PROFEFE_AGENT_STATUS_SERVER_H
 #define PROFEFE_AGENT_STATUS_SERVER_H

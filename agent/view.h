@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    VIEW_PAGE_MAX = 384 * 1024, /* bytes: 8 targets with 16 types each, as JSON, with a reason of the longest kind each */
+    VIEW_PAGE_MAX = 384 * 1024, /* bytes: 8 targets with 16 types each, as JSON, each with a reason of the longest */
 };
 
 struct view {

@@ -199,8 +199,8 @@ static int start(struct pass *pass, struct err *err)
     return pipeline_start(&pass->base, gather, mode, &callbacks, &pass->pipeline, err);
 }
 
-int pass_new(const struct pipeline_base *base, const struct pass_options *options, const struct pass_callbacks *callbacks,
-             struct pass **ret, struct err *err)
+int pass_new(const struct pipeline_base *base, const struct pass_options *options,
+             const struct pass_callbacks *callbacks, struct pass **ret, struct err *err)
 {
     CLEANUP_PASS struct pass *pass = calloc(1, sizeof(*pass));
     if (pass == NULL)

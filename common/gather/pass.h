@@ -1,9 +1,9 @@
-/* One pass: each wanted type of these targets is taken once and sent, under this identity. Any number of them run side by
- * side on one loop and one client, each with its own identity, share of the spool and deadline.
+/* One pass: each wanted type of these targets is taken once and sent, under this identity. Any number of them run side
+ * by side on one loop and one client, each with its own identity, share of the spool and deadline.
  *
  * A job is one type of one target. Each job has exactly one outcome, told as soon as it is known; then the pass ends,
- * exactly once, with its account. The deadline ends it too, and so does whoever stops it: what is open then is told as it
- * is. Nothing is lost uncounted.
+ * exactly once, with its account. The deadline ends it too, and so does whoever stops it: what is open then is told as
+ * it is. Nothing is lost uncounted.
  */
 #ifndef PROFEFE_PASS_H
 #define PROFEFE_PASS_H
@@ -57,8 +57,8 @@ struct pass_account {
     struct account profiles; /* in the pass's own memory nothing waits any more: what did is dropped as "unsent" */
 };
 
-/* Neither is called from inside a call of this header, but an outcome may come from inside the spool's: it must not free
- * the pass. `ended` may. */
+/* Neither is called from inside a call of this header, but an outcome may come from inside the spool's: it must not
+ * free the pass. `ended` may. */
 struct pass_callbacks {
     void (*outcome)(void *ctx, const struct pass_outcome *outcome);
     void (*ended)(void *ctx, const struct pass_account *account);
@@ -67,10 +67,10 @@ struct pass_callbacks {
 
 struct pass;
 
-/* The base is borrowed; without a spool in it the pass has one of its own in memory, of gather->spool_bytes. What waits in
- * a spool that was given is sent as well while the pass runs, and is in its account, but has no outcome. */
-int pass_new(const struct pipeline_base *base, const struct pass_options *options, const struct pass_callbacks *callbacks,
-             struct pass **ret, struct err *err);
+/* The base is borrowed; without a spool in it the pass has one of its own in memory, of gather->spool_bytes. What
+ * waits in a spool that was given is sent as well while the pass runs, and is in its account, but has no outcome. */
+int pass_new(const struct pipeline_base *base, const struct pass_options *options,
+             const struct pass_callbacks *callbacks, struct pass **ret, struct err *err);
 struct pass *pass_free(struct pass *pass); /* without a word, where it has not ended; NULL allowed; returns NULL */
 
 static inline void cleanup_pass(struct pass **pass)

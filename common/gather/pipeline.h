@@ -19,7 +19,7 @@ struct pipeline_base {
     struct loop *loop;
     struct httpc *httpc;
     struct credentials *credentials; /* for the collector; NULL = none */
-    const char *ca_hint;             /* where a person puts the collector's CA certificates, for a text; NULL = no hint */
+    const char *ca_hint;             /* where a person puts the collector's CA certificates; NULL = no hint */
     struct spool *spool;
 };
 
@@ -38,8 +38,8 @@ int pipeline_start(const struct pipeline_base *base, const struct gather_options
                    const struct pipeline_callbacks *callbacks, struct pipeline *ret, struct err *err);
 void pipeline_stop(struct pipeline *pipeline); /* also an empty one; empty after it */
 
-/* From now on profiles go into this spool, borrowed like the first; those that wait in the first are sent before them. Once,
- * and not while a profile is taken (taker_running). */
+/* From now on profiles go into this spool, borrowed like the first; those that wait in the first are sent before
+ * them. Once, and not while a profile is taken (taker_running). */
 void pipeline_change_spool(struct pipeline *pipeline, struct spool *spool);
 
 #define CLEANUP_PIPELINE CLEANUP(pipeline_stop)

@@ -125,8 +125,8 @@ void plan_take_last(struct plan *plan, int64_t now_ms)
     }
 }
 
-/* At the same time the short ones go before the CPU profile that would hold them up. Where time may run out, CPU profiles
- * are worth more. */
+/* At the same time the short ones go before the CPU profile that would hold them up. Where time may run out, CPU
+ * profiles are worth more. */
 static bool goes_before(const struct plan *plan, const struct plan_job *job, const struct plan_job *other)
 {
     bool is_cpu = job->type->kind == PROFILE_CPU, other_is_cpu = other->type->kind == PROFILE_CPU;
@@ -221,7 +221,8 @@ static void lengthen(struct plan_job *job)
     }
 }
 
-void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms, int64_t now_ms)
+void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms,
+                 int64_t now_ms)
 {
     int64_t every = job->type->every_ms, missing = plan->options.missing_retry_ms;
     if (outcome != PLAN_SOON && outcome != PLAN_BUSY) {

@@ -74,8 +74,8 @@ void plan_take_last(struct plan *plan, int64_t now_ms);
 /* Whether this pod takes part in the interval that holds this time. */
 bool plan_is_sampled(const struct plan *plan, int64_t time_ms);
 
-/* The job to run now: the due one that is due longest, or NULL. *ret_wait_ms is then how long until one is due or must be
- * looked at (-1 = never). */
+/* The job to run now: the due one that is due longest, or NULL. *ret_wait_ms is then how long until one is due or
+ * must be looked at (-1 = never). */
 struct plan_job *plan_next(struct plan *plan, int64_t now_ms, int64_t *ret_wait_ms);
 
 /* What a run came to, as far as the plan cares. */
@@ -90,6 +90,7 @@ enum plan_outcome {
 };
 
 /* started_ms is when the run began. */
-void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms, int64_t now_ms);
+void plan_finish(struct plan *plan, struct plan_job *job, enum plan_outcome outcome, int64_t started_ms,
+                 int64_t now_ms);
 
 #endif

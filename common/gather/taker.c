@@ -204,8 +204,8 @@ static bool is_too_late(const struct taker *taker)
     return taker->last_until_ms != 0 && loop_now_ms(taker->loop) >= taker->last_until_ms;
 }
 
-/* Readers take two profiles of one type, target and second for one that was sent twice. Only where EVERY is a second, or
- * at the end, can a run follow that soon. */
+/* Readers take two profiles of one type, target and second for one that was sent twice. Only where EVERY is a
+ * second, or at the end, can a run follow that soon. */
 static bool has_one_of_this_second(struct taker *taker, const struct plan_job *job)
 {
     int64_t last_ms = state_of(taker, job)->last_ok_wall_ms;

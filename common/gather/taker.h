@@ -44,9 +44,9 @@ struct taker_mode {
     bool quiet;         /* nothing is logged: whoever hears of each run tells it in words of his own */
 };
 
-/* `taken` is called after each run: for a profile that reached the spool (its id) and for one that ended otherwise (id 0).
- * A job whose due_ms is plan_never_ms by then is over. `finished` is called when all are, or when the last profiles of
- * taker_take_last are there. */
+/* `taken` is called after each run: for a profile that reached the spool (its id) and for one that ended otherwise
+ * (id 0). A job whose due_ms is plan_never_ms by then is over. `finished` is called when all are, or when the last
+ * profiles of taker_take_last are there. */
 struct taker_callbacks {
     void (*taken)(void *ctx, const struct plan_job *job, const struct scrape_report *report);
     void (*finished)(void *ctx);

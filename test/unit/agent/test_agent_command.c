@@ -1,4 +1,5 @@
-/* command: one line of words, an environment and a file become one set of settings; what is wrong is told, all of it. */
+/* command: one line of words, an environment and a file become one set of settings; what is wrong is told, all of
+ * it. */
 #include "unit.h"
 
 #include "alloc_fail.h"

@@ -1,6 +1,6 @@
 /* wrap: taker_job_at taker_running push_get_stats spool_get_stats */
-/* The pages, for states made up here: the getters of what it looks at are wrapped, since a real taker comes into such states
- * only with time. */
+/* The pages, for states made up here: the getters of what it looks at are wrapped, since a real taker comes into
+ * such states only with time. */
 #include "unit.h"
 
 #include "agent/health.h"

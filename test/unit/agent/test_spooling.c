@@ -1,6 +1,6 @@
 /* wrap: spool_new_disk */
-/* spooling: whatever keeps the directory from being opened, a spool in memory stands in, and nothing is lost uncounted when
- * it opens. */
+/* spooling: whatever keeps the directory from being opened, a spool in memory stands in, and nothing is lost
+ * uncounted when it opens. */
 #include "unit.h"
 
 #include "agent/spooling.h"

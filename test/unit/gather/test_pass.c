@@ -1,5 +1,6 @@
-/* pass: a dozen of them side by side on one loop and one client, each with a fate of its own and an account that is true.
- * The app and the collector are one server in a process of its own, so that what fails here does not fail there. */
+/* pass: a dozen of them side by side on one loop and one client, each with a fate of its own and an account that is
+ * true. The app and the collector are one server in a process of its own, so that what fails here does not fail
+ * there. */
 #include "unit.h"
 
 #include "alloc_fail.h"
@@ -320,8 +321,8 @@ static void on_ended(void *ctx, const struct pass_account *account)
         loop_stop(trial->bench->loop);
 }
 
-/* What to take, of whom, and to whom it goes; %A, %B and %S in the texts are the ports of app and collector, of nobody, and
- * of somebody who is silent. */
+/* What to take, of whom, and to whom it goes; %A, %B and %S in the texts are the ports of app and collector, of
+ * nobody, and of somebody who is silent. */
 struct order {
     const char *targets, *types, *collector; /* collector NULL = the directory */
     struct pass_options how;

@@ -103,8 +103,8 @@ static int64_t next_wait(struct plan *plan, int64_t now_ms)
 
 /* ---- a fleet ---- */
 
-/* All pods start in one second, as after a node pool came back. 1,667 of them a second on the grid, so that chance stays
- * small. */
+/* All pods start in one second, as after a node pool came back. 1,667 of them a second on the grid, so that chance
+ * stays small. */
 static void grid_of_a_fleet_is_flat(void **state)
 {
     (void)state;
@@ -693,8 +693,8 @@ static void sampling_gives_each_pod_its_turn(void **state)
     }
 }
 
-/* Lives a pod's hours: every run but the first of cpu, heap and goroutine is in an interval that is sampled, and an EVERY of
- * several intervals keeps its share, too. */
+/* Lives a pod's hours: every run but the first of cpu, heap and goroutine is in an interval that is sampled, and an
+ * EVERY of several intervals keeps its share, too. */
 static void sampled_pods_run_only_in_their_intervals(void **state)
 {
     (void)state;
@@ -808,8 +808,8 @@ static void busy_in_a_sampled_interval_is_made_up_for(void **state)
     assert_false(plan.jobs[0].look);
 }
 
-/* An app that is down, or being profiled by somebody, is asked again until the next point of the grid, and then when the pod
- * is sampled: one pod in a hundred goes on to be one in a hundred. */
+/* An app that is down, or being profiled by somebody, is asked again until the next point of the grid, and then when
+ * the pod is sampled: one pod in a hundred goes on to be one in a hundred. */
 static void tries_again_stay_with_the_sampled_point(void **state)
 {
     (void)state;

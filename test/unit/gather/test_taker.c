@@ -1,5 +1,5 @@
-/* taker: what a run leaves in the state of its job, the last profiles, and memory that is not there. The answers of apps
- * are test_scrape's. */
+/* taker: what a run leaves in the state of its job, the last profiles, and memory that is not there. The answers of
+ * apps are test_scrape's. */
 #include "unit.h"
 
 #include "common/gather/taker.h"
@@ -126,7 +126,8 @@ static void job_that_got_nothing_says_since_when(void **state)
     assert_null(taker_running(bench->taker));
 }
 
-/* Nobody accepts: heap and goroutine of both targets get a second each at most, together what was given, and cpu none. */
+/* Nobody accepts: heap and goroutine of both targets get a second each at most, together what was given, and cpu
+ * none. */
 static void last_profiles_of_a_silent_app_end_in_time(void **state)
 {
     struct bench *bench = *state;

@@ -128,8 +128,8 @@ struct relabel *relabel_free(struct relabel *relabel)
     if (relabel == NULL)
         return NULL;
     pprof_check_free(relabel->check);
-    gz_reader_done(&relabel->reader);
     gz_writer_done(&relabel->writer);
+    gz_reader_done(&relabel->reader);
     free(relabel);
     return NULL;
 }

@@ -8,7 +8,8 @@ import unittest
 import sources
 
 SCRIPTS = ("*.py", "*.bash", "test/run", "test/demo", "test/tools", "test/bench/run", "test/bench/instructions",
-           "test/bench/bodies", "test/cluster/*", "test/go/pprofcheck/run", "test/fixtures/pprof/*", "manifests/certificates",
+           "test/bench/bodies", "test/cluster/*", "test/go/pprofcheck/run", "test/fixtures/pprof/*",
+           "manifests/certificates",
            "manifests/oci-archive", "agent/static/build", ".ci/run")
 FUNCTION_LINES_MAX = 60
 TWIN_LINES = 12
@@ -20,12 +21,16 @@ BANNED = {
     "atoi": "cannot fail: number.h can", "atol": "cannot fail", "atoll": "cannot fail", "atof": "cannot fail",
     "strtok": "keeps state, and changes what it reads: span.h does neither", "strtok_r": "changes what it reads",
     "sprintf": "knows no end: snprintf or buf.h", "vsprintf": "knows no end", "strcpy": "knows no end",
-    "strcat": "knows no end", "stpcpy": "knows no end", "strncpy": "may leave no NUL, and fills the rest", "strncat": "as strncpy",
+    "strcat": "knows no end", "stpcpy": "knows no end", "strncpy": "may leave no NUL, and fills the rest",
+    "strncat": "as strncpy",
     "gets": "knows no end", "scanf": "overflows without a word", "sscanf": "overflows without a word",
-    "fscanf": "overflows without a word", "alloca": "a stack has no error", "system": "starts a shell", "popen": "starts a shell",
+    "fscanf": "overflows without a word", "alloca": "a stack has no error", "system": "starts a shell",
+    "popen": "starts a shell",
     "tmpnam": "somebody else may take the name first", "tempnam": "as tmpnam", "mktemp": "as tmpnam",
-    "gmtime": "shared state: gmtime_r", "localtime": "the machine's time zone: all times are UTC", "ctime": "as localtime",
-    "asctime": "as localtime", "rand": "not for anything that matters: getrandom", "random": "as rand", "srand": "as rand",
+    "gmtime": "shared state: gmtime_r", "localtime": "the machine's time zone: all times are UTC",
+    "ctime": "as localtime",
+    "asctime": "as localtime", "rand": "not for anything that matters: getrandom", "random": "as rand",
+    "srand": "as rand",
     "setjmp": "leaves scopes without their clean-up", "longjmp": "as setjmp", "abort": "errors are returned",
     "exit": "only main ends the program, by returning", "_exit": "as exit",
     "usleep": "nothing sleeps: loop.h has timers", "sleep": "as usleep", "nanosleep": "as usleep",
@@ -63,8 +68,9 @@ class Functions(Gate):
         self.none([str(function) for function in functions if function.lines > FUNCTION_LINES_MAX], "long functions")
 
 
-KEYWORDS = set("""if else for while do switch case default break continue return goto sizeof static const struct enum union
-    def class import from in not and or is with as try except finally raise lambda yield assert pass del elif None""".split())
+KEYWORDS = set("""if else for while do switch case default break continue return goto sizeof static const struct enum
+    union def class import from in not and or is with as try except finally raise lambda yield assert pass del elif
+    None""".split())
 
 
 def shape(line):
@@ -122,8 +128,8 @@ class Twins(Gate):
             self.none(twins(paths, lines_of), TWICE)
 
     def test_no_logic_of_the_same_shape_stands_twice(self):
-        """Tables may, and lists of calls that write one: a row looks like the next one. What stands around a table is told
-        from what stands around another one by the table."""
+        """Tables may, and lists of calls that write one: a row looks like the next one. What stands around a table is
+        told from what stands around another one by the table."""
         def shapes(path):
             rows = sources.rows(path)
             return [(number, f"{path}:{number}" if number in rows or text[0] == '"' else shape(text))

@@ -4,6 +4,7 @@
 
 #include "agent/options.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/warnings.h"
 
 #include <stdbool.h>
@@ -19,10 +20,10 @@ struct agent_setup {
 };
 
 /* Runs until SIGTERM or SIGINT and the flush after it. 0, or -Exxx when it could not start. */
-int agent_run(const struct agent_setup *setup, struct err *err);
+MUST_CHECK int agent_run(const struct agent_setup *setup, struct err *err) NONNULL(1);
 
 /* Takes each type of each target once, pushes, prints a line for each on stdout. 0 when everything was stored or
  * empty; 1 when something was not; -Exxx when it could not start. */
-int agent_run_once(const struct options *options, int64_t timeout_ms, struct err *err);
+MUST_CHECK int agent_run_once(const struct options *options, int64_t timeout_ms, struct err *err) NONNULL(1);
 
 #endif

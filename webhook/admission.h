@@ -12,6 +12,7 @@
 #ifndef PROFEFE_ADMISSION_H
 #define PROFEFE_ADMISSION_H
 
+#include "common/base/marks.h"
 #include "common/pod/policy.h"
 #include "webhook/inject/inject.h"
 #include "webhook/review.h"
@@ -37,12 +38,12 @@ struct admission_result {
 
 /* Answers one review. `all`: it came to /mutate/all. `reply` was initialised by the caller (REVIEW_REPLY_MAX); it is
  * cleared first and incomplete after a failure. *ret is set on success only. */
-int admission_answer(const struct policy *policy, struct span body, bool all, struct admission_result *ret,
-                     struct buf *reply, struct err *err);
+MUST_CHECK int admission_answer(const struct policy *policy, struct span body, bool all, struct admission_result *ret,
+                                struct buf *reply, struct err *err) NONNULL(1);
 
 /* The same for --review, which also takes a bare Pod. `pod_namespace` is used where the input names none; NULL
  * means "default". */
-int admission_answer_offline(const struct policy *policy, struct span body, bool all, const char *pod_namespace,
-                             struct admission_result *ret, struct buf *reply, struct err *err);
+MUST_CHECK int admission_answer_offline(const struct policy *policy, struct span body, bool all, const char *pod_namespace,
+                                        struct admission_result *ret, struct buf *reply, struct err *err) NONNULL(1);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/os/loop.h"
 #include "common/pod/policy.h"
 #include "common/settings/settings.h"
@@ -21,7 +22,7 @@
 
 /* Reads everything into *ret, which is the caller's to policy_done() in any case: `base` (flags and environment) with
  * the file at `path`, NULL = none, below it. -EINVAL and what open(2) says, with file, line and reason. */
-int config_load(const struct settings *base, const char *path, struct policy *ret, struct err *err);
+MUST_CHECK int config_load(const struct settings *base, const char *path, struct policy *ret, struct err *err) NONNULL(1);
 
 /* Sets level and format of the log. */
 void config_set_up_log(const struct settings *settings);
@@ -30,8 +31,8 @@ struct config;
 
 /* Loads it as config_load does, checks it with inject_check_settings, and looks at the file every poll_ms from then on.
  * With path NULL there is nothing to look at. base and path must live as long. */
-int config_new(struct loop *loop, const struct settings *base, const char *path, int64_t poll_ms, struct config **ret,
-               struct err *err);
+MUST_CHECK int config_new(struct loop *loop, const struct settings *base, const char *path, int64_t poll_ms, struct config **ret,
+                          struct err *err) NONNULL(1);
 struct config *config_free(struct config *config); /* NULL allowed; returns NULL */
 
 static inline void config_free_scope(struct config **config)

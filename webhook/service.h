@@ -3,6 +3,7 @@
 #define PROFEFE_SERVICE_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/settings/settings.h"
 
 enum {
@@ -23,6 +24,6 @@ enum {
 /* Serves until SIGTERM or SIGINT, then drains. `base` and `config_path` as in config_load, which is called for them again
  * and again; `server`: what it gave for them at start, whose settings of [server] stay. All borrowed. 0, or -Exxx when it
  * could not start (a bad configuration, a port that is taken). */
-int service_run(const struct settings *base, const char *config_path, const struct settings *server, struct err *err);
+MUST_CHECK int service_run(const struct settings *base, const char *config_path, const struct settings *server, struct err *err) NONNULL(1);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/settings/settings.h"
 
 #include <stdbool.h>
@@ -22,8 +23,8 @@ struct webhook_command {
 };
 
 /* -EINVAL: the first bad flag or variable. The INI file is not read. Free with webhook_command_done in either case. */
-int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env,
-                         struct err *err);
+MUST_CHECK int webhook_command_read(struct webhook_command *command, int argc, char *const *argv, char *const *env,
+                                    struct err *err) NONNULL(1);
 void webhook_command_done(struct webhook_command *command);
 
 int webhook_command_write_help(struct buf *out);

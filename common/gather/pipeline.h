@@ -5,6 +5,7 @@
 #define PROFEFE_PIPELINE_H
 
 #include "common/base/cleanup.h"
+#include "common/base/marks.h"
 #include "common/gather/gather_options.h"
 #include "common/gather/taker.h"
 #include "common/http/credentials.h"
@@ -34,8 +35,8 @@ struct pipeline_callbacks {
 };
 
 /* What waits in the spool already is sent at once. On failure *ret is empty. Stop with pipeline_stop. */
-int pipeline_start(const struct pipeline_base *base, const struct gather_options *options, struct taker_mode mode,
-                   const struct pipeline_callbacks *callbacks, struct pipeline *ret, struct err *err);
+MUST_CHECK int pipeline_start(const struct pipeline_base *base, const struct gather_options *options, struct taker_mode mode,
+                              const struct pipeline_callbacks *callbacks, struct pipeline *ret, struct err *err) NONNULL(1);
 void pipeline_stop(struct pipeline *pipeline); /* also an empty one; empty after it */
 
 /* From now on profiles go into this spool, borrowed like the first; those that wait in the first are sent before

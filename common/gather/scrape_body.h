@@ -16,6 +16,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/pprof/pprof.h"
 #include "common/spool/spool.h"
 #include "common/values/profile_types.h"
@@ -31,7 +32,7 @@ enum {
 struct scrape_body;
 
 /* Writes to the spool where a profile has begun; size_max: bytes of it there. 0 or -ENOMEM. */
-int scrape_body_new(struct spool *spool, enum profile_kind kind, uint64_t size_max, struct scrape_body **ret);
+MUST_CHECK int scrape_body_new(struct spool *spool, enum profile_kind kind, uint64_t size_max, struct scrape_body **ret) NONNULL(1);
 struct scrape_body *scrape_body_free(struct scrape_body *body); /* NULL allowed; returns NULL */
 
 static inline void cleanup_scrape_body(struct scrape_body **body)
@@ -55,7 +56,7 @@ int scrape_body_feed(struct scrape_body *body, const void *bytes, size_t len);
 void scrape_body_judge(struct scrape_body *body, struct pprof_summary *ret);
 
 /* Writes what is left of a body that was judged well; the spool may commit it then. 0 or as of scrape_body_feed. */
-int scrape_body_end(struct scrape_body *body, struct err *err);
+MUST_CHECK int scrape_body_end(struct scrape_body *body, struct err *err) NONNULL(1);
 
 /* Why feeding it failed, but for the check's verdict; NULL = it did not. */
 const struct err *scrape_body_error(const struct scrape_body *body);

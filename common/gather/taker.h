@@ -3,6 +3,7 @@
 #define PROFEFE_TAKER_H
 
 #include "common/base/cleanup.h"
+#include "common/base/marks.h"
 #include "common/gather/gather_options.h"
 #include "common/gather/plan.h"
 #include "common/http/httpc.h"
@@ -53,8 +54,8 @@ struct taker_callbacks {
     void *ctx;
 };
 
-int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options,
-              struct taker_mode mode, const struct taker_callbacks *callbacks, struct taker **ret, struct err *err);
+MUST_CHECK int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options,
+                         struct taker_mode mode, const struct taker_callbacks *callbacks, struct taker **ret, struct err *err) NONNULL(1);
 struct taker *taker_free(struct taker *taker); /* NULL allowed; returns NULL */
 
 static inline void cleanup_taker(struct taker **taker)

@@ -17,6 +17,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/http/httpc.h"
 
 enum {
@@ -31,7 +32,7 @@ enum {
 struct credentials;
 
 /* Reads nothing yet. -ENOMEM, or -EINVAL for an empty or too long path. */
-int credentials_new(const char *dir, struct credentials **ret, struct err *err);
+MUST_CHECK int credentials_new(const char *dir, struct credentials **ret, struct err *err);
 struct credentials *credentials_free(struct credentials *credentials); /* wipes; NULL allowed; returns NULL */
 
 static inline void cleanup_credentials(struct credentials **credentials)
@@ -44,7 +45,7 @@ static inline void cleanup_credentials(struct credentials **credentials)
 /* To be called before each try: six stat(2), and the files are read again only when they changed. 0, or -Exxx naming
  * the file and what was expected of it; then all getters give what they gave before, and the next call reads again.
  * Files swapped while they are read are read once more, so that no mixture of two Secrets is taken. */
-int credentials_refresh(struct credentials *credentials, struct err *err);
+MUST_CHECK int credentials_refresh(struct credentials *credentials, struct err *err) NONNULL(1);
 
 /* For httpc_request.authorization: "Bearer …" or "Basic …"; NULL = neither. All borrowed until the next refresh. */
 const char *credentials_authorization(const struct credentials *credentials);

@@ -22,6 +22,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/os/loop.h"
 
 #include <stdbool.h>
@@ -122,7 +123,7 @@ struct httpc_options {
     unsigned transfers_max; /* at once, 1 to HTTPC_TRANSFERS_MAX; as many connections are kept at most */
 };
 
-int httpc_new(struct loop *loop, const struct httpc_options *options, struct httpc **ret, struct err *err);
+MUST_CHECK int httpc_new(struct loop *loop, const struct httpc_options *options, struct httpc **ret, struct err *err) NONNULL(1);
 struct httpc *httpc_free(struct httpc *httpc); /* cancels what runs; NULL allowed; returns NULL */
 
 static inline void cleanup_httpc(struct httpc **httpc)
@@ -135,8 +136,8 @@ static inline void cleanup_httpc(struct httpc **httpc)
 /* Starts a transfer; `done` is never called from inside this call. *ret stays valid until `done` returns. -EINVAL for
  * a bad URL or authorization, -ENOENT for https without any CA certificates, -EBUSY over transfers_max or from a
  * sink or source, -ENOMEM; then `done` is never called. */
-int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct httpc_transfer **ret,
-                struct err *err);
+MUST_CHECK int httpc_start(struct httpc *httpc, const struct httpc_request *request, struct httpc_transfer **ret,
+                           struct err *err) NONNULL(1);
 
 /* The value so far of a header to keep, for a sink, whose body comes after the headers; "" = absent. Borrowed. */
 const char *httpc_kept(const struct httpc_transfer *transfer, unsigned i);

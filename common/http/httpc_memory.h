@@ -5,9 +5,10 @@
 #define PROFEFE_HTTPC_MEMORY_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 /* libcurl is started with the first user and ended with the last one. -ENOMEM. */
-int httpc_memory_ref(struct err *err);
+MUST_CHECK int httpc_memory_ref(struct err *err);
 void httpc_memory_unref(void);
 
 /* How often libcurl got no memory, in the life of the process. */

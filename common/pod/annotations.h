@@ -6,6 +6,7 @@
 #ifndef PROFEFE_ANNOTATIONS_H
 #define PROFEFE_ANNOTATIONS_H
 
+#include "common/base/marks.h"
 #include "common/pod/limits.h"
 #include "common/pod/policy.h"
 #include "common/settings/settings.h"
@@ -23,8 +24,8 @@ struct annotations {
 
 /* `all`: the namespace is labelled `all`, so a pod whose `enable` is bad is profiled; the warning says which. -ENOMEM
  * only. */
-int annotations_read(const struct pod *pod, const struct policy *policy, bool all, struct annotations *ret,
-                     struct warnings *warnings);
+MUST_CHECK int annotations_read(const struct pod *pod, const struct policy *policy, bool all, struct annotations *ret,
+                                struct warnings *warnings) NONNULL(1);
 
 /* The pod gave a good value. */
 bool annotations_is_given(const struct annotations *annotations, enum setting_id id);

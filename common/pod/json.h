@@ -18,6 +18,7 @@
 #define PROFEFE_JSON_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 
 #include <cjson/cJSON.h>
@@ -40,7 +41,7 @@ struct json {
 
 /* Reads exactly one value; spaces may surround it. -EINVAL: not JSON, or more than 1000 levels deep; -EFBIG: takes
  * more than JSON_MEMORY_MAX; -ENOMEM. Nothing is left to free after a failure. */
-int json_read(struct json *json, const char *bytes, size_t len, struct err *err);
+MUST_CHECK int json_read(struct json *json, const char *bytes, size_t len, struct err *err) NONNULL(1);
 
 /* Usable with CLEANUP, also on a zeroed struct. Never cJSON_Delete what json_read made. */
 void json_done(struct json *json);

@@ -23,6 +23,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 #include "common/settings/settings.h"
 #include "common/settings/settings_ini.h"
@@ -48,12 +49,12 @@ struct settings_ini_section limits_section(struct limits *limits);
 
 /* May a pod set it to that? `value` has passed settings_check; without limits (NULL) it may. -EINVAL: "expected …
  * (limit of the cluster), got …". */
-int limits_check(const struct limits *limits, enum setting_id id, struct span value, struct err *err);
+MUST_CHECK int limits_check(const struct limits *limits, enum setting_id id, struct span value, struct err *err);
 
 /* Are the limits well-formed, and do the webhook's own values satisfy them? -EINVAL: "FILE:LINE: [limits] KEY: …", path
  * being FILE. */
-int limits_check_settings(const struct limits *limits, const struct settings *settings, const char *path,
-                          struct err *err);
+MUST_CHECK int limits_check_settings(const struct limits *limits, const struct settings *settings, const char *path,
+                                     struct err *err) NONNULL(1);
 
 /* The --help lines of [limits]. */
 int limits_write_help(struct buf *out);

@@ -7,6 +7,7 @@
 #ifndef PROFEFE_POD_H
 #define PROFEFE_POD_H
 
+#include "common/base/marks.h"
 #include "common/pod/json.h"
 
 #include <stdbool.h>
@@ -32,7 +33,7 @@ struct pod {
 };
 
 /* False when the object is no pod that can be patched: a member is missing or of the wrong type. */
-bool pod_read(const cJSON *object, struct pod *ret);
+MUST_CHECK bool pod_read(const cJSON *object, struct pod *ret);
 
 bool pod_is_mirror(const struct pod *pod);
 bool pod_is_windows(const struct pod *pod); /* os.name, windowsOptions, or a selector or affinity for Windows nodes only */

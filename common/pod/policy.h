@@ -5,6 +5,7 @@
 #define PROFEFE_POLICY_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/pod/limits.h"
 #include "common/settings/settings.h"
 
@@ -17,6 +18,6 @@ void policy_done(struct policy *policy); /* empty as with {0} afterwards; usable
 
 /* Reads the webhook's file over what is there, and checks that it satisfies its own [limits]. -EINVAL and what open(2)
  * says, with file, line and reason; *policy is then half read, and only to be done with. */
-int policy_read(struct policy *policy, const char *path, struct err *err);
+MUST_CHECK int policy_read(struct policy *policy, const char *path, struct err *err) NONNULL(1);
 
 #endif

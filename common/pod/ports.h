@@ -6,6 +6,7 @@
 #ifndef PROFEFE_PORTS_H
 #define PROFEFE_PORTS_H
 
+#include "common/base/marks.h"
 #include "common/values/targets.h"
 #include "common/base/warnings.h"
 #include "common/base/span.h"
@@ -32,8 +33,8 @@ struct ports {
 
 /* `wanted` was checked by settings_check; a NULL ptr means the default: each container port named pprof, else
  * 6060. -ENOENT: a port name that no container has, told in err. Warnings: more than TARGETS_MAX. */
-int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
-                  struct err *err);
+MUST_CHECK int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
+                             struct err *err) NONNULL(1);
 
 /* PORTS_AGENT or the next port that neither a container declares (containerPort, hostPort) nor a target has;
  * PORTS_AGENT when the whole window is taken (the agent then goes on without its own port and says so). */

@@ -14,6 +14,8 @@
 #ifndef PROFEFE_GZ_H
 #define PROFEFE_GZ_H
 
+#include "common/base/marks.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,8 +58,8 @@ void gz_reader_skip_checks(struct gz_reader *reader);
  * the room or *in holds bytes. 0, or: -EBADMSG not gzip after all, check sum, garbage after the last member
  * (gz_reader_words says which); -EFBIG more than raw_max came out; -ENOMEM (see above). *ret_written is set in
  * every case. */
-int gz_reader_step(struct gz_reader *reader, struct gz_bytes *in, uint8_t *out, size_t room,
-                   size_t *ret_written);
+MUST_CHECK int gz_reader_step(struct gz_reader *reader, struct gz_bytes *in, uint8_t *out, size_t room,
+                              size_t *ret_written) NONNULL(1);
 
 /* True when the body so far ends inside a gzip member. */
 bool gz_reader_is_inside(const struct gz_reader *reader);

@@ -12,6 +12,7 @@
 #define PROFEFE_PPROF_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -78,7 +79,7 @@ struct pprof_watch {
 struct pprof_check;
 
 /* raw_max: ceiling of inflated bytes (a gzip bomb ends there). 0 or -ENOMEM. */
-int pprof_check_new(uint64_t raw_max, struct pprof_check **ret);
+MUST_CHECK int pprof_check_new(uint64_t raw_max, struct pprof_check **ret);
 struct pprof_check *pprof_check_free(struct pprof_check *check); /* NULL allowed; returns NULL */
 
 /* Also fills watch (borrowed until the free); before the first feed. */

@@ -28,6 +28,7 @@
 #ifndef PROFEFE_RELABEL_H
 #define PROFEFE_RELABEL_H
 
+#include "common/base/marks.h"
 #include "common/values/labels.h"
 
 #include <stdbool.h>
@@ -69,7 +70,7 @@ struct relabel_request {
 struct relabel;
 
 /* 0 or -ENOMEM. Reads nothing yet. */
-int relabel_new(const struct relabel_request *request, struct relabel **ret);
+MUST_CHECK int relabel_new(const struct relabel_request *request, struct relabel **ret) NONNULL(1);
 struct relabel *relabel_free(struct relabel *relabel); /* NULL allowed; returns NULL */
 
 /* Does the first reading in pieces of about max_bytes stored bytes (5 ms a megabyte inflated), so that a loop can do

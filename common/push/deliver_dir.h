@@ -3,6 +3,7 @@
 #define PROFEFE_DELIVER_DIR_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/os/loop.h"
 #include "common/push/delivery.h"
 
@@ -19,6 +20,6 @@ struct deliver_dir_options {
 };
 
 /* -EINVAL, -ENOMEM as profile_dir_new. */
-int deliver_dir_new(struct loop *loop, const struct deliver_dir_options *options, struct delivery **ret, struct err *err);
+MUST_CHECK int deliver_dir_new(struct loop *loop, const struct deliver_dir_options *options, struct delivery **ret, struct err *err) NONNULL(1);
 
 #endif

@@ -22,6 +22,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,14 +58,14 @@ struct profile_dir;
 
 /* Touches nothing yet. sharer: what to call another program at work there, "agent"; borrowed. -EINVAL for an empty or too
  * long path, -ENOMEM. */
-int profile_dir_new(const char *path, const char *sharer, struct profile_dir **ret, struct err *err);
+MUST_CHECK int profile_dir_new(const char *path, const char *sharer, struct profile_dir **ret, struct err *err);
 struct profile_dir *profile_dir_free(struct profile_dir *dir); /* aborts; NULL allowed; returns NULL */
 
 /* Each fails with -Exxx and words that name the path; the profile is then aborted, and begins anew with profile_dir_begin. */
-int profile_dir_begin(struct profile_dir *dir, const struct profile_dir_entry *entry, struct err *err);
-int profile_dir_write(struct profile_dir *dir, const void *bytes, size_t len, struct err *err);
+MUST_CHECK int profile_dir_begin(struct profile_dir *dir, const struct profile_dir_entry *entry, struct err *err) NONNULL(1);
+MUST_CHECK int profile_dir_write(struct profile_dir *dir, const void *bytes, size_t len, struct err *err) NONNULL(1);
 /* *ret_was_there: the same bytes had that name already. -EEXIST: PROFILE_DIR_COPIES_MAX others have it. */
-int profile_dir_commit(struct profile_dir *dir, bool *ret_was_there, struct err *err);
+MUST_CHECK int profile_dir_commit(struct profile_dir *dir, bool *ret_was_there, struct err *err) NONNULL(1);
 void profile_dir_abort(struct profile_dir *dir); /* no-op when nothing is begun */
 bool profile_dir_is_begun(const struct profile_dir *dir);
 

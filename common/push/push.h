@@ -20,6 +20,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/os/loop.h"
 #include "common/push/delivery.h"
 
@@ -65,8 +66,8 @@ struct push_stats {
 struct push;
 
 /* Takes the delivery over, unless it fails; loop, spool and what the options point to are borrowed for its life. */
-int push_new(struct loop *loop, struct spool *spool, struct delivery *delivery, const struct push_options *options,
-             struct push **ret, struct err *err);
+MUST_CHECK int push_new(struct loop *loop, struct spool *spool, struct delivery *delivery, const struct push_options *options,
+                        struct push **ret, struct err *err) NONNULL(1);
 struct push *push_free(struct push *push); /* cancels the try under way; NULL allowed; returns NULL */
 
 /* Something new is spooled: sends it unless a try or a wait is under way. */

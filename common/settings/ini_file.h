@@ -8,6 +8,7 @@
 #define PROFEFE_INI_FILE_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 
 #include <stddef.h>
 
@@ -24,10 +25,10 @@ typedef int ini_file_handler(void *ctx, const char *section, const char *key, co
 
 /* Reads bytes as an INI text; name is for messages. The first bad line is told: -EINVAL where it is no INI, else what
  * the handler said. Keys above it were handed over. -ENOMEM. */
-int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx,
-                   struct err *err);
+MUST_CHECK int ini_file_parse(const char *name, const char *bytes, size_t len, ini_file_handler *handler, void *ctx,
+                              struct err *err);
 
 /* Reads a file whole (-ENOENT, -EACCES …, -EFBIG over INI_FILE_MAX) and then as ini_file_parse. */
-int ini_file_read(const char *path, ini_file_handler *handler, void *ctx, struct err *err);
+MUST_CHECK int ini_file_read(const char *path, ini_file_handler *handler, void *ctx, struct err *err);
 
 #endif

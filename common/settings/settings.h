@@ -5,6 +5,7 @@
 #define PROFEFE_SETTINGS_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 #include "common/settings/settings_table.h"
 
@@ -24,15 +25,15 @@ void settings_init(struct settings *settings);
 void settings_done(struct settings *settings); /* usable with CLEANUP */
 
 /* Checks and keeps a copy. -EINVAL (bad value), -ENOMEM. Leaves a value of stronger origin alone. */
-int settings_set(struct settings *settings, enum setting_id id, struct span text, enum setting_origin origin,
-                 struct err *err);
+MUST_CHECK int settings_set(struct settings *settings, enum setting_id id, struct span text, enum setting_origin origin,
+                            struct err *err) NONNULL(1);
 
 /* The same with one more item of a list: behind what the same origin gave before, else as settings_set. */
-int settings_add(struct settings *settings, enum setting_id id, struct span item, enum setting_origin origin,
-                 struct err *err);
+MUST_CHECK int settings_add(struct settings *settings, enum setting_id id, struct span item, enum setting_origin origin,
+                            struct err *err) NONNULL(1);
 
 /* A copy of all values; *to is empty before, and the caller's to settings_done() in any case. -ENOMEM. */
-int settings_copy(struct settings *to, const struct settings *from, struct err *err);
+MUST_CHECK int settings_copy(struct settings *to, const struct settings *from, struct err *err) NONNULL(1);
 
 /* The text, the default, or NULL when there is neither. Borrowed. */
 const char *settings_get(const struct settings *settings, enum setting_id id);

@@ -3,11 +3,12 @@
 #define PROFEFE_SETTINGS_CHECK_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 #include "common/settings/settings_table.h"
 
 /* 0, or -EINVAL with "expected …, got …" (the name is not repeated), or -ENOMEM. What is tolerated but worth telling
  * depends on several settings at once and is told by profile_types_parse and labels_add_list. */
-int settings_check(enum setting_id id, struct span text, struct err *err);
+MUST_CHECK int settings_check(enum setting_id id, struct span text, struct err *err);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef PROFEFE_SETTINGS_FLAG_H
 #define PROFEFE_SETTINGS_FLAG_H
 
+#include "common/base/marks.h"
 #include "common/base/name.h"
 #include "common/settings/settings.h"
 
@@ -15,6 +16,6 @@ int settings_flag_find(struct span name, unsigned where);
 void settings_flag_offer(struct name_near *near, unsigned where);
 
 /* Sets it, or adds an item where the flags before it gave some. As settings_set. */
-int settings_flag_set(struct settings *settings, enum setting_id id, struct span value, struct err *err);
+MUST_CHECK int settings_flag_set(struct settings *settings, enum setting_id id, struct span value, struct err *err) NONNULL(1);
 
 #endif

@@ -3,6 +3,7 @@
 #define PROFEFE_SETTINGS_INI_H
 
 #include "common/base/buf.h"
+#include "common/base/marks.h"
 #include "common/settings/ini_file.h"
 #include "common/settings/settings.h"
 
@@ -15,11 +16,11 @@ struct settings_ini_section {
 
 /* Reads the file for the program whose bit `where` is; `other` may be NULL. The first error wins: "FILE:LINE: [section]
  * key: expected …, got …". */
-int settings_ini_read(struct settings *settings, const char *path, unsigned where,
-                      const struct settings_ini_section *other, struct err *err);
+MUST_CHECK int settings_ini_read(struct settings *settings, const char *path, unsigned where,
+                                 const struct settings_ini_section *other, struct err *err) NONNULL(1);
 
 /* Appends the lines of a list, as an ini_file_handler gets them, as one line: with a comma where the writer put none.
  * -EINVAL when `out` cannot hold them, -ENOMEM. */
-int settings_ini_join(const char *value, struct buf *out, struct err *err);
+MUST_CHECK int settings_ini_join(const char *value, struct buf *out, struct err *err);
 
 #endif

@@ -15,6 +15,7 @@
 #define PROFEFE_SPOOL_H
 
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/values/spool_size.h"
 
 #include <stdbool.h>
@@ -77,36 +78,36 @@ struct spool;
 size_t spool_items_max(uint64_t budget_bytes);
 
 /* -ERANGE outside SPOOL_BUDGET_MIN..MAX, -ENOMEM, or why there is no memfd. */
-int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struct err *err);
+MUST_CHECK int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struct err *err);
 
 /* Makes the directory when missing (0700, its parents too) and takes in what an earlier program left; stats tell
  * how much that is and what was lost. -EAGAIN: another program holds it, which the text calls by `holder` ("agent";
  * borrowed). -EROFS, -EACCES, …: not writable. */
-int spool_new_disk(const char *dir, uint64_t budget_bytes, const char *holder, struct spool **ret, struct err *err);
+MUST_CHECK int spool_new_disk(const char *dir, uint64_t budget_bytes, const char *holder, struct spool **ret, struct err *err);
 
 /* NULL allowed; returns NULL. What waits on disk stays there; what is being written is aborted. */
 struct spool *spool_free(struct spool *spool);
 
 /* One at a time: -EBUSY while another is being written; -EINVAL for meta data out of range. Any other failure
  * is counted already. */
-int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *err);
+MUST_CHECK int spool_begin(struct spool *spool, const struct spool_meta *meta, struct err *err) NONNULL(1);
 
 /* -EFBIG (over the ceiling) or -EIO/-ENOSPC/-ENOMEM/…: the writing is then aborted and counted already.
  * -EINVAL when nothing is being written. */
-int spool_write(struct spool *spool, const void *bytes, size_t len, struct err *err);
+MUST_CHECK int spool_write(struct spool *spool, const void *bytes, size_t len, struct err *err) NONNULL(1);
 
 /* Puts a note on what is being written. */
 void spool_set_note(struct spool *spool, struct spool_note note);
 
 /* Makes it visible to readers; ret_id may be NULL. time_ms replaces meta.time_ms when > 0 (the profile's own
  * time). Failures as with spool_write. An empty profile is stored like any other. */
-int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct err *err);
+MUST_CHECK int spool_commit(struct spool *spool, int64_t time_ms, uint64_t *ret_id, struct err *err) NONNULL(1);
 
 /* Forgets what is being written, uncounted: the scrape itself names the reason. No-op when nothing is. */
 void spool_abort(struct spool *spool);
 
 /* The oldest item with id > after (0 = the oldest of all): 0, or -ENOENT. */
-int spool_next(const struct spool *spool, uint64_t after, struct spool_item *ret);
+MUST_CHECK int spool_next(const struct spool *spool, uint64_t after, struct spool_item *ret) NONNULL(1);
 
 /* Up to len bytes at offset; 0 at the end; -ESTALE when the item is gone. Finding that its file vanished or
  * cannot be read (EIO) removes and counts it. Any other -Exxx (no descriptor left): nothing changed, try again

@@ -7,6 +7,7 @@
 #ifndef PROFEFE_SPOOL_STORE_H
 #define PROFEFE_SPOOL_STORE_H
 
+#include "common/base/marks.h"
 #include "common/spool/spool.h"
 
 struct spool_entry {
@@ -70,7 +71,7 @@ struct spool {
 };
 
 /* Checks the budget and fills what is common. */
-int spool_setup(struct spool *spool, const struct spool_ops *ops, uint64_t budget_bytes, struct err *err);
+MUST_CHECK int spool_setup(struct spool *spool, const struct spool_ops *ops, uint64_t budget_bytes, struct err *err) NONNULL(1);
 
 /* Takes an entry found at start into the index, in the order of id; its kind is set from meta. -EEXIST: that id is
  * there already; -ENOBUFS: the index is full of newer ones; -ENOMEM. */

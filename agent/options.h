@@ -27,8 +27,8 @@ struct options {
 /* host: this machine's name; memory_limit: bytes of the container, 0 = none known. -EINVAL names what is missing
  * (targets, collector or output-dir, service) or contradicts, and *ret is not to be used; tolerated oddities go to
  * warnings. */
-MUST_CHECK int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit, struct options *ret,
-                               struct warnings *warnings, struct err *err) NONNULL(1);
+MUST_CHECK int options_resolve(const struct settings *settings, const char *host, uint64_t memory_limit,
+                               struct options *ret, struct warnings *warnings, struct err *err) NONNULL(1);
 
 /* Where the status server listens; NULL = there is none. Known also of settings that do not resolve. */
 const char *options_listen(const struct settings *settings);

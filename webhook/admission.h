@@ -43,7 +43,8 @@ MUST_CHECK int admission_answer(const struct policy *policy, struct span body, b
 
 /* The same for --review, which also takes a bare Pod. `pod_namespace` is used where the input names none; NULL
  * means "default". */
-MUST_CHECK int admission_answer_offline(const struct policy *policy, struct span body, bool all, const char *pod_namespace,
-                                        struct admission_result *ret, struct buf *reply, struct err *err) NONNULL(1);
+MUST_CHECK int admission_answer_offline(const struct policy *policy, struct span body, bool all,
+                                        const char *pod_namespace, struct admission_result *ret, struct buf *reply,
+                                        struct err *err) NONNULL(1);
 
 #endif

@@ -131,9 +131,9 @@ static int check(const struct webhook_command *command, const struct settings *s
     return std_fds_print("profefe-webhook", "configuration and certificate are good\n") < 0 ? 1 : 0;
 }
 
-/* glibc gives the top of the heap back whenever 128 KiB of it are free, which a review of 17 KB takes and frees: two system
- * calls each, and a page fault for every page. To set one of these ends that glibc moves both with the blocks it sees freed:
- * JSON's first chunk would then be mapped anew each time, so the other is set as well. */
+/* glibc gives the top of the heap back whenever 128 KiB of it are free, which a review of 17 KB takes and frees: two
+ * system calls each, and a page fault for every page. To set one of these ends that glibc moves both with the blocks it
+ * sees freed: JSON's first chunk would then be mapped anew each time, so the other is set as well. */
 static void set_up_heap(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_MAX);

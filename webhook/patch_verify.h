@@ -13,7 +13,8 @@
 /* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
  * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.
  * 0, -EINVAL (it does not hold; err says what), or -ENOMEM. */
-MUST_CHECK int patch_verify(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err) NONNULL(1);
+MUST_CHECK int patch_verify(const struct policy *policy, struct span body, bool all, struct span patch, struct err *err)
+    NONNULL(1);
 
 /* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may
  * have become something, the status annotation another text, and the list of volumes that keep no node longer. */

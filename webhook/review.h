@@ -1,7 +1,7 @@
 /* AdmissionReview (admission.k8s.io/v1 and v1beta1, k8s.io/api/admission types.go) in and out.
  *
- * The reply has the version that was asked in; v1 is checked strictly by the API server: uid echoed, patch and patchType
- * together or not at all.
+ * The reply has the version that was asked in; v1 is checked strictly by the API server: uid echoed, patch and
+ * patchType together or not at all.
  */
 #ifndef PROFEFE_REVIEW_H
 #define PROFEFE_REVIEW_H

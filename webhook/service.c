@@ -14,7 +14,8 @@
 #include <time.h>
 
 /* From 50 µs: a review takes tens of microseconds, and a histogram that begins at 100 ms is blind to them. */
-static const uint64_t latency_bounds_us[] = {50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000, 500000, 2000000};
+static const uint64_t latency_bounds_us[] = {50,   100,   200,   500,    1000,   2000,
+                                             5000, 10000, 50000, 100000, 500000, 2000000};
 
 struct counters {
     uint64_t reviews[INJECT_DECISION_COUNT][INJECT_REASON_COUNT];
@@ -92,7 +93,8 @@ static void refuse(struct service *service, struct httpd_response *response, int
                   theirs ? "not an AdmissionReview" : "review failed", LOG_FIELDS(LOG_ERR(err)));
 }
 
-static void answer(struct service *service, bool all, const struct httpd_request *request, struct httpd_response *response)
+static void answer(struct service *service, bool all, const struct httpd_request *request,
+                   struct httpd_response *response)
 {
     struct admission_result result;
     struct err err;
@@ -194,7 +196,8 @@ static void write_connections(struct buf *out, const struct service *service)
     const struct httpd_stats *stats = httpd_get_stats(service->mutate);
     write_number(out, "profefe_webhook_requests_in_flight", "gauge", "Requests under way now.", stats->in_flight);
     write_number(out, "profefe_webhook_connections", "gauge", "TLS connections open now.", stats->connections);
-    write_number(out, "profefe_webhook_tls_failures_total", "counter", "TLS handshakes that failed.", stats->tls_failures);
+    write_number(out, "profefe_webhook_tls_failures_total", "counter", "TLS handshakes that failed.",
+                 stats->tls_failures);
     write_number(out, "profefe_webhook_accept_pauses_total", "counter",
                  "Times no connection was accepted for a moment, since no descriptor or no room was left.",
                  stats->accept_pauses);
@@ -215,7 +218,8 @@ static void write_certificate(struct buf *out, const struct service *service)
 {
     const struct certs_stats *stats = certs_get_stats(service->certs);
     write_number(out, "profefe_webhook_certificate_expiry_timestamp_seconds", "gauge",
-                 "Unix time at which the certificate in use expires; 0 = none.", (uint64_t)certs_expiry_s(service->certs));
+                 "Unix time at which the certificate in use expires; 0 = none.",
+                 (uint64_t)certs_expiry_s(service->certs));
     write_loads(out, "profefe_webhook_certificate_loads_total", "Times the certificate files were read, by result.",
                 &stats->pair);
     write_number(out, "profefe_webhook_certificate_last_load_successful", "gauge",
@@ -243,8 +247,8 @@ static void serve_metrics(void *ctx, const struct httpd_request *request, struct
     (void)request;
     response->content_type = METRICS_CONTENT_TYPE;
     metrics_build_info(&response->body, "profefe_webhook");
-    write_number(&response->body, "profefe_webhook_log_lines_lost_total", "counter", "Log lines that could not be written.",
-                 log_lost_lines());
+    write_number(&response->body, "profefe_webhook_log_lines_lost_total", "counter",
+                 "Log lines that could not be written.", log_lost_lines());
     write_reviews(&response->body, &service->counters);
     write_requests(&response->body, service);
     write_connections(&response->body, service);

@@ -21,9 +21,10 @@ enum {
     SERVICE_LEAVE_MS = 5 * 1000,          /* after draining, for requests under way */
 };
 
-/* Serves until SIGTERM or SIGINT, then drains. `base` and `config_path` as in config_load, which is called for them again
- * and again; `server`: what it gave for them at start, whose settings of [server] stay. All borrowed. 0, or -Exxx when it
- * could not start (a bad configuration, a port that is taken). */
-MUST_CHECK int service_run(const struct settings *base, const char *config_path, const struct settings *server, struct err *err) NONNULL(1);
+/* Serves until SIGTERM or SIGINT, then drains. `base` and `config_path` as in config_load, which is called for them
+ * again and again; `server`: what it gave for them at start, whose settings of [server] stay. All borrowed. 0, or -Exxx
+ * when it could not start (a bad configuration, a port that is taken). */
+MUST_CHECK int service_run(const struct settings *base, const char *config_path, const struct settings *server,
+                           struct err *err) NONNULL(1);
 
 #endif

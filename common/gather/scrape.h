@@ -86,8 +86,8 @@ typedef void scrape_done(void *ctx, const struct scrape_report *report);
 struct scrape;
 
 /* Starts; `done` is called exactly once, later, unless cancelled. The spool must have no other writer. */
-MUST_CHECK int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_request *request, scrape_done *done,
-                            void *ctx, struct scrape **ret, struct err *err) NONNULL(1);
+MUST_CHECK int scrape_start(struct httpc *httpc, struct spool *spool, const struct scrape_request *request,
+                            scrape_done *done, void *ctx, struct scrape **ret, struct err *err) NONNULL(1);
 struct scrape *scrape_cancel(struct scrape *scrape); /* without done; NULL allowed; returns NULL */
 
 /* The URL of a type below a base: BASE/profile?seconds=10, BASE/trace?seconds=0.5, BASE/NAME of other/NAME, of which

@@ -142,7 +142,8 @@ static int check_characters(const char *path, struct span text, bool spaces, str
         if (c < ' ' || c == 0x7f)
             return err_set(err, EINVAL, "%s: expected no control character, got one as byte %zu", path, i + 1);
         if (!spaces && (c == ' ' || c > 0x7f))
-            return err_set(err, EINVAL, "%s: expected printable ASCII without spaces, got another byte at %zu", path, i + 1);
+            return err_set(err, EINVAL, "%s: expected printable ASCII without spaces, got another byte at %zu", path,
+                           i + 1);
     }
     return 0;
 }

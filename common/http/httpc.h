@@ -123,7 +123,8 @@ struct httpc_options {
     unsigned transfers_max; /* at once, 1 to HTTPC_TRANSFERS_MAX; as many connections are kept at most */
 };
 
-MUST_CHECK int httpc_new(struct loop *loop, const struct httpc_options *options, struct httpc **ret, struct err *err) NONNULL(1);
+MUST_CHECK int httpc_new(struct loop *loop, const struct httpc_options *options, struct httpc **ret, struct err *err)
+    NONNULL(1);
 struct httpc *httpc_free(struct httpc *httpc); /* cancels what runs; NULL allowed; returns NULL */
 
 static inline void cleanup_httpc(struct httpc **httpc)

@@ -53,8 +53,8 @@ struct httpc_transfer {
 };
 
 /* Ready to be run. fresh_dns: kept answers of the resolver are not to be used. Errors as of httpc_start. */
-MUST_CHECK int httpc_transfer_new(const struct httpc_request *request, const char *user_agent, bool fresh_dns, int64_t now_ms,
-                                  struct httpc_transfer **ret, struct err *err) NONNULL(1);
+MUST_CHECK int httpc_transfer_new(const struct httpc_request *request, const char *user_agent, bool fresh_dns,
+                                  int64_t now_ms, struct httpc_transfer **ret, struct err *err) NONNULL(1);
 struct httpc_transfer *httpc_transfer_free(struct httpc_transfer *transfer); /* NULL allowed; returns NULL */
 
 static inline void cleanup_httpc_transfer(struct httpc_transfer **transfer)

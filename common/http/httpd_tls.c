@@ -170,9 +170,10 @@ static ssize_t take_ahead(struct httpd_tls_session *own, void *to, size_t len)
     return (ssize_t)len;
 }
 
-/* GnuTLS asks for the five bytes before each record, then for the record: a system call for each, and clients in Go begin
- * with records of a kilobyte. libmicrohttpd goes on until GnuTLS would have to wait, which is when all is used up here. (Or
- * after a record without data, such as a KeyUpdate: what follows it then waits for the next byte, with or without this.) */
+/* GnuTLS asks for the five bytes before each record, then for the record: a system call for each, and clients in Go
+ * begin with records of a kilobyte. libmicrohttpd goes on until GnuTLS would have to wait, which is when all is used up
+ * here. (Or after a record without data, such as a KeyUpdate: what follows it then waits for the next byte, with or
+ * without this.) */
 static ssize_t receive(struct httpd_tls_session *own, void *to, size_t len)
 {
     if (own->ahead_len > 0)

@@ -1,7 +1,7 @@
 /* A listening TCP socket on the loop that hands out accepted connections.
  *
- * It never spins: when descriptors, kernel memory or its owner's room run out, it stops looking for LISTENER_PAUSE_MS and
- * tries again; the clients wait in the kernel's backlog meanwhile.
+ * It never spins: when descriptors, kernel memory or its owner's room run out, it stops looking for LISTENER_PAUSE_MS
+ * and tries again; the clients wait in the kernel's backlog meanwhile.
  */
 #ifndef PROFEFE_LISTENER_H
 #define PROFEFE_LISTENER_H

@@ -16,8 +16,8 @@ struct retry {
     unsigned failures;
 };
 
-/* Counts a failure and returns the wait: uniform in [RETRY_FLOOR_MS, min(max, min * 2^(failures - 1))], and not less than
- * retry_after_ms (-1 = none). */
+/* Counts a failure and returns the wait: uniform in [RETRY_FLOOR_MS, min(max, min * 2^(failures - 1))], and not less
+ * than retry_after_ms (-1 = none). */
 int64_t retry_next_ms(struct retry *retry, int64_t retry_after_ms, uint64_t random);
 
 void retry_reset(struct retry *retry);

@@ -1,7 +1,8 @@
 /* Which ports of a pod are scraped, and which one the agent itself may take.
  *
- * The value is that of the annotation `port`: a number or a container-port name, several as NAME=PORT. Names are resolved here,
- * among the TCP ports of what runs beside the app (containers and native sidecars): in a running pod nobody can.
+ * The value is that of the annotation `port`: a number or a container-port name, several as NAME=PORT. Names are
+ * resolved here, among the TCP ports of what runs beside the app (containers and native sidecars): in a running pod
+ * nobody can.
  */
 #ifndef PROFEFE_PORTS_H
 #define PROFEFE_PORTS_H

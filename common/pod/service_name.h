@@ -1,7 +1,8 @@
 /* The service name under which a pod's profiles are kept.
  *
- * The first usable of: annotation, label app.kubernetes.io/name, label app, the controlling owner's name (a ReplicaSet's
- * less its pod template hash, a Job's less the CronJob's number), generateName less its last "-", the pod's name.
+ * The first usable of: annotation, label app.kubernetes.io/name, label app, the controlling owner's name (a
+ * ReplicaSet's less its pod template hash, a Job's less the CronJob's number), generateName less its last "-", the
+ * pod's name.
  */
 #ifndef PROFEFE_SERVICE_NAME_H
 #define PROFEFE_SERVICE_NAME_H

@@ -8,7 +8,19 @@ _Static_assert((int)PROFEFE_LIST_LABELS_MAX < 64, "a bit for each label");
 _Static_assert((int)PROFEFE_LIST_TEXT_MAX >= (int)LABEL_VALUE_MAX, "every label fits");
 
 /* What may come next. */
-enum state { VALUE, VALUE_OR_END, KEY, KEY_OR_END, COLON, COMMA_OR_END, IN_STRING, IN_ESCAPE, IN_HEX, IN_SCALAR, ENDED };
+enum state {
+    VALUE,
+    VALUE_OR_END,
+    KEY,
+    KEY_OR_END,
+    COLON,
+    COMMA_OR_END,
+    IN_STRING,
+    IN_ESCAPE,
+    IN_HEX,
+    IN_SCALAR,
+    ENDED
+};
 
 enum { FIELD_OTHER = 0, FIELD_CODE = 'C', FIELD_BODY = 'B', FIELD_SERVICE = 's', FIELD_TYPE = 't', FIELD_TIME = 'c',
        FIELD_LABELS = 'l', FIELD_KEY = 'k', FIELD_VALUE = 'v' };

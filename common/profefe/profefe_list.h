@@ -3,9 +3,9 @@
  *   {"code":200,"body":[{"id":"…","type":"cpu","service":"web","labels":[{"key":"pod","value":"web-1"},…],
  *                        "created_at":"2026-11-22T16:46:40Z"},…]}
  *
- * (github.com/profefe/profefe pkg/profefe/models.go; created_at comes cut to the second.) To take a stranger's profile for
- * ours would lose ours, so it has to be the same in all that was sent: service, type, second, and each label, no more
- * and no fewer. Whatever is not understood is "not found".
+ * (github.com/profefe/profefe pkg/profefe/models.go; created_at comes cut to the second.) To take a stranger's profile
+ * for ours would lose ours, so it has to be the same in all that was sent: service, type, second, and each label, no
+ * more and no fewer. Whatever is not understood is "not found".
  */
 #ifndef PROFEFE_PROFEFE_LIST_H
 #define PROFEFE_PROFEFE_LIST_H

@@ -26,7 +26,9 @@ static void finish(struct deliver_dir *way, enum delivery_result result, const c
 /* A file too big for its file system, or a name with too many files, is this profile's matter alone. */
 static void fail_writing(struct deliver_dir *way, const struct err *err)
 {
-    enum delivery_result result = err->code == EFBIG ? DELIVERY_TOO_LARGE : err->code == EEXIST ? DELIVERY_REFUSED : DELIVERY_WRITE;
+    enum delivery_result result = err->code == EFBIG    ? DELIVERY_TOO_LARGE
+                                  : err->code == EEXIST ? DELIVERY_REFUSED
+                                                        : DELIVERY_WRITE;
     finish(way, result, err->text);
 }
 
@@ -114,7 +116,8 @@ static void dir_release(struct delivery *delivery)
 
 static const struct delivery_ops ops = {.send = dir_send, .cancel = dir_cancel, .release = dir_release};
 
-int deliver_dir_new(struct loop *loop, const struct deliver_dir_options *options, struct delivery **ret, struct err *err)
+int deliver_dir_new(struct loop *loop, const struct deliver_dir_options *options, struct delivery **ret,
+                    struct err *err)
 {
     CLEANUP_FREE struct deliver_dir *way = calloc(1, sizeof(*way));
     if (way == NULL)

@@ -1,4 +1,5 @@
-/* Profiles into a directory (profile_dir.h), in pieces of DELIVER_DIR_TURN_BYTES, with turns of the loop between them. */
+/* Profiles into a directory (profile_dir.h), in pieces of DELIVER_DIR_TURN_BYTES, with turns of the loop between
+ * them. */
 #ifndef PROFEFE_DELIVER_DIR_H
 #define PROFEFE_DELIVER_DIR_H
 
@@ -20,6 +21,7 @@ struct deliver_dir_options {
 };
 
 /* -EINVAL, -ENOMEM as profile_dir_new. */
-MUST_CHECK int deliver_dir_new(struct loop *loop, const struct deliver_dir_options *options, struct delivery **ret, struct err *err) NONNULL(1);
+MUST_CHECK int deliver_dir_new(struct loop *loop, const struct deliver_dir_options *options, struct delivery **ret,
+                               struct err *err) NONNULL(1);
 
 #endif

@@ -110,8 +110,9 @@ static const char *hint_of(enum delivery_result result, unsigned status)
 static void judge_reply(const struct httpc_result *http, struct delivery_end *end)
 {
     static const enum delivery_result by_answer[] = {
-        [PROFEFE_STORED] = DELIVERY_STORED, [PROFEFE_REFUSED] = DELIVERY_REFUSED, [PROFEFE_TOO_LARGE] = DELIVERY_TOO_LARGE,
-        [PROFEFE_LATER] = DELIVERY_LATER, [PROFEFE_WRONG] = DELIVERY_WRONG,
+        [PROFEFE_STORED] = DELIVERY_STORED,       [PROFEFE_REFUSED] = DELIVERY_REFUSED,
+        [PROFEFE_TOO_LARGE] = DELIVERY_TOO_LARGE, [PROFEFE_LATER] = DELIVERY_LATER,
+        [PROFEFE_WRONG] = DELIVERY_WRONG,
     };
     struct profefe_reply reply;
     struct quoted q;
@@ -248,8 +249,12 @@ static int http_ask(struct delivery *delivery, struct outgoing *outgoing, struct
         .service = upload.service, .type = upload.type, .created_at_ms = upload.created_at_ms, .labels = upload.labels,
         .extra = upload.extra, .extra_count = upload.extra_count};
     profefe_list_init(&way->list, &way->wanted);
-    struct httpc_request request = {.method = "GET", .sink = on_list, .body_ctx = way, .body_max = DELIVER_HTTP_LIST_MAX,
-                                    .timeout_ms = way->options.timeout_ms, .done = on_asked};
+    struct httpc_request request = {.method = "GET",
+                                    .sink = on_list,
+                                    .body_ctx = way,
+                                    .body_max = DELIVER_HTTP_LIST_MAX,
+                                    .timeout_ms = way->options.timeout_ms,
+                                    .done = on_asked};
     return start(way, &request, profefe_list_url, end);
 }
 

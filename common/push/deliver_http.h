@@ -1,7 +1,7 @@
 /* Profiles to a profefe over HTTP: posts one, or asks whether one is stored. One request at a time, on the loop.
  *
- * Each answer becomes a delivery_result (rule: profefe_judge). The question reads the list of the profile's second as it
- * streams by (profefe_list.h); a reply of more than DELIVER_HTTP_LIST_MAX is given up: the profile is then sent once
+ * Each answer becomes a delivery_result (rule: profefe_judge). The question reads the list of the profile's second as
+ * it streams by (profefe_list.h); a reply of more than DELIVER_HTTP_LIST_MAX is given up: the profile is then sent once
  * more, which readers can tell (same service, type, pod, target and second), while one that is not sent is lost.
  *
  * A profile that is rewritten goes without a length, in chunks, since it is compressed as it is sent. Where a proxy on
@@ -21,9 +21,9 @@
 struct credentials;
 
 enum {
-    DELIVER_HTTP_REPLY_MAX = 64 * 1024, /* bytes: profefe repeats all labels, of which a byte may become \u00XX */
+    DELIVER_HTTP_REPLY_MAX = 64 * 1024,  /* bytes: profefe repeats all labels, of which a byte may become \u00XX */
     DELIVER_HTTP_LIST_MAX = 1024 * 1024, /* bytes: PROFEFE_LIST_MAX profiles of 1 KB */
-    DELIVER_HTTP_BYTES_PER_SECOND = 50 * 1024, /* a slow collector took 6.5 s for 8 MB (seen); ten times slower is allowed */
+    DELIVER_HTTP_BYTES_PER_SECOND = 50 * 1024, /* a slow collector took 6.5 s for 8 MB; ten times slower is allowed */
 };
 
 /* All borrowed. */

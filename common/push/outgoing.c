@@ -120,7 +120,8 @@ static void choose_labels(struct outgoing *outgoing)
     outgoing->labels = *outgoing->options->labels;
     for (unsigned i = 0; i < outgoing->own_count; i++) {
         const struct label *own = &outgoing->own[i];
-        labels_add(&outgoing->labels, (struct span){own->key, strlen(own->key)}, (struct span){own->value, strlen(own->value)}, NULL);
+        labels_add(&outgoing->labels, (struct span){own->key, strlen(own->key)},
+                   (struct span){own->value, strlen(own->value)}, NULL);
     }
 }
 

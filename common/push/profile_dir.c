@@ -300,8 +300,8 @@ static bool is_there(const struct profile_dir *dir, const char *name)
            ours.st_size == theirs.st_size && is_same(dir->file_fd, fd);
 }
 
-/* Gives the file its name unless that is taken; 0 or errno. Some file systems (NFS) know no RENAME_NOREPLACE; with a link
- * a death between the two calls leaves a second name, which the next begin deletes. */
+/* Gives the file its name unless that is taken; 0 or errno. Some file systems (NFS) know no RENAME_NOREPLACE; with a
+ * link a death between the two calls leaves a second name, which the next begin deletes. */
 static int give_name(struct profile_dir *dir, const char *name)
 {
     if (renameat2(dir->root_fd, dir->partial, dir->type_fd, name, RENAME_NOREPLACE) == 0)

@@ -145,7 +145,8 @@ static void on_dropped(struct push *push, const struct delivery_end *end)
     const struct spool_item *item = item_of(push);
     note_failure(push, end->words);
     retry_reset(&push->retry); /* the collector is there: the next one need not wait */
-    log_throttled(&push->refusing, loop_now_ms(push->loop), LOG_LEVEL_ERROR, "profile dropped: refused by the collector",
+    log_throttled(&push->refusing, loop_now_ms(push->loop), LOG_LEVEL_ERROR,
+                  "profile dropped: refused by the collector",
                   LOG_FIELDS(LOG_STR("type", item->meta.type), LOG_STR("target", item->meta.target),
                              LOG_I64("bytes", item->size_bytes), LOG_STR("reason", end->words)));
     drop(push, end->result == DELIVERY_TOO_LARGE ? PUSH_DROP_TOO_LARGE : PUSH_DROP_REFUSED);
@@ -208,10 +209,11 @@ static void on_failed(struct push *push, const struct delivery_end *end)
     note_failure(push, end->words);
     bool has_to_go = watch_trouble(push, end);
     int64_t wait_ms = next_wait_ms(push, end);
-    log_throttled(&push->failing, loop_now_ms(push->loop), LOG_LEVEL_WARN, "push failed, profiles are kept and tried again",
-                  LOG_FIELDS(LOG_STR("collector", push->delivery->destination), LOG_STR("type", item_of(push)->meta.type),
-                             LOG_STR("result", delivery_result_names[end->result]), LOG_STR("reason", end->words),
-                             LOG_I64("waiting", spool_get_stats(push->spool)->items), LOG_I64("retry_ms", wait_ms)));
+    log_throttled(
+        &push->failing, loop_now_ms(push->loop), LOG_LEVEL_WARN, "push failed, profiles are kept and tried again",
+        LOG_FIELDS(LOG_STR("collector", push->delivery->destination), LOG_STR("type", item_of(push)->meta.type),
+                   LOG_STR("result", delivery_result_names[end->result]), LOG_STR("reason", end->words),
+                   LOG_I64("waiting", spool_get_stats(push->spool)->items), LOG_I64("retry_ms", wait_ms)));
     loop_timer_arm(&push->timer, wait_ms);
     if (has_to_go)
         drop_trouble(push, end->words);

@@ -5,8 +5,8 @@
  * passed by the next one; when that is stored, the first is dropped, so that one bad profile blocks nobody.
  *
  * A profile whose body was sent whole but not answered may be stored: before it is sent again, the server is asked for
- * it, once for each such failure. Only a profile with a label `pod` can be told from the others of its service; others are
- * sent again unasked. A restart forgets which ones were in doubt.
+ * it, once for each such failure. Only a profile with a label `pod` can be told from the others of its service; others
+ * are sent again unasked. A restart forgets which ones were in doubt.
  *
  * Nothing is lost uncounted. At any time, over the life of both:
  *
@@ -45,8 +45,8 @@ struct push_options {
     struct outgoing_options outgoing; /* what goes with every profile */
     int64_t retry_min_ms, retry_max_ms;
     int64_t age_max_ms; /* older profiles are dropped by the spool; 0 = none are */
-    /* Called once for each profile that leaves the spool while the pusher lives: by our hand, evicted or expired. It may
-     * be called from inside spool calls of others, and must not change the spool. May be NULL. */
+    /* Called once for each profile that leaves the spool while the pusher lives: by our hand, evicted or expired. It
+     * may be called from inside spool calls of others, and must not change the spool. May be NULL. */
     void (*settled)(void *ctx, uint64_t id, bool stored);
     void *settled_ctx;
 };
@@ -66,8 +66,8 @@ struct push_stats {
 struct push;
 
 /* Takes the delivery over, unless it fails; loop, spool and what the options point to are borrowed for its life. */
-MUST_CHECK int push_new(struct loop *loop, struct spool *spool, struct delivery *delivery, const struct push_options *options,
-                        struct push **ret, struct err *err) NONNULL(1);
+MUST_CHECK int push_new(struct loop *loop, struct spool *spool, struct delivery *delivery,
+                        const struct push_options *options, struct push **ret, struct err *err) NONNULL(1);
 struct push *push_free(struct push *push); /* cancels the try under way; NULL allowed; returns NULL */
 
 /* Something new is spooled: sends it unless a try or a wait is under way. */

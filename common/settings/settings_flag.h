@@ -16,6 +16,7 @@ int settings_flag_find(struct span name, unsigned where);
 void settings_flag_offer(struct name_near *near, unsigned where);
 
 /* Sets it, or adds an item where the flags before it gave some. As settings_set. */
-MUST_CHECK int settings_flag_set(struct settings *settings, enum setting_id id, struct span value, struct err *err) NONNULL(1);
+MUST_CHECK int settings_flag_set(struct settings *settings, enum setting_id id, struct span value, struct err *err)
+    NONNULL(1);
 
 #endif

@@ -83,7 +83,8 @@ MUST_CHECK int spool_new_memory(uint64_t budget_bytes, struct spool **ret, struc
 /* Makes the directory when missing (0700, its parents too) and takes in what an earlier program left; stats tell
  * how much that is and what was lost. -EAGAIN: another program holds it, which the text calls by `holder` ("agent";
  * borrowed). -EROFS, -EACCES, …: not writable. */
-MUST_CHECK int spool_new_disk(const char *dir, uint64_t budget_bytes, const char *holder, struct spool **ret, struct err *err);
+MUST_CHECK int spool_new_disk(const char *dir, uint64_t budget_bytes, const char *holder, struct spool **ret,
+                              struct err *err);
 
 /* NULL allowed; returns NULL. What waits on disk stays there; what is being written is aborted. */
 struct spool *spool_free(struct spool *spool);

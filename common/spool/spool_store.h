@@ -71,7 +71,8 @@ struct spool {
 };
 
 /* Checks the budget and fills what is common. */
-MUST_CHECK int spool_setup(struct spool *spool, const struct spool_ops *ops, uint64_t budget_bytes, struct err *err) NONNULL(1);
+MUST_CHECK int spool_setup(struct spool *spool, const struct spool_ops *ops, uint64_t budget_bytes, struct err *err)
+    NONNULL(1);
 
 /* Takes an entry found at start into the index, in the order of id; its kind is set from meta. -EEXIST: that id is
  * there already; -ENOBUFS: the index is full of newer ones; -ENOMEM. */

@@ -104,8 +104,8 @@ static void write_labels(const struct labels *labels, struct buf *out, struct wa
     }
 }
 
-/* No more than could ever go with a profile: a review has room for thousands of names and 100,000 labels to look through
- * for each of them. */
+/* No more than could ever go with a profile: a review has room for thousands of names and 100,000 labels to look
+ * through for each of them. */
 static void add_pod_labels(const struct agent_env_source *from, struct span names, struct labels *labels,
                            struct warnings *warnings)
 {
@@ -157,8 +157,8 @@ static void warn_about_types(const struct agent_env_source *from, struct warning
     struct warnings told;
     warnings_clear(&told);
     /* none of the three can fail: checked when they were read */
-    number_parse_u64(annotations_get(asked, SETTING_CPU_SECONDS), (uint64_t)seconds->min, (uint64_t)seconds->max, &cpu_seconds,
-              NULL);
+    number_parse_u64(annotations_get(asked, SETTING_CPU_SECONDS), (uint64_t)seconds->min, (uint64_t)seconds->max,
+                     &cpu_seconds, NULL);
     duration_parse(annotations_get(asked, SETTING_INTERVAL), interval->min, interval->max, &defaults.interval_ms,
                       NULL);
     defaults.cpu_seconds_ms = (int64_t)cpu_seconds * 1000;

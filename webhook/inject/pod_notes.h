@@ -1,4 +1,5 @@
-/* The annotations that the webhook writes on a pod, put into the patch together: a parent that is missing is added once.
+/* The annotations that the webhook writes on a pod, put into the patch together: a parent that is missing is added
+ * once.
  *
  * Keys and texts are borrowed until pod_notes_write.
  */

@@ -2,10 +2,10 @@
  *
  *   - an empty downwardAPI volume over the ServiceAccount token's path, always. The API server adds the token to every
  *     container that mounts nothing at exactly that path, after us (seen);
- *   - an emptyDir for `spool: SIZE`. Passing its sizeLimit evicts the pod, app included (kubelet documentation), so it gets
- *     more than the agent will ever fill: the spool, one more profile and slack;
- *   - the Secret of `collector-secret`, optional: without that a Secret that is absent keeps the app from starting (seen).
- *     It is readable by any user, since who the agent runs as may be the pod's choice.
+ *   - an emptyDir for `spool: SIZE`. Passing its sizeLimit evicts the pod, app included (kubelet documentation), so it
+ * gets more than the agent will ever fill: the spool, one more profile and slack;
+ *   - the Secret of `collector-secret`, optional: without that a Secret that is absent keeps the app from starting
+ * (seen). It is readable by any user, since who the agent runs as may be the pod's choice.
  */
 #ifndef PROFEFE_VOLUMES_H
 #define PROFEFE_VOLUMES_H

@@ -11,6 +11,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/http/httpd.h"
 #include "common/os/loop.h"
 
@@ -30,8 +31,8 @@ struct certs_files {
 /* Loads the files into httpd; a missing or bad one is no failure here: certs_usable() says so, and they are looked
  * at every poll_ms. httpd must live as long, and was made with client_certificates where there is a client_ca; the paths
  * are copied. */
-int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms, struct certs **ret,
-              struct err *err);
+MUST_CHECK int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms, struct certs **ret,
+                         struct err *err) NONNULL(1);
 struct certs *certs_free(struct certs *certs); /* NULL allowed; returns NULL */
 
 static inline void certs_free_scope(struct certs **certs)
@@ -46,10 +47,10 @@ void certs_look(struct certs *certs);
 
 /* Checks the files as certs_new would use them, for --check. -EINVAL, -ENOENT … with the reason. *ret_slow_rsa_bits: as
  * tls_pair_slow_rsa_bits(). */
-int certs_check(const struct certs_files *files, int64_t now_s, unsigned *ret_slow_rsa_bits, struct err *err);
+MUST_CHECK int certs_check(const struct certs_files *files, int64_t now_s, unsigned *ret_slow_rsa_bits, struct err *err) NONNULL(1);
 
 /* All that is needed is loaded, and the certificate not expired at now_s; else why not. */
-bool certs_usable(const struct certs *certs, int64_t now_s, const char **ret_reason);
+MUST_CHECK bool certs_usable(const struct certs *certs, int64_t now_s, const char **ret_reason) NONNULL(1);
 
 /* Unix time, 0 = no pair. */
 int64_t certs_expiry_s(const struct certs *certs);

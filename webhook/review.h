@@ -7,6 +7,7 @@
 #define PROFEFE_REVIEW_H
 
 #include "common/base/buf.h"
+#include "common/base/marks.h"
 #include "common/base/warnings.h"
 #include "common/base/span.h"
 #include "common/pod/json.h"
@@ -31,10 +32,10 @@ struct review {
 
 /* -EINVAL: no AdmissionReview of a version we know, no request, no uid. Whatever else is odd is a review of
  * something that is not ours: object is NULL. */
-int review_read(const cJSON *root, struct review *ret, struct err *err);
+MUST_CHECK int review_read(const cJSON *root, struct review *ret, struct err *err);
 
 /* The review that `kubectl apply` of this Pod would cause, for --review. -EINVAL: no v1 Pod. */
-int review_wrap_pod(const cJSON *pod, struct review *ret, struct err *err);
+MUST_CHECK int review_wrap_pod(const cJSON *pod, struct review *ret, struct err *err);
 
 bool review_is_review(const cJSON *root); /* kind is AdmissionReview */
 

@@ -22,6 +22,7 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/os/loop.h"
 #include "common/base/span.h"
 
@@ -113,7 +114,7 @@ struct httpd_stats {
 };
 
 /* -EADDRINUSE when the port is taken (the agent goes on without; the webhook leaves). */
-int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err);
+MUST_CHECK int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err) NONNULL(1);
 
 /* The certificate and key of connections from now on, which the server holds then; one that is open keeps those it began
  * with. Until the first one every handshake fails. Only for a server with tls. */
@@ -123,7 +124,7 @@ void httpd_set_pair(struct httpd *httpd, struct tls_pair *pair);
  * HTTPD_TLS_CHAIN_MAX (httpd_tls.h), valid now, and good for clients (extended key usage) where it says what it is good for. -EINVAL
  * when there is none in it: then those in use stay. Until the first success every handshake fails. Only for a server
  * with client_certificates. */
-int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err);
+MUST_CHECK int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err) NONNULL(1);
 
 /* From now on each reply closes its connection, so that clients who keep theirs go elsewhere by themselves. */
 void httpd_drain(struct httpd *httpd);

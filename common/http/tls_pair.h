@@ -8,6 +8,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "common/base/marks.h"
 #include "common/base/span.h"
 #include "common/os/secret.h"
 
@@ -29,12 +30,12 @@ struct tls_pair_pem {
 
 /* cert: the own certificate first, then those up to its CA's. now_s: Unix time. *ret is the caller's to tls_pair_free().
  * -EINVAL: no PEM, not each other's, or expired; -EAGAIN: not valid yet; -ENOMEM. */
-int tls_pair_parse(struct tls_pair_pem cert, struct tls_pair_pem key, int64_t now_s, struct tls_pair **ret,
-                   struct err *err);
+MUST_CHECK int tls_pair_parse(struct tls_pair_pem cert, struct tls_pair_pem key, int64_t now_s, struct tls_pair **ret,
+                              struct err *err);
 
 /* The same of two files; also what secret_read() says. */
-int tls_pair_load(const char *cert_path, const char *key_path, enum secret_from from, int64_t now_s,
-                  struct tls_pair **ret, struct err *err);
+MUST_CHECK int tls_pair_load(const char *cert_path, const char *key_path, enum secret_from from, int64_t now_s,
+                             struct tls_pair **ret, struct err *err);
 
 struct tls_pair *tls_pair_hold(struct tls_pair *pair); /* one more holder; NULL allowed; returns pair */
 struct tls_pair *tls_pair_free(struct tls_pair *pair); /* one holder less; NULL allowed; returns NULL */

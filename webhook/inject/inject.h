@@ -10,6 +10,7 @@
 #ifndef PROFEFE_INJECT_H
 #define PROFEFE_INJECT_H
 
+#include "common/base/marks.h"
 #include "common/pod/policy.h"
 #include "common/settings/settings.h"
 #include "common/base/warnings.h"
@@ -65,13 +66,13 @@ struct injection_plan {
 /* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object). `all`: the namespace is labelled
  * `all`, so every pod is wanted but those that say no. -ENOMEM and -ENOBUFS only; then `ret` holds nothing of use. It
  * is to be done with in any case. */
-int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection_plan *ret,
-                  struct err *err);
+MUST_CHECK int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection_plan *ret,
+                             struct err *err) NONNULL(1);
 
 void inject_plan_done(struct injection_plan *plan); /* usable with CLEANUP after inject_decide */
 
 /* Checks what only shows in several settings together, and once at start: an image is set, no request above its limit.
  * -EINVAL names section and key. Worth telling but no error (limits under what starts well) goes to warnings. */
-int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err);
+MUST_CHECK int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err) NONNULL(1);
 
 #endif

@@ -8,6 +8,7 @@
 #define PROFEFE_PATCH_H
 
 #include "common/base/json_text.h"
+#include "common/base/marks.h"
 #include "common/pod/json.h"
 
 enum {
@@ -37,6 +38,6 @@ int patch_finish(struct patch *patch);
 /* Changes `root`, a tree of the document `json`, as the API server will: -EINVAL names the operation that does not
  * apply (then some before it may have been). The tree holds parts of `patch` afterwards: keep both documents.
  * For debug builds, tests and the fuzzer. */
-int patch_apply(struct json *json, cJSON *root, const struct json *patch, struct err *err);
+MUST_CHECK int patch_apply(struct json *json, cJSON *root, const struct json *patch, struct err *err) NONNULL(1);
 
 #endif

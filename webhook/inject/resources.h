@@ -10,6 +10,7 @@
 #define PROFEFE_RESOURCES_H
 
 #include "common/base/json_text.h"
+#include "common/base/marks.h"
 #include "common/pod/annotations.h"
 #include "common/base/span.h"
 
@@ -31,7 +32,7 @@ bool resources_pod_is_guaranteed(const struct pod *pod);
 
 /* The four settings together: -EINVAL when the configuration sets a request above its limit. A limit under what
  * starts well is told in warnings. */
-int resources_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err);
+MUST_CHECK int resources_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err) NONNULL(1);
 
 /* Writes the container's field `resources` under `key`, or without one. */
 void resources_write(struct json_text *json, const char *key, const struct resources *resources);

@@ -184,8 +184,8 @@ static int copy_paths(struct certs *certs, const struct certs_files *files, stru
     return ok ? 0 : err_set(err, ENOMEM, "no memory for certificates");
 }
 
-int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms, struct certs **ret,
-              struct err *err)
+int certs_new(struct loop *loop, struct httpd *httpd, const struct certs_files *files, int64_t poll_ms,
+              struct certs **ret, struct err *err)
 {
     CLEANUP_CERTS struct certs *certs = calloc(1, sizeof(*certs));
     if (certs == NULL)

@@ -149,7 +149,8 @@ int config_new(struct loop *loop, const struct settings *base, const char *path,
     CLEANUP_CONFIG struct config *config = calloc(1, sizeof(*config));
     if (config == NULL)
         return err_set(err, ENOMEM, "no memory for the configuration");
-    *config = (struct config){.loop = loop, .base = base, .path = path, .poll_ms = poll_ms, .stats = {.last_taken = true}};
+    *config =
+        (struct config){.loop = loop, .base = base, .path = path, .poll_ms = poll_ms, .stats = {.last_taken = true}};
     loop_timer_init(&config->poll, loop, on_poll, config);
     if (path != NULL)
         config->stamp = file_stamp_of(path);

@@ -36,7 +36,8 @@ static int answer_item(struct answers *answers, const cJSON *item, struct err *e
 {
     const struct offline_question *q = answers->question;
     buf_clear(&answers->review);
-    int rc = workload_write_review(&answers->review, item, q->pod_namespace != NULL ? q->pod_namespace : "default", err);
+    int rc =
+        workload_write_review(&answers->review, item, q->pod_namespace != NULL ? q->pod_namespace : "default", err);
     if (rc < 0)
         return rc;
     const struct span body = {buf_text(&answers->review), answers->review.len};

@@ -1,4 +1,5 @@
-/* What --review does: one document in (an AdmissionReview, a Pod, a workload or a List), its replies out, one by one. */
+/* What --review does: one document in (an AdmissionReview, a Pod, a workload or a List), its replies out, one by one.
+ */
 #ifndef PROFEFE_OFFLINE_H
 #define PROFEFE_OFFLINE_H
 

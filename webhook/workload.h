@@ -1,10 +1,10 @@
 /* What makes pods, for --review: a Deployment and its like, and a List of them, become the AdmissionReviews that an API
  * server would send for their pods.
  *
- * The pod has what its controller takes from the template (labels, annotations, finalizers, spec) and what tells whose it
- * is: namespace, generateName, the controlling owner, and the labels by which the service name is found. What only a
- * cluster knows stands in as zeros: the template hash of a Deployment, the time in the name of a CronJob's Job. Left out is
- * what no rule of ours looks at: volumes of a StatefulSet's claims, tolerations of a DaemonSet. Pure.
+ * The pod has what its controller takes from the template (labels, annotations, finalizers, spec) and what tells whose
+ * it is: namespace, generateName, the controlling owner, and the labels by which the service name is found. What only a
+ * cluster knows stands in as zeros: the template hash of a Deployment, the time in the name of a CronJob's Job. Left
+ * out is what no rule of ours looks at: volumes of a StatefulSet's claims, tolerations of a DaemonSet. Pure.
  */
 #ifndef PROFEFE_WORKLOAD_H
 #define PROFEFE_WORKLOAD_H
@@ -33,8 +33,9 @@ struct workload_iter {
 };
 bool workload_iter_next(struct workload_iter *iter);
 
-/* Writes the AdmissionReview for the pod of `item`, which an iter gave, into the empty `out` (WORKLOAD_REVIEW_MAX). Its uid
- * says what it is about, KIND/NAMESPACE/NAME; pod_namespace counts where the item names none. -ENOMEM or -ENOBUFS. */
+/* Writes the AdmissionReview for the pod of `item`, which an iter gave, into the empty `out` (WORKLOAD_REVIEW_MAX). Its
+ * uid says what it is about, KIND/NAMESPACE/NAME; pod_namespace counts where the item names none. -ENOMEM or -ENOBUFS.
+ */
 MUST_CHECK int workload_write_review(struct buf *out, const cJSON *item, const char *pod_namespace, struct err *err);
 
 #endif

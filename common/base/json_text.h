@@ -38,8 +38,8 @@ void json_text_begin(struct json_text *json, struct buf *out, enum json_text_esc
 void json_text_open(struct json_text *json, const char *key, char bracket);
 void json_text_close(struct json_text *json, char bracket);
 
-/* Any text as a key: exactly one value with the key NULL comes after it. The keys of all others are constants of ours, in
- * which there is nothing to escape. */
+/* Any text as a key: exactly one value with the key NULL comes after it. The keys of all others are constants of ours,
+ * in which there is nothing to escape. */
 void json_text_key(struct json_text *json, const char *key);
 
 void json_text_string(struct json_text *json, const char *key, const char *text); /* text NULL: null */

@@ -26,8 +26,8 @@ MUST_CHECK size_t number_read_digits(struct span text, uint64_t *ret);
 
 enum { NUMBER_TEXT_MAX = sizeof("18446744073709551615") };
 
-/* Writes the decimal digits and a NUL; returns how many digits. A review writes a dozen numbers, and printf takes a thousand
- * instructions for each. */
+/* Writes the decimal digits and a NUL; returns how many digits. A review writes a dozen numbers, and printf takes a
+ * thousand instructions for each. */
 size_t number_format_u64(uint64_t number, char out[static NUMBER_TEXT_MAX]);
 
 #endif

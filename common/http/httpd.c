@@ -16,7 +16,7 @@ enum {
     BODIES_MAX_FACTOR = 4,  /* default of bodies_max, in bodies of the largest size */
     RUNS_MAX = 8,           /* of libmicrohttpd in a turn of the loop, while it asks to be called at once */
     HANDSHAKE_WAIT_MS = 10, /* between runs in which nothing comes of a handshake; what does come wakes us at once */
-    STALL_TURNS = 100,      /* of the loop in a row for which libmicrohttpd may ask to be called at once and do nothing then */
+    STALL_TURNS = 100,      /* of the loop in a row in which libmicrohttpd asks to be called at once and does nothing */
     STALL_MS = 100,         /* a body that has grown within so many is not what it turns for */
 };
 
@@ -141,8 +141,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 
 /* libmicrohttpd 0.9.75 polls without end when a chunk's size line or extension fills its buffer: it can neither
  * read on nor does it give up. Such a connection shows as a chunked body that has not grown while
- * libmicrohttpd kept asking to be called at once for nothing. Of several the one goes that has not grown for longest: the
- * others may only be slow. */
+ * libmicrohttpd kept asking to be called at once for nothing. Of several the one goes that has not grown for longest:
+ * the others may only be slow. */
 static void cut_stalled(struct httpd *httpd)
 {
     struct httpd_connection *stalled = NULL;
@@ -175,8 +175,8 @@ static bool in_handshake(const struct httpd *httpd)
     return false;
 }
 
-/* -1 = as long as you like. From the first byte of a handshake to its end libmicrohttpd 0.9.75 asks to be called at once,
- * though it can only wait for the client: it does not see that GnuTLS found no more. */
+/* -1 = as long as you like. From the first byte of a handshake to its end libmicrohttpd 0.9.75 asks to be called at
+ * once, though it can only wait for the client: it does not see that GnuTLS found no more. */
 static int64_t daemon_wait_ms(struct httpd *httpd)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;

@@ -114,16 +114,17 @@ struct httpd_stats {
 };
 
 /* -EADDRINUSE when the port is taken (the agent goes on without; the webhook leaves). */
-MUST_CHECK int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err) NONNULL(1);
+MUST_CHECK int httpd_new(struct loop *loop, const struct httpd_options *options, struct httpd **ret, struct err *err)
+    NONNULL(1);
 
-/* The certificate and key of connections from now on, which the server holds then; one that is open keeps those it began
- * with. Until the first one every handshake fails. Only for a server with tls. */
+/* The certificate and key of connections from now on, which the server holds then; one that is open keeps those it
+ * began with. Until the first one every handshake fails. Only for a server with tls. */
 void httpd_set_pair(struct httpd *httpd, struct tls_pair *pair);
 
-/* The CA certificates, PEM, that a client's certificate must come from, for handshakes from now on: by a chain of at most
- * HTTPD_TLS_CHAIN_MAX (httpd_tls.h), valid now, and good for clients (extended key usage) where it says what it is good for. -EINVAL
- * when there is none in it: then those in use stay. Until the first success every handshake fails. Only for a server
- * with client_certificates. */
+/* The CA certificates, PEM, that a client's certificate must come from, for handshakes from now on: by a chain of at
+ * most HTTPD_TLS_CHAIN_MAX (httpd_tls.h), valid now, and good for clients (extended key usage) where it says what it is
+ * good for. -EINVAL when there is none in it: then those in use stay. Until the first success every handshake fails.
+ * Only for a server with client_certificates. */
 MUST_CHECK int httpd_set_client_ca(struct httpd *httpd, struct span ca_pem, struct err *err) NONNULL(1);
 
 /* From now on each reply closes its connection, so that clients who keep theirs go elsewhere by themselves. */

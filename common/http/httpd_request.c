@@ -150,7 +150,8 @@ static void refuse(struct httpd_connection *conn, unsigned status, enum httpd_re
     httpd_connection_drop_body(conn);
 }
 
-/* libmicrohttpd keeps each argument in the connection's memory, and says nothing until the deadline when that is full. */
+/* libmicrohttpd keeps each argument in the connection's memory, and says nothing until the deadline when that is
+ * full. */
 static bool has_too_many_arguments(const char *uri)
 {
     unsigned arguments = 0;
@@ -334,8 +335,8 @@ void httpd_request_end(void *cls, struct MHD_Connection *mhd, void **request, en
     conn->status = 0;
     conn->chunked = false;
     conn->body_seen = 0;
-    /* Until then the reply must have left. The next request may begin just before the inactivity timeout, and then has its
-     * own time. */
+    /* Until then the reply must have left. The next request may begin just before the inactivity timeout, and then has
+     * its own time. */
     conn->unread = true;
     httpd_connection_set_deadline(conn, loop_now_ms(httpd->loop) + httpd->options.request_timeout_ms);
     if (httpd->quiesced && !conn->cut)

@@ -36,7 +36,8 @@ static bool is_in_grace(const struct httpd_room_guest *guest)
 }
 
 /* Among all, or only among those of the newcomer's address. */
-static enum httpd_room_answer find_among(const struct httpd_room_guest *guests, size_t count, bool same_peer, size_t *ret)
+static enum httpd_room_answer find_among(const struct httpd_room_guest *guests, size_t count, bool same_peer,
+                                         size_t *ret)
 {
     const struct httpd_room_guest *first = NULL;
     bool grace = false;

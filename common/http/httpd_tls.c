@@ -29,9 +29,9 @@ struct httpd_tls_session {
     int fd; /* borrowed */
     bool handshake_done;
     bool *moved; /* the owner's */
-    /* libmicrohttpd sends a reply's header and its body as two records: the first one waits here, so that both leave in one
-     * packet and by one system call. Where it cannot make the header, it closes the connection: the alert of that does not
-     * wait, since nothing follows. */
+    /* libmicrohttpd sends a reply's header and its body as two records: the first one waits here, so that both leave in
+     * one packet and by one system call. Where it cannot make the header, it closes the connection: the alert of that
+     * does not wait, since nothing follows. */
     bool head_next;
     size_t head_len;
     char head[HEAD_MAX];

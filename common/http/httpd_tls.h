@@ -1,8 +1,8 @@
 /* The TLS of an HTTP server, by GnuTLS.
  *
- * httpd reaches it only through the table that its owner names in httpd_options, so that a program whose server is plain
- * links no TLS library: in a static one this module is simply not there. Only httpd calls what is in the table; its
- * owner's calls are httpd_set_pair() and httpd_set_client_ca().
+ * httpd reaches it only through the table that its owner names in httpd_options, so that a program whose server is
+ * plain links no TLS library: in a static one this module is simply not there. Only httpd calls what is in the table;
+ * its owner's calls are httpd_set_pair() and httpd_set_client_ca().
  */
 #ifndef PROFEFE_HTTPD_TLS_H
 #define PROFEFE_HTTPD_TLS_H
@@ -32,11 +32,12 @@ struct httpd_tls {
     void (*set_pair)(struct httpd_tls_keys *keys, struct tls_pair *pair);
     int (*set_client_ca)(struct httpd_tls_keys *keys, struct span ca_pem, struct err *err);
     void (*keys_done)(struct httpd_tls_keys *keys);
-    /* fd is borrowed; *moved is set from the moment that bytes came or went, or the connection broke. NULL = no memory. */
+    /* fd is borrowed; *moved is set from the moment that bytes came or went, or the connection broke. NULL = no memory.
+     */
     struct httpd_tls_session *(*session_new)(int fd, bool *moved);
     /* gnutls: the gnutls_session_t, before its handshake; it must not be used after session_free(). */
-    void (*session_begin)(struct httpd_tls_session *session, const struct httpd_tls_keys *keys, bool client_certificates,
-                          void *gnutls);
+    void (*session_begin)(struct httpd_tls_session *session, const struct httpd_tls_keys *keys,
+                          bool client_certificates, void *gnutls);
     struct httpd_tls_session *(*session_free)(struct httpd_tls_session *session); /* NULL allowed; returns NULL */
     bool (*session_is_open)(const struct httpd_tls_session *session);    /* the handshake is over */
     bool (*session_has_unread)(const struct httpd_tls_session *session); /* bytes that GnuTLS has not asked for yet */

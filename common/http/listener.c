@@ -134,8 +134,8 @@ static void on_rested(void *ctx)
         loop_timer_arm(&listener->rest, LISTENER_PAUSE_MS);
 }
 
-int listener_new(struct loop *loop, const char *address, const struct listener_calls *calls, void *ctx, uint64_t *pauses,
-                 struct listener **ret, struct err *err)
+int listener_new(struct loop *loop, const char *address, const struct listener_calls *calls, void *ctx,
+                 uint64_t *pauses, struct listener **ret, struct err *err)
 {
     struct quoted quoted;
     struct address parsed;

@@ -46,8 +46,8 @@ struct listener_calls {
 
 /* address: see address.h; without a host all addresses, IPv4 alone where IPv6 is off. *pauses counts the rests; it must
  * outlive the listener. -EINVAL on a bad address, -EADDRINUSE, -EACCES, … with a message that names it. */
-MUST_CHECK int listener_new(struct loop *loop, const char *address, const struct listener_calls *calls, void *ctx, uint64_t *pauses,
-                            struct listener **ret, struct err *err) NONNULL(1);
+MUST_CHECK int listener_new(struct loop *loop, const char *address, const struct listener_calls *calls, void *ctx,
+                            uint64_t *pauses, struct listener **ret, struct err *err) NONNULL(1);
 
 /* Takes what waits in the backlog, as long as there is room: closing the port would reset it. */
 void listener_take_rest(struct listener *listener);

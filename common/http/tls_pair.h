@@ -1,7 +1,7 @@
 /* A server's certificate chain and its private key, read, checked and kept together.
  *
- * A pair is shared: whoever uses it holds it, and the last one to let go frees it. Its key is nowhere but in GnuTLS once
- * it is loaded. Not in a static build, which has no GnuTLS.
+ * A pair is shared: whoever uses it holds it, and the last one to let go frees it. Its key is nowhere but in GnuTLS
+ * once it is loaded. Not in a static build, which has no GnuTLS.
  */
 #ifndef PROFEFE_TLS_PAIR_H
 #define PROFEFE_TLS_PAIR_H
@@ -28,8 +28,8 @@ struct tls_pair_pem {
     struct span pem;
 };
 
-/* cert: the own certificate first, then those up to its CA's. now_s: Unix time. *ret is the caller's to tls_pair_free().
- * -EINVAL: no PEM, not each other's, or expired; -EAGAIN: not valid yet; -ENOMEM. */
+/* cert: the own certificate first, then those up to its CA's. now_s: Unix time. *ret is the caller's to
+ * tls_pair_free(). -EINVAL: no PEM, not each other's, or expired; -EAGAIN: not valid yet; -ENOMEM. */
 MUST_CHECK int tls_pair_parse(struct tls_pair_pem cert, struct tls_pair_pem key, int64_t now_s, struct tls_pair **ret,
                               struct err *err);
 

@@ -10,9 +10,9 @@
  *   - \u0000 inside a string would end a C string early, so it is read as U+FFFD and fails the checks of its place;
  *   - a key with the value null is the same as no key.
  * Stricter than Go, since the API server never writes it: lone surrogates (\ud800) and numbers of more than 63
- * characters are an error. Laxer, being cJSON: control characters in strings, invalid UTF-8, numbers like 01. Nothing of
- * that is copied into a reply but as json_text writes it: always valid JSON.
- * Numbers are doubles here; a patch only adds, so those beyond 2^53 stay what they are in the pod.
+ * characters are an error. Laxer, being cJSON: control characters in strings, invalid UTF-8, numbers like 01. Nothing
+ * of that is copied into a reply but as json_text writes it: always valid JSON. Numbers are doubles here; a patch only
+ * adds, so those beyond 2^53 stay what they are in the pod.
  */
 #ifndef PROFEFE_JSON_H
 #define PROFEFE_JSON_H

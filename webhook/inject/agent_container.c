@@ -75,7 +75,7 @@ static void write_ports(struct json_text *json, uint16_t port)
 
 /* What Pod Security's level "restricted" asks for, with every default untouched. */
 #define RESTRICTED                                                                                                     \
-    "{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true,"            \
+    "{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true,"       \
     "\"runAsNonRoot\":true"
 #define AS_USER ",\"runAsUser\":" AGENT_CONTAINER_USER ",\"runAsGroup\":" AGENT_CONTAINER_USER
 #define SECCOMP ",\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"

@@ -155,7 +155,8 @@ static void choose_resources(struct work *work)
 static void note_default_container(struct injection_plan *plan)
 {
     const char *name = pod_container_name(plan->pod.containers->child);
-    if (!plan->container.native && name != NULL && json_get(plan->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
+    if (!plan->container.native && name != NULL &&
+        json_get(plan->pod.annotations, INJECT_DEFAULT_CONTAINER_KEY) == NULL)
         pod_notes_add(&plan->notes, INJECT_DEFAULT_CONTAINER_KEY, span_of(name), &plan->warnings);
 }
 
@@ -193,8 +194,10 @@ static int note_evictable(struct injection_plan *plan)
     if (spool == NULL || (item != NULL && !cJSON_IsString(item)) || list_has(list, spool->name))
         return 0;
     if (strlen(list) + sizeof(spool->name) + 1 > EVICTABLE_MAX || !is_utf8(list)) {
-        warnings_add(&plan->warnings, INJECT_EVICTABLE_KEY ": expected UTF-8 text of at most %d bytes; %s is not added, so "
-                                                           "the node may not be removed", EVICTABLE_MAX, spool->name);
+        warnings_add(&plan->warnings,
+                     INJECT_EVICTABLE_KEY ": expected UTF-8 text of at most %d bytes; %s is not added, so "
+                                          "the node may not be removed",
+                     EVICTABLE_MAX, spool->name);
         return 0;
     }
     buf_printf(&plan->evictable, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);

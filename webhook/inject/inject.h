@@ -1,11 +1,11 @@
 /* The decision about one pod, as a plan that patch_write carries out.
  *
- * Pure: the pod's JSON and the configuration in; decision, warnings and what is to be added to the pod out. Whatever the pod's annotations say,
- * the pod is admitted, unless it is strict (annotation `strict`, or the webhook's default for it): then an unknown key, a
- * bad value (a label that is left out included), one that the configuration does not permit, or a port name that
- * the pod lacks refuses it. So also where `enable` itself is the mistake, or the pod would not have been profiled anyway;
- * but not a pod that says `enable: "false"`, and never one that was injected before. What is merely adapted to the pod
- * (SECONDS capped, a limit moved) refuses nothing.
+ * Pure: the pod's JSON and the configuration in; decision, warnings and what is to be added to the pod out. Whatever
+ * the pod's annotations say, the pod is admitted, unless it is strict (annotation `strict`, or the webhook's default
+ * for it): then an unknown key, a bad value (a label that is left out included), one that the configuration does not
+ * permit, or a port name that the pod lacks refuses it. So also where `enable` itself is the mistake, or the pod would
+ * not have been profiled anyway; but not a pod that says `enable: "false"`, and never one that was injected before.
+ * What is merely adapted to the pod (SECONDS capped, a limit moved) refuses nothing.
  */
 #ifndef PROFEFE_INJECT_H
 #define PROFEFE_INJECT_H
@@ -73,6 +73,7 @@ void inject_plan_done(struct injection_plan *plan); /* usable with CLEANUP after
 
 /* Checks what only shows in several settings together, and once at start: an image is set, no request above its limit.
  * -EINVAL names section and key. Worth telling but no error (limits under what starts well) goes to warnings. */
-MUST_CHECK int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err) NONNULL(1);
+MUST_CHECK int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err)
+    NONNULL(1);
 
 #endif

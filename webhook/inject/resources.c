@@ -256,7 +256,8 @@ static void write_quantity(struct json_text *json, const char *name, struct span
 }
 
 /* Each list of quantities is left out when it would be empty. */
-static void write_list(struct json_text *json, const char *key, struct span cpu, struct span memory, uint64_t storage_mib)
+static void write_list(struct json_text *json, const char *key, struct span cpu, struct span memory,
+                       uint64_t storage_mib)
 {
     char storage[MIB_TEXT_MAX];
     if (cpu.ptr == NULL && memory.ptr == NULL && storage_mib == 0)

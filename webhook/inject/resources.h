@@ -32,7 +32,8 @@ bool resources_pod_is_guaranteed(const struct pod *pod);
 
 /* The four settings together: -EINVAL when the configuration sets a request above its limit. A limit under what
  * starts well is told in warnings. */
-MUST_CHECK int resources_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err) NONNULL(1);
+MUST_CHECK int resources_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err)
+    NONNULL(1);
 
 /* Writes the container's field `resources` under `key`, or without one. */
 void resources_write(struct json_text *json, const char *key, const struct resources *resources);

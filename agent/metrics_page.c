@@ -53,6 +53,9 @@ static void put_pushes(struct buf *out, const struct view *view)
     for (unsigned r = RELABEL_DONE + 1; r < RELABEL_RESULT_COUNT; r++)
         metrics_sample(out, "profefe_agent_relabel_skipped_total", push->unlabelled[r], "reason",
                        relabel_result_names[r], NULL);
+    metrics_family(out, "profefe_agent_renamed_labels_total", "counter",
+                   "Profiles stored with a label as profefe_KEY, since samples had the key KEY already.");
+    metrics_sample(out, "profefe_agent_renamed_labels_total", push->labels_renamed, NULL);
     metrics_family(out, "profefe_agent_replaced_times_total", "counter",
                    "Profiles stored under the time when they were taken in place of their own, which was far from it.");
     metrics_sample(out, "profefe_agent_replaced_times_total", push->times_replaced, NULL);

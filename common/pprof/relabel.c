@@ -47,6 +47,8 @@ const char *const relabel_result_names[RELABEL_RESULT_COUNT] = {
     [RELABEL_NO_MEMORY] = "no-memory",
 };
 
+#define RENAMED_PREFIX "profefe_"
+
 /* A label as it is written into samples. */
 struct piece {
     uint8_t len;
@@ -88,6 +90,7 @@ struct relabel {
     size_t block_len;                 /* and the labels after them, 0 = none */
     uint64_t samples, strings;        /* seen; must come out as at the first reading */
     bool conflicts;                   /* a key of ours is in the string table: samples must be looked into */
+    bool has_renamed;                 /* and a sample had one */
     bool replaces_time;
     bool time_written;
     unsigned tail;                    /* next string or comment to write */
@@ -95,9 +98,12 @@ struct relabel {
     unsigned comment_count;
     struct comment comments[COMMENTS_MAX];
     struct piece pieces[LABELS_MAX];
+    unsigned renamed_count;           /* labels whose key is in the string table */
+    unsigned renamed[LABELS_MAX];     /* their indices */
+    struct piece renamed_pieces[LABELS_MAX]; /* by the label's index */
     size_t all_len;
     uint8_t all[BLOCK_MAX + COPY_STEP];   /* all pieces */
-    uint8_t some[BLOCK_MAX + COPY_STEP];  /* those that one sample lacks */
+    uint8_t some[BLOCK_MAX + COPY_STEP];  /* with keys renamed that one sample has */
     const uint8_t *block;                 /* all or some */
     uint8_t input[INPUT_BYTES];
     uint8_t window[WINDOW_BYTES + COPY_STEP];
@@ -146,7 +152,8 @@ static int64_t read_source(struct relabel *relabel, void *bytes, size_t len)
 
 /* --- between the readings: can it be labelled, and with what bytes --- */
 
-/* Entries of the table: label i has its key at strings + 2 i and its value after it; the comments follow. */
+/* Entries of the table: label i has its key at strings + 2 i and its value after it; the comments follow, then the keys that
+ * are renamed. */
 static uint64_t string_index(const struct relabel *relabel, unsigned nth)
 {
     return relabel->summary.strings + nth;
@@ -165,6 +172,14 @@ static void build_piece(struct piece *piece, uint64_t key, uint64_t value)
     piece->len = (uint8_t)(header + len);
 }
 
+static void rename_label(struct relabel *relabel, unsigned i)
+{
+    unsigned before = 2 * relabel->label_count + relabel->comment_count;
+    uint64_t key = string_index(relabel, before + relabel->renamed_count);
+    build_piece(&relabel->renamed_pieces[i], key, string_index(relabel, 2 * i + 1));
+    relabel->renamed[relabel->renamed_count++] = i;
+}
+
 static void build_block(struct relabel *relabel)
 {
     for (unsigned i = 0; i < relabel->label_count; i++) {
@@ -172,8 +187,10 @@ static void build_block(struct relabel *relabel)
         build_piece(piece, string_index(relabel, 2 * i), string_index(relabel, 2 * i + 1));
         memcpy(relabel->all + relabel->all_len, piece->bytes, piece->len);
         relabel->all_len += piece->len;
-        relabel->conflicts = relabel->conflicts || relabel->watch.items[i].found > 0;
+        if (relabel->watch.items[i].found > 0)
+            rename_label(relabel, i);
     }
+    relabel->conflicts = relabel->renamed_count > 0;
 }
 
 static enum relabel_result judge(const struct relabel *relabel)
@@ -211,7 +228,7 @@ static int begin_rewriting(struct relabel *relabel)
     relabel->samples = relabel->strings = 0;
     relabel->copy_left = 0;
     relabel->tail = 0;
-    relabel->input_ended = relabel->time_written = false;
+    relabel->input_ended = relabel->time_written = relabel->has_renamed = false;
     relabel->phase = FIELDS;
     return 0;
 }
@@ -297,6 +314,11 @@ enum relabel_result relabel_get_result(const struct relabel *relabel)
 bool relabel_is_rewriting(const struct relabel *relabel)
 {
     return relabel->phase != PASSING;
+}
+
+bool relabel_has_renamed(const struct relabel *relabel)
+{
+    return relabel->has_renamed;
 }
 
 bool relabel_replaces_time(const struct relabel *relabel)
@@ -468,12 +490,11 @@ static void choose_block(struct relabel *relabel, uint32_t there)
     relabel->block_len = relabel->all_len;
     if (there == 0)
         return;
+    relabel->has_renamed = true;
     relabel->block = relabel->some;
     relabel->block_len = 0;
     for (unsigned i = 0; i < relabel->label_count; i++) {
-        const struct piece *piece = &relabel->pieces[i];
-        if (there >> i & 1)
-            continue;
+        const struct piece *piece = there >> i & 1 ? &relabel->renamed_pieces[i] : &relabel->pieces[i];
         memcpy(relabel->some + relabel->block_len, piece->bytes, piece->len);
         relabel->block_len += piece->len;
     }
@@ -577,6 +598,10 @@ static void append_string(struct relabel *relabel)
         prefix = relabel->comments[comment].prefix;
         text = relabel->comments[comment].text;
         len = relabel->comments[comment].len;
+    } else if (relabel->has_renamed && comment - relabel->comment_count < relabel->renamed_count) {
+        prefix = RENAMED_PREFIX;
+        text = labels->items[relabel->renamed[comment - relabel->comment_count]].key;
+        len = strlen(text);
     } else {
         relabel->phase = COMMENTS;
         relabel->tail = 0;

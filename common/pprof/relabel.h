@@ -8,15 +8,15 @@
  *
  *   pushed  ├ sample ──────┬ labels ┼ sample ──────┬ labels ┼ … as it was … ┼ strings ┼ comments ┤
  *             │            │                                                │         │
- *             │            └ prebuilt: one Label a key, less the keys       │         └ 13: index of "type=…",
- *             │              that this sample has already                   │           then of "url=…"
- *             └ 0x12 · new length · body as it was                          └ 6: key, value, key, value, …
+ *             │            └ prebuilt: one Label a key, as profefe_KEY       │         └ 13: index of "type=…",
+ *             │              where this sample has KEY already               │           then of "url=…"
+ *             └ 0x12 · new length · body as it was                           └ 6: key, value, key, value, …
  *
  *   a label   0x1A · length · 0x08 · index of the key · 0x10 · index of the value    (Sample 3, Label 1 and 2)
  *
  * Strings at the end of the message are entries strings, strings + 1, … of the table, wherever its other parts
- * are (a repeated field of protobuf may be split). A label that is there stays; a key that a sample has, as a string
- * or as a number, is not given again. Comments are given unpacked beside those that are there. A profile that
+ * are (a repeated field of protobuf may be split). A label that is there stays; where a sample has a key already, as a
+ * string or as a number, ours goes in as profefe_KEY, so that both can be split by. Comments are given unpacked beside those that are there. A profile that
  * cannot be labelled is pushed as it came, which is decided before the first byte: relabelling never loses one.
  *
  * profefe files a profile under its time_nanos (9) where that is set. Where it is not the time that the request names, it
@@ -81,6 +81,9 @@ int relabel_scan(struct relabel *relabel, size_t max_bytes);
 enum relabel_result relabel_get_result(const struct relabel *relabel);
 bool relabel_is_rewriting(const struct relabel *relabel); /* false: relabel_read gives the stored bytes */
 bool relabel_replaces_time(const struct relabel *relabel);
+
+/* Once read: a sample had a key of ours already. */
+bool relabel_has_renamed(const struct relabel *relabel);
 
 /* Once scanned: relabel_read begins anew, and gives the same bytes once more. -ENOMEM: it then fails for good. */
 int relabel_rewind(struct relabel *relabel);

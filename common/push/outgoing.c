@@ -189,6 +189,11 @@ bool outgoing_replaces_time(const struct outgoing *outgoing)
     return outgoing->relabel != NULL && relabel_replaces_time(outgoing->relabel);
 }
 
+bool outgoing_has_renamed(const struct outgoing *outgoing)
+{
+    return outgoing->relabel != NULL && relabel_has_renamed(outgoing->relabel);
+}
+
 /* ---- reading ---- */
 
 int64_t outgoing_read(void *ctx, char *bytes, size_t len)

@@ -66,6 +66,9 @@ int64_t outgoing_read(void *ctx, char *bytes, size_t len);
 /* Once ready: its time_nanos is not the time that the spool files it under, and is replaced. */
 bool outgoing_replaces_time(const struct outgoing *outgoing);
 
+/* Once read: samples had keys of ours already (relabel.h). */
+bool outgoing_has_renamed(const struct outgoing *outgoing);
+
 /* Reads about max_bytes of a ready one only to count them, and begins anew at its end. 1 = go on, 0 = outgoing_size is
  * known; -Exxx of outgoing_read. */
 int outgoing_count(struct outgoing *outgoing, size_t max_bytes);

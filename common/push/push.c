@@ -253,8 +253,10 @@ static void note_replaced_time(struct push *push)
 static void finish(struct push *push, const struct delivery_end *end)
 {
     push->stage = IDLE;
-    if (end->result == DELIVERY_STORED || end->result == DELIVERY_FOUND)
+    if (end->result == DELIVERY_STORED || end->result == DELIVERY_FOUND) {
         note_replaced_time(push);
+        push->stats.labels_renamed += outgoing_has_renamed(&push->outgoing) ? 1 : 0;
+    }
     outgoing_close(&push->outgoing);
     push->stats.results[end->result]++;
     switch (end->result) {

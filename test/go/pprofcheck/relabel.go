@@ -114,12 +114,12 @@ func expectLabelled(path, out string) error {
 	return nil
 }
 
-// addLabels is the rule to be shown: a key that the sample has, as text or as a number, stays alone.
+// addLabels is the rule to be shown: beside a key that the sample has, as text or as a number, ours has another name.
 func addLabels(sample *profile.Sample, labels []string) {
 	for _, label := range labels {
 		key, value, _ := strings.Cut(label, "=")
 		if sample.Label[key] != nil || sample.NumLabel[key] != nil {
-			continue
+			key = "profefe_" + key
 		}
 		if sample.Label == nil {
 			sample.Label = map[string][]string{}

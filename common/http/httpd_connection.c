@@ -193,7 +193,8 @@ static bool is_good(const struct httpd_connection *conn, int64_t age_ms)
     return conn->good && (age_ms < HTTPD_ROOM_SLOW_MS || has_read_all(conn));
 }
 
-static struct httpd_room_guest guest_of(const struct httpd_connection *conn, int64_t now_ms, const struct in6_addr *peer)
+static struct httpd_room_guest guest_of(const struct httpd_connection *conn, int64_t now_ms,
+                                        const struct in6_addr *peer)
 {
     int64_t age_ms = now_ms - conn->since_ms;
     return (struct httpd_room_guest){

@@ -1,6 +1,6 @@
-"""The webhook beside those who want to keep it from answering: honest reviews, over a kept connection and over new ones, are
-answered within a second while each attack goes on. Attacks run in a process of their own, are bounded in connections and in
-time, and begin anew whatever was cut."""
+"""The webhook beside those who want to keep it from answering: honest reviews, over a kept connection and over new
+ones, are answered within a second while each attack goes on. Attacks run in a process of their own, are bounded in
+connections and in time, and begin anew whatever was cut."""
 
 import http.client
 import json

@@ -208,7 +208,8 @@ static void expect_100_is_answered_first(void **state)
 {
     (void)state;
     served_start();
-    served_assert_contains(served_ask("POST /any HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n" SERVED_HEAD_CLOSE "\r\nabc"),
+    served_assert_contains(served_ask("POST /any HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"
+                                      SERVED_HEAD_CLOSE "\r\nabc"),
                     "HTTP/1.1 201 ");
     served_assert_starts(served_client.reply, "HTTP/1.1 100 Continue\r\n");
 }
@@ -244,7 +245,8 @@ static void client_that_waits_for_100_gets_its_refusal_at_once(void **state)
 {
     (void)state;
     served_start();
-    const char *reply = served_ask("POST /any HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
+    const char *reply =
+        served_ask("POST /any HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
     served_assert_starts(reply, "HTTP/1.1 413 ");
     reply = served_ask("POST /nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     served_assert_starts(reply, "HTTP/1.1 404 ");
@@ -281,7 +283,8 @@ static void unknown_transfer_coding_is_501(void **state)
 {
     (void)state;
     served_start();
-    served_assert_starts(served_ask("POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc"), "HTTP/1.1 501 ");
+    served_assert_starts(served_ask("POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc"),
+                         "HTTP/1.1 501 ");
     assert_int_equal(served_seen.calls, 0);
 }
 
@@ -393,7 +396,8 @@ static void client_that_leaves_early_is_counted(void **state)
     served_run_until_empty();
     assert_true(peer_play(served_loop, served_play_leaver, (void *)"GET /hello HTTP/1.1\r\nHost: x\r\n"));
     served_run_until_empty();
-    assert_true(peer_play(served_loop, served_play_leaver, (void *)"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"));
+    assert_true(peer_play(served_loop, served_play_leaver,
+                          (void *)"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"));
     served_run_until_empty();
     assert_int_equal(served_refused(HTTPD_REFUSED_INCOMPLETE), 3);
     assert_true(peer_play(served_loop, served_play_leaver, (void *)"")); /* port probes, ended by RST and by FIN */
@@ -871,7 +875,8 @@ static void server_freed_with_open_connections_closes_them(void **state)
     (void)state;
     served_start();
     int fds[3];
-    static const char *const begun[3] = {"", "GET /hel", "POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"};
+    static const char *const begun[3] = {"", "GET /hel",
+                                         "POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"};
     char text[PEER_TEXT_MAX];
     for (int i = 0; i < 3; i++) {
         fds[i] = peer_connect(httpd_port(served_httpd));

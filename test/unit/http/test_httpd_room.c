@@ -71,8 +71,8 @@ static void somebody_makes_room_in_order(void **state)
         size_t who = NOBODY;
         enum httpd_room_answer answer = httpd_room_find(row->guests, row->count, &row->limits, &who);
         if (answer != row->answer || who != row->who)
-            fail_msg("%s: expected %d and guest %zu, got %d and %zu", row->what, (int)row->answer, row->who, (int)answer,
-                     who);
+            fail_msg("%s: expected %d and guest %zu, got %d and %zu", row->what, (int)row->answer, row->who,
+                     (int)answer, who);
     }
 }
 

@@ -28,7 +28,8 @@ static struct {
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 
-/* A socket that has room for little is written to again when it has room for more: so soon that the wait for it is there. */
+/* A socket that has room for little is written to again when it has room for more: so soon that the wait for it is
+ * there. */
 static ssize_t send_little(int fd, const struct msghdr *message, int flags)
 {
     const int size = 64 * 1024;
@@ -48,7 +49,8 @@ static ssize_t send_little(int fd, const struct msghdr *message, int flags)
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     sends.calls++;
-    return served_seen.calls > 0 && sends.max > 0 ? send_little(fd, message, flags) : __real_sendmsg(fd, message, flags);
+    bool little = served_seen.calls > 0 && sends.max > 0;
+    return little ? send_little(fd, message, flags) : __real_sendmsg(fd, message, flags);
 }
 
 static struct peer_pem pem_one;

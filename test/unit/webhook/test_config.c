@@ -140,8 +140,8 @@ static void a_bad_start_is_told(void **state)
     CLEANUP(settings_done) struct settings base = {0};
     struct config *config = NULL;
     struct err err = err_untouched;
-    expect_failure("absent", -ENOENT, "/no/such.ini: No such file", config_new(loop, &base, "/no/such.ini", POLL_MS, &config, &err),
-                   &err);
+    expect_failure("absent", -ENOENT, "/no/such.ini: No such file",
+                   config_new(loop, &base, "/no/such.ini", POLL_MS, &config, &err), &err);
     write_ini("[limits]\nmode = plain\n");
     expect_failure("limit", -EINVAL, ":4: [limits] mode", config_new(loop, &base, path, POLL_MS, &config, &err), &err);
     assert_null(config);

@@ -909,6 +909,9 @@ static int64_t arm_allocations(void *ctx)
 static void failed_allocation_costs_one_request_at_most(void **state)
 {
     (void)state;
+#ifdef STATIC_BUILD
+    skip(); /* there the allocations of libmicrohttpd would fail as well, which are not ours to count */
+#endif
     unsigned turns = 0;
     struct loop_hook hook = {.wait_ms = arm_allocations, .run = count_turn, .ctx = &turns};
     loop_hook_add(served_loop, &hook);

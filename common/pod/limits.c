@@ -425,6 +425,16 @@ int limits_check(const struct limits *limits, enum setting_id id, struct span va
     return limits != NULL ? check_value(limits, id, value, OF_A_POD, &by, err) : 0;
 }
 
+void limits_get_range(const struct limits *limits, enum setting_id id, struct span *ret_low, struct span *ret_high)
+{
+    struct range range = {0};
+    struct span limit = span_of(limits != NULL ? limits->of[id].text : NULL);
+    if (limit.ptr != NULL && !span_equal(limit, fixed) && read_range(&settings_table[id], limit, &range, NULL) < 0)
+        range = (struct range){0}; /* it was checked when it was read */
+    *ret_low = range.low_text.len > 0 ? range.low_text : (struct span){NULL, 0};
+    *ret_high = range.high_text.len > 0 ? range.high_text : (struct span){NULL, 0};
+}
+
 static int check_written(const struct limits *limits, enum setting_id id, const char *path, struct err *err)
 {
     const struct limits_text *limit = &limits->of[id];
@@ -445,6 +455,22 @@ static int check_own(const struct limits *limits, const struct settings *setting
                   : 0;
 }
 
+/* No value is a request that is high enough and a limit that is low enough. */
+static int check_order(const struct limits *limits, enum setting_id request, enum setting_id limit, const char *path,
+                       struct err *err)
+{
+    struct span low, high, unused;
+    struct quantity least, most;
+    limits_get_range(limits, request, &low, &unused);
+    limits_get_range(limits, limit, &unused, &high);
+    if (quantity_parse(low, &least, NULL) < 0 || quantity_parse(high, &most, NULL) < 0 ||
+        quantity_compare(&least, &most) <= 0)
+        return 0;
+    return err_set(err, EINVAL, "%s:%d: [limits] %s: expected at most %.*s, the highest %s, got %.*s", path,
+                   limits->of[request].line, settings_table[request].name, (int)high.len, high.ptr,
+                   settings_table[limit].name, (int)low.len, low.ptr);
+}
+
 int limits_check_settings(const struct limits *limits, const struct settings *settings, const char *path,
                           struct err *err)
 {
@@ -455,7 +481,9 @@ int limits_check_settings(const struct limits *limits, const struct settings *se
         if (limits_can_hold((enum setting_id)id))
             rc = check_own(limits, settings, (enum setting_id)id, path, err);
     }
-    return rc;
+    if (rc == 0)
+        rc = check_order(limits, SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, path, err);
+    return rc == 0 ? check_order(limits, SETTING_MEMORY_REQUEST, SETTING_MEMORY_LIMIT, path, err) : rc;
 }
 
 int limits_write_help(struct buf *out)

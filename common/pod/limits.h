@@ -51,6 +51,9 @@ struct settings_ini_section limits_section(struct limits *limits);
  * (limit of the cluster), got …". */
 MUST_CHECK int limits_check(const struct limits *limits, enum setting_id id, struct span value, struct err *err);
 
+/* The bounds of a setting that is a quantity, borrowed; ptr NULL = open, also where it is `fixed` or has no limit. */
+void limits_get_range(const struct limits *limits, enum setting_id id, struct span *ret_low, struct span *ret_high);
+
 /* Are the limits well-formed, and do the webhook's own values satisfy them? -EINVAL: "FILE:LINE: [limits] KEY: …", path
  * being FILE. */
 MUST_CHECK int limits_check_settings(const struct limits *limits, const struct settings *settings, const char *path,

@@ -1,223 +1,364 @@
 #include "webhook/inject/resources.h"
 
-#include "common/values/quantity.h"
 #include "common/pod/limits.h"
+#include "common/values/quantity.h"
+#include "webhook/inject/pod_resources.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    LOGS_MIB = 64,          /* the kubelet keeps five log files of 10 MiB a container by default */
-    MIB_TEXT_MAX = 24,      /* bytes of a 64-bit number with its unit */
+    LOGS_MIB = 64,              /* the kubelet keeps five log files of 10 MiB a container by default */
+    MIB_TEXT_MAX = 24,          /* bytes of a 64-bit number with its unit */
+    NANOS_OF_A_MILLI = 1000000, /* a quantity is counted in billionths, cpu in thousandths */
+};
+
+/* How firmly a value was asked for. */
+enum rank { BY_DEFAULT, BY_CONFIG, BY_POD };
+
+/* A request or a limit on its way. */
+struct amount {
+    enum setting_id id;
+    enum rank rank;
+    struct span low, high; /* of [limits]; ptr NULL = open */
+    struct span asked;     /* what was wanted; ptr NULL = none */
+    struct span used;      /* what it becomes; likewise */
 };
 
 /* Request and limit of cpu or of memory. */
 struct pair {
     const char *name;
-    enum setting_id request_id, limit_id;
     const char *floor; /* a limit below it slows or breaks the start */
-    bool lift;         /* in a Guaranteed pod go up to the floor */
-    struct span request, limit;
+    bool shares;       /* the default in a Guaranteed pod is a share of the pod's own */
+    struct amount request, limit;
 };
 
 static const struct pair cpu_pair = {
     .name = "cpu",
-    .request_id = SETTING_CPU_REQUEST,
-    .limit_id = SETTING_CPU_LIMIT,
     .floor = RESOURCES_CPU_MIN,
-    .lift = true,
+    .shares = true,
+    .request = {.id = SETTING_CPU_REQUEST},
+    .limit = {.id = SETTING_CPU_LIMIT},
 };
 
 static const struct pair memory_pair = {
     .name = "memory",
-    .request_id = SETTING_MEMORY_REQUEST,
-    .limit_id = SETTING_MEMORY_LIMIT,
     .floor = RESOURCES_MEMORY_MIN,
+    .request = {.id = SETTING_MEMORY_REQUEST},
+    .limit = {.id = SETTING_MEMORY_LIMIT},
 };
 
-/* `none` leaves the field out. */
-static struct span wanted(const struct annotations *annotations, enum setting_id id)
-{
-    struct span text = annotations_get(annotations, id);
-    return text.ptr != NULL && !span_equal(text, "none") ? text : (struct span){NULL, 0};
-}
+/* One pod, and what is found out about it on the way. */
+struct fit {
+    const struct pod *pod;
+    const struct annotations *annotations;
+    struct warnings *warnings;
+    const cJSON *of_pod; /* spec.resources; NULL = not set */
+    bool guaranteed;     /* all of its containers are */
+    char *cpu_text;      /* where a share is written */
+};
 
-/* To the kubelet a limit of 0 is none, so no request goes down to it. */
-static struct span wanted_limit(const struct annotations *annotations, enum setting_id id)
-{
-    struct quantity limit;
-    struct span text = wanted(annotations, id);
-    bool zero = text.ptr != NULL && quantity_parse(text, &limit, NULL) == 0 && quantity_is_zero(&limit);
-    return zero ? (struct span){NULL, 0} : text;
-}
-
-/* How firmly a value was asked for: of a request above its limit the weaker one moves. */
-static int rank(const struct annotations *annotations, enum setting_id id)
-{
-    return annotations_is_given(annotations, id) ? 2 : settings_is_set(annotations->settings, id) ? 1 : 0;
-}
+static const struct span none = {NULL, 0};
 
 /* Both were checked when they were set; what does not parse is never emitted all the same. */
 static bool exceeds(struct span a, struct span b)
 {
     struct quantity qa, qb;
-    return quantity_parse(a, &qa, NULL) == 0 && quantity_parse(b, &qb, NULL) == 0 && quantity_compare(&qa, &qb) > 0;
+    return a.ptr != NULL && b.ptr != NULL && quantity_parse(a, &qa, NULL) == 0 && quantity_parse(b, &qb, NULL) == 0 &&
+           quantity_compare(&qa, &qb) > 0;
 }
 
-static void keep_request_below_limit(const struct annotations *annotations, struct pair *pair,
-                                     struct warnings *warnings)
+static bool is_zero(struct span text)
 {
-    if (pair->request.ptr == NULL || pair->limit.ptr == NULL || !exceeds(pair->request, pair->limit))
+    struct quantity quantity;
+    return text.ptr != NULL && quantity_parse(text, &quantity, NULL) == 0 && quantity_is_zero(&quantity);
+}
+
+/* No text, which is an open bound, exceeds nothing. */
+static struct span at_least(struct span value, struct span low)
+{
+    return exceeds(low, value) ? low : value;
+}
+
+static struct span within(struct span value, const struct amount *bounds)
+{
+    return at_least(exceeds(value, bounds->high) ? bounds->high : value, bounds->low);
+}
+
+static bool is_within(struct span value, const struct amount *bounds)
+{
+    return !exceeds(value, bounds->high) && !exceeds(bounds->low, value);
+}
+
+/* ---- what was asked for ---- */
+
+static enum rank read_rank(const struct annotations *annotations, enum setting_id id)
+{
+    if (annotations_is_given(annotations, id))
+        return BY_POD;
+    return settings_is_set(annotations->settings, id) ? BY_CONFIG : BY_DEFAULT;
+}
+
+static void read_amount(const struct annotations *annotations, struct amount *amount)
+{
+    struct span text = annotations_get(annotations, amount->id);
+    amount->rank = read_rank(annotations, amount->id);
+    limits_get_range(annotations->limits, amount->id, &amount->low, &amount->high);
+    amount->asked = amount->used = text.ptr != NULL && !span_equal(text, "none") ? text : none;
+}
+
+/* To the kubelet a limit of 0 is none, so no request goes down to it. */
+static void read_pair(const struct annotations *annotations, struct pair *pair)
+{
+    read_amount(annotations, &pair->request);
+    read_amount(annotations, &pair->limit);
+    if (is_zero(pair->limit.asked))
+        pair->limit.asked = pair->limit.used = none;
+}
+
+/* ---- telling ---- */
+
+static bool is_moved(const struct amount *amount)
+{
+    if (amount->asked.ptr == NULL || amount->used.ptr == NULL)
+        return amount->asked.ptr != amount->used.ptr;
+    return exceeds(amount->asked, amount->used) || exceeds(amount->used, amount->asked);
+}
+
+static const char *prefix_of(const struct amount *amount)
+{
+    return amount->rank == BY_POD ? SETTINGS_ANNOTATION_PREFIX : "[inject] ";
+}
+
+static void tell_moved(const struct fit *fit, const struct amount *amount, const char *why)
+{
+    struct span asked = amount->asked.ptr != NULL ? amount->asked : span_of("none");
+    struct span used = amount->used.ptr != NULL ? amount->used : span_of("none");
+    if (is_moved(amount))
+        warnings_add(fit->warnings, "%s%s %.*s: %s; %.*s is used", prefix_of(amount), settings_table[amount->id].name,
+                     (int)asked.len, asked.ptr, why, (int)used.len, used.ptr);
+}
+
+static void tell_moved_of_pod(const struct fit *fit, const struct pair *pair, const char *why)
+{
+    if (pair->request.rank == BY_POD)
+        tell_moved(fit, &pair->request, why);
+    if (pair->limit.rank == BY_POD)
+        tell_moved(fit, &pair->limit, why);
+}
+
+static void tell_below_floor(const struct fit *fit, const struct pair *pair)
+{
+    struct span limit = pair->limit.used;
+    bool given = pair->limit.rank == BY_POD || (fit->guaranteed && pair->request.rank == BY_POD);
+    if (given && exceeds(span_of(pair->floor), limit) && !is_zero(limit))
+        warnings_add(fit->warnings, "%s%s-limit %.*s is below %s: the pod may start slowly or not at all",
+                     SETTINGS_ANNOTATION_PREFIX, pair->name, (int)limit.len, limit.ptr, pair->floor);
+}
+
+/* ---- any pod ---- */
+
+static void tell_changed(const struct fit *fit, const struct pair *pair)
+{
+    const struct amount *request = &pair->request, *limit = &pair->limit;
+    const char *what = !is_moved(limit) ? "the request is" : !is_moved(request) ? "the limit is" : "both are";
+    if (request->rank == BY_POD || limit->rank == BY_POD || (limit->rank == BY_CONFIG && is_moved(limit)))
+        warnings_add(fit->warnings, "%s%s-request %.*s is above %s-limit %.*s; %s changed to %.*s",
+                     SETTINGS_ANNOTATION_PREFIX, pair->name, (int)request->asked.len, request->asked.ptr, pair->name,
+                     (int)limit->asked.len, limit->asked.ptr, what, (int)limit->used.len, limit->used.ptr);
+}
+
+/* Of a request above its limit the weaker one moves, and the limit as well where the lowest request is above it. */
+static void keep_request_below_limit(const struct fit *fit, struct pair *pair)
+{
+    struct amount *request = &pair->request, *limit = &pair->limit;
+    if (!exceeds(request->asked, limit->asked))
         return;
-    int request_rank = rank(annotations, pair->request_id), limit_rank = rank(annotations, pair->limit_id);
-    bool lower_request = limit_rank > request_rank ||
-                         limits_check(annotations->limits, pair->limit_id, pair->request, NULL) < 0;
-    if (request_rank == 2 || limit_rank == 2)
-        warnings_add(warnings, "%s%s-request %.*s is above %s-limit %.*s; the %s is changed to match",
-                     SETTINGS_ANNOTATION_PREFIX, pair->name, (int)pair->request.len, pair->request.ptr, pair->name,
-                     (int)pair->limit.len, pair->limit.ptr, lower_request ? "request" : "limit");
-    if (lower_request)
-        pair->request = pair->limit;
+    bool lower = limit->rank > request->rank ||
+                 limits_check(fit->annotations->limits, limit->id, request->asked, NULL) < 0;
+    request->used = limit->used = lower ? at_least(limit->asked, request->low) : request->asked;
+    tell_changed(fit, pair);
+}
+
+/* ---- a Guaranteed pod ---- */
+
+/* For cpu a share of the pod's own. */
+static struct span choose_default(const struct fit *fit, const struct pair *pair)
+{
+    if (!pair->shares)
+        return span_of(pair->floor);
+    unsigned __int128 milli = pod_resources_cpu(fit->pod).nano / RESOURCES_CPU_SHARE / NANOS_OF_A_MILLI;
+    unsigned least = RESOURCES_CPU_LEAST_M, most = RESOURCES_CPU_MOST_M;
+    snprintf(fit->cpu_text, RESOURCES_CPU_TEXT_MAX, "%um",
+             milli < least ? least : milli > most ? most : (unsigned)milli);
+    return span_of(fit->cpu_text);
+}
+
+/* The one that was asked for more firmly says what both become; its asked.ptr is NULL when both are `none`. */
+static const struct amount *choose_leading(const struct pair *pair)
+{
+    const struct amount *request = &pair->request, *limit = &pair->limit;
+    bool by_limit = limit->asked.ptr != NULL && (request->asked.ptr == NULL || limit->rank >= request->rank);
+    return by_limit ? limit : request;
+}
+
+/* What the webhook's own request asks for was not meant as a limit. */
+static struct span choose_own(const struct fit *fit, const struct pair *pair, const struct amount *leading)
+{
+    bool request = leading == &pair->request;
+    if (leading->asked.ptr == NULL || is_zero(leading->asked) || (leading->rank == BY_DEFAULT && pair->shares))
+        return choose_default(fit, pair);
+    return pair->shares && request ? at_least(leading->asked, span_of(RESOURCES_CPU_LEAST)) : leading->asked;
+}
+
+static const struct amount *other_of(const struct pair *pair, const struct amount *amount)
+{
+    return amount == &pair->limit ? &pair->request : &pair->limit;
+}
+
+/* A limit of the pod's own becomes its request as well, or a request its limit, so it must be permitted as such. */
+static bool is_permitted(const struct fit *fit, const struct pair *pair, const struct amount *leading, struct err *err)
+{
+    return leading->rank != BY_POD || is_zero(leading->asked) ||
+           limits_check(fit->annotations->limits, other_of(pair, leading)->id, leading->asked, err) == 0;
+}
+
+static struct span choose_guaranteed(const struct fit *fit, const struct pair *pair, const struct amount *leading)
+{
+    const struct amount *other = other_of(pair, leading);
+    if (leading->rank != BY_POD || is_zero(leading->asked))
+        return choose_own(fit, pair, leading);
+    struct span value = within(leading->asked, other);
+    bool fixed = limits_check(fit->annotations->limits, other->id, value, NULL) < 0;
+    return fixed ? choose_own(fit, pair, other) : value;
+}
+
+static void tell_not_permitted(const struct fit *fit, const struct amount *leading, bool limit, const struct err *err)
+{
+    struct span used = leading->used.ptr != NULL ? leading->used : span_of("none");
+    warnings_add_kind(fit->warnings, WARNING_NOT_PERMITTED,
+                      "%s%s of a Guaranteed pod is its %s too: %s; the %s is changed to %.*s",
+                      SETTINGS_ANNOTATION_PREFIX, settings_table[leading->id].name, limit ? "request" : "limit",
+                      err->text, limit ? "limit" : "request", (int)used.len, used.ptr);
+}
+
+/* A resource left out altogether is a LimitRange's matter. */
+static void tell_left_out(const struct fit *fit, const struct pair *pair)
+{
+    bool given = pair->request.rank == BY_POD || pair->limit.rank == BY_POD;
+    warnings_add(fit->warnings, "%s%s-limit none: the pod is Guaranteed only as long as a LimitRange sets it",
+                 given ? SETTINGS_ANNOTATION_PREFIX : "[inject] ", pair->name);
+}
+
+/* Each within its own bounds, where none is within those of both. */
+static void give_up(const struct fit *fit, struct pair *pair, struct span value)
+{
+    pair->request.used = within(value, &pair->request);
+    pair->limit.used = within(value, &pair->limit);
+    if (is_zero(pair->limit.used))
+        pair->limit.used = none;
+    warnings_add(fit->warnings, "[limits] permit no %s-request that is the %s-limit too: the pod is not Guaranteed any "
+                                "more", pair->name, pair->name);
+}
+
+static void use_guaranteed(const struct fit *fit, struct pair *pair, struct span value)
+{
+    struct span bounded = within(within(value, &pair->request), &pair->limit);
+    if (is_within(bounded, &pair->request) && !is_zero(bounded))
+        pair->request.used = pair->limit.used = bounded;
     else
-        pair->limit = pair->request;
+        give_up(fit, pair, value);
 }
 
-/* The API server writes strings; a file given to --review may hold bare numbers. */
-static bool read_quantity(const cJSON *item, struct quantity *ret)
+static void tell_guaranteed(const struct fit *fit, const struct pair *pair, const struct amount *leading)
 {
-    char number[32];
-    if (cJSON_IsString(item))
-        return quantity_parse(span_of(item->valuestring), ret, NULL) == 0;
-    if (!cJSON_IsNumber(item))
-        return false;
-    snprintf(number, sizeof(number), "%.15g", item->valuedouble);
-    return quantity_parse(span_of(number), ret, NULL) == 0;
+    static const char why[] = "the requests of a Guaranteed pod are its limits";
+    const struct amount *other = other_of(pair, leading);
+    if (other->rank == BY_POD)
+        tell_moved(fit, other, why);
+    if (leading->rank == BY_CONFIG || (leading->rank == BY_POD && is_zero(leading->asked)))
+        tell_moved(fit, leading, why);
 }
 
-static bool is_guaranteed(const cJSON *container, const char *name)
-{
-    struct quantity request, limit;
-    const cJSON *resources = json_get(container, "resources");
-    const cJSON *request_item = json_get(json_get(resources, "requests"), name);
-    if (!read_quantity(json_get(json_get(resources, "limits"), name), &limit) || quantity_is_zero(&limit))
-        return false;
-    if (request_item == NULL)
-        return true;
-    return read_quantity(request_item, &request) && quantity_compare(&request, &limit) == 0;
-}
-
-bool resources_pod_is_guaranteed(const struct pod *pod)
-{
-    bool any = false;
-    struct pod_iter iter = {.pod = pod};
-    while (pod_iter_next(&iter)) {
-        if (!is_guaranteed(iter.item, "cpu") || !is_guaranteed(iter.item, "memory"))
-            return false;
-        any = true;
-    }
-    return any;
-}
-
-/* A limit of the pod's own becomes its request as well, so it must be permitted as such. */
-static struct span choose_guaranteed(const struct annotations *annotations, const struct pair *pair,
-                                     struct warnings *warnings)
+/* Requests = limits, and not zero, which counts as none. */
+static void make_guaranteed(const struct fit *fit, struct pair *pair)
 {
     struct err err;
-    struct span limit = pair->limit, request = pair->request;
-    if (limit.ptr == NULL)
-        return request;
-    if (request.ptr == NULL || !annotations_is_given(annotations, pair->limit_id) || !exceeds(limit, request) ||
-        limits_check(annotations->limits, pair->request_id, limit, &err) == 0)
-        return limit;
-    warnings_add_kind(warnings, WARNING_NOT_PERMITTED,
-                      "%s%s-limit of a Guaranteed pod is its request too: %s; the limit is changed to %.*s",
-                      SETTINGS_ANNOTATION_PREFIX, pair->name, err.text, (int)request.len, request.ptr);
-    return request;
-}
-
-/* Requests = limits, and not zero, which counts as none. A resource left out altogether is a LimitRange's matter. */
-static void make_guaranteed(const struct annotations *annotations, struct pair *pair, struct warnings *warnings)
-{
-    struct span value = choose_guaranteed(annotations, pair, warnings);
-    if (value.ptr == NULL) {
-        if (annotations_is_given(annotations, pair->request_id) || annotations_is_given(annotations, pair->limit_id))
-            warnings_add(warnings, "%s%s-limit none: the pod is Guaranteed only as long as a LimitRange sets it",
-                         SETTINGS_ANNOTATION_PREFIX, pair->name);
+    const struct amount *leading = choose_leading(pair);
+    if (leading->asked.ptr == NULL) {
+        tell_left_out(fit, pair);
         return;
     }
-    if (!exceeds(value, span_of("0")) || (pair->lift && exceeds(span_of(pair->floor), value)))
-        value = span_of(pair->floor);
-    pair->request = pair->limit = value;
+    bool permitted = is_permitted(fit, pair, leading, &err);
+    use_guaranteed(fit, pair, choose_guaranteed(fit, pair, leading));
+    if (!permitted)
+        tell_not_permitted(fit, leading, leading == &pair->limit, &err);
+    tell_guaranteed(fit, pair, leading);
 }
 
-/* Pod-level resources (spec.resources): set when they name a request or a limit. */
-static const cJSON *pod_level(const struct pod *pod)
+/* ---- a pod with spec.resources ---- */
+
+static const cJSON *find_of_pod(const struct fit *fit, const char *list, const char *name)
 {
-    const cJSON *resources = json_get_object(pod->spec, "resources");
-    const cJSON *requests = json_get_object(resources, "requests"), *limits = json_get_object(resources, "limits");
-    bool set = (requests != NULL && requests->child != NULL) || (limits != NULL && limits->child != NULL);
-    return set ? resources : NULL;
+    return json_get(json_get(fit->of_pod, list), name);
 }
 
-/* The class and the sum are the pod's own then: ours asks for nothing, and no container may have a higher limit. */
-static void fit_into_pod(const cJSON *resources, struct pair *pair)
+/* No container may have a higher limit than the pod. */
+static void keep_below_limit_of_pod(const struct fit *fit, struct pair *pair)
 {
-    const cJSON *item = json_get(json_get(resources, "limits"), pair->name);
+    const cJSON *item = find_of_pod(fit, "limits", pair->name);
     struct quantity limit, most;
-    if (pair->request.ptr == NULL && pair->limit.ptr == NULL)
-        return; /* `none` twice: a LimitRange's matter */
-    pair->request = span_of("0");
-    if (pair->limit.ptr == NULL || !read_quantity(item, &most) || quantity_parse(pair->limit, &limit, NULL) < 0 ||
-        quantity_compare(&limit, &most) <= 0)
+    if (pair->limit.used.ptr == NULL || !pod_resources_read(item, &most) ||
+        quantity_parse(pair->limit.used, &limit, NULL) < 0 || quantity_compare(&limit, &most) <= 0)
         return;
-    pair->limit = span_of(cJSON_IsString(item) ? item->valuestring : NULL); /* a bare number has no text to borrow */
+    pair->limit.used = span_of(cJSON_IsString(item) ? item->valuestring : NULL); /* a number has no text to borrow */
 }
 
-static void warn_below_floor(const struct annotations *annotations, const struct pair *pair,
-                             struct warnings *warnings)
+/* Both `none`: a LimitRange's matter. */
+static void fit_into_pod(const struct fit *fit, struct pair *pair)
 {
-    if (!annotations_is_given(annotations, pair->limit_id) || pair->limit.ptr == NULL ||
-        !exceeds(span_of(pair->floor), pair->limit))
+    if (pair->request.asked.ptr == NULL && pair->limit.asked.ptr == NULL)
         return;
-    warnings_add(warnings, "%s%s-limit %.*s is below %s: the pod may start slowly or not at all",
-                 SETTINGS_ANNOTATION_PREFIX, pair->name, (int)pair->limit.len, pair->limit.ptr, pair->floor);
+    pair->request.used = span_of("0");
+    keep_below_limit_of_pod(fit, pair);
+    tell_moved_of_pod(fit, pair, "spec.resources of the pod counts");
 }
 
-static void fit(const struct pod *pod, const struct annotations *annotations, bool guaranteed, struct pair *pair,
-                struct warnings *warnings)
-{
-    const cJSON *resources = pod_level(pod);
-    pair->request = wanted(annotations, pair->request_id);
-    pair->limit = wanted_limit(annotations, pair->limit_id);
-    keep_request_below_limit(annotations, pair, warnings);
-    if (resources != NULL)
-        fit_into_pod(resources, pair);
-    else if (guaranteed)
-        make_guaranteed(annotations, pair, warnings);
-    warn_below_floor(annotations, pair, warnings);
-}
+/* ---- all of it ---- */
 
-static bool limits_storage(const struct pod *pod)
+static void fit_pair(const struct fit *fit, struct pair *pair)
 {
-    struct pod_iter iter = {.pod = pod};
-    while (pod_iter_next(&iter)) {
-        if (json_get(json_get(json_get(iter.item, "resources"), "limits"), "ephemeral-storage") != NULL)
-            return true;
+    read_pair(fit->annotations, pair);
+    if (fit->of_pod == NULL && fit->guaranteed) {
+        make_guaranteed(fit, pair);
+    } else {
+        keep_request_below_limit(fit, pair);
+        if (fit->of_pod != NULL)
+            fit_into_pod(fit, pair);
     }
-    return false;
+    tell_below_floor(fit, pair);
 }
 
 void resources_resolve(const struct pod *pod, const struct annotations *annotations, uint64_t spool_mib,
                        struct resources *ret, struct warnings *warnings)
 {
     struct pair cpu = cpu_pair, memory = memory_pair;
-    bool guaranteed = resources_pod_is_guaranteed(pod);
-    fit(pod, annotations, guaranteed, &cpu, warnings);
-    fit(pod, annotations, guaranteed, &memory, warnings);
-    *ret = (struct resources){cpu.request, cpu.limit, memory.request, memory.limit, 0};
-    if (spool_mib > 0 && limits_storage(pod))
-        ret->storage_limit_mib = spool_mib + LOGS_MIB;
+    const struct fit fit = {
+        .pod = pod,
+        .annotations = annotations,
+        .warnings = warnings,
+        .of_pod = pod_resources_of_pod(pod),
+        .guaranteed = pod_resources_are_guaranteed(pod),
+        .cpu_text = ret->cpu_text,
+    };
+    fit_pair(&fit, &cpu);
+    fit_pair(&fit, &memory);
+    ret->cpu_request = cpu.request.used;
+    ret->cpu_limit = cpu.limit.used;
+    ret->memory_request = memory.request.used;
+    ret->memory_limit = memory.limit.used;
+    ret->storage_limit_mib = spool_mib > 0 && pod_resources_limit_storage(pod) ? spool_mib + LOGS_MIB : 0;
 }
 
 static bool read_setting(const struct settings *settings, enum setting_id id, struct quantity *ret)
@@ -229,14 +370,15 @@ static bool read_setting(const struct settings *settings, enum setting_id id, st
 static int check_pair(const struct settings *settings, const struct pair *pair, struct warnings *warnings,
                       struct err *err)
 {
+    enum setting_id request_id = pair->request.id, limit_id = pair->limit.id;
     struct quantity request, limit, floor;
-    const char *limit_text = settings_get(settings, pair->limit_id);
-    if (!read_setting(settings, pair->limit_id, &limit))
+    const char *limit_text = settings_get(settings, limit_id);
+    if (!read_setting(settings, limit_id, &limit))
         return 0;
-    if (settings_is_set(settings, pair->request_id) && settings_is_set(settings, pair->limit_id) &&
-        read_setting(settings, pair->request_id, &request) && quantity_compare(&request, &limit) > 0)
+    if (settings_is_set(settings, request_id) && settings_is_set(settings, limit_id) &&
+        read_setting(settings, request_id, &request) && quantity_compare(&request, &limit) > 0)
         return err_set(err, EINVAL, "[inject] %s-request: expected at most %s-limit, which is %s, got %s", pair->name,
-                       pair->name, limit_text, settings_get(settings, pair->request_id));
+                       pair->name, limit_text, settings_get(settings, request_id));
     if (quantity_parse(span_of(pair->floor), &floor, NULL) == 0 && quantity_compare(&limit, &floor) < 0)
         warnings_add(warnings, "[inject] %s-limit: %s is below %s: pods may start slowly or not at all", pair->name,
                      limit_text, pair->floor);

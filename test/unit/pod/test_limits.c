@@ -142,6 +142,35 @@ static void without_limits_all_is_permitted(void **state)
     expect_success("none", limits_check(NULL, SETTING_INTERVAL, span_of("1s"), &err), &err);
 }
 
+/* ---- bounds ---- */
+
+static void limits_give_their_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *limit, *low, *high; /* "" = open */
+    } bounds[] = {
+        {"memory-limit = 8Mi .. 0.5Gi", "8Mi", "0.5Gi"},
+        {"memory-limit = 8Mi..", "8Mi", ""},
+        {"memory-limit = ..64Mi", "", "64Mi"},
+        {"memory-limit = fixed", "", ""},
+        {"memory-request = 16Mi..", "", ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(bounds); i++) {
+        CLEANUP(policy_done) struct policy policy = {0};
+        struct err err = err_untouched;
+        struct span low, high;
+        char text[256];
+        snprintf(text, sizeof(text), "[limits]\n%s\n", bounds[i].limit);
+        expect_success(bounds[i].limit, load(&policy, text, &err), &err);
+        limits_get_range(&policy.limits, SETTING_MEMORY_LIMIT, &low, &high);
+        assert_int_equal(low.len, strlen(bounds[i].low));
+        assert_memory_equal(low.ptr != NULL ? low.ptr : "", bounds[i].low, low.len);
+        assert_int_equal(high.len, strlen(bounds[i].high));
+        assert_memory_equal(high.ptr != NULL ? high.ptr : "", bounds[i].high, high.len);
+    }
+}
+
 /* ---- bad limits ---- */
 
 static const struct {
@@ -176,6 +205,10 @@ static const struct {
     {"[limits]\ninterval = 2m..\n", ":2: [limits] interval: the webhook's own interval does not satisfy it: expected 2m or more (limit of the cluster), got \"60s\""},
     {"[limits]\ntypes = cpu,heap\n", ":2: [limits] types: the webhook's own types does not satisfy it: expected types among cpu,heap"},
     {"[limits]\ncpu-limit = ..100m\n", ":2: [limits] cpu-limit: the webhook's own cpu-limit does not satisfy it"},
+    {"[inject]\nmemory-limit = 8Mi\n[limits]\nmemory-limit = ..8Mi\nmemory-request = 16Mi..\n",
+     ":5: [limits] memory-request: expected at most 8Mi, the highest memory-limit, got 16Mi"},
+    {"[inject]\ncpu-request = 0.2\ncpu-limit = 100m\n[limits]\ncpu-request = 101m..\ncpu-limit = ..0.1\n",
+     ":5: [limits] cpu-request: expected at most 0.1, the highest cpu-limit, got 101m"},
     {"[inject]\ncollector = http://b\n[limits]\ncollector = http://a\n", ":4: [limits] collector: the webhook's own collector"},
     {"[defaults]\ntypes = cpu:10s=2s\n[limits]\ninterval = 30s..\n", ":4: [limits] interval: the webhook's own types does not satisfy it: cpu: expected 30s or more"},
 };
@@ -350,6 +383,7 @@ static void each_allocation_failed_in_turn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits_give_their_bounds),
         cmocka_unit_test(values_of_pods_are_checked),
         cmocka_unit_test(without_limits_all_is_permitted),
         cmocka_unit_test(bad_limits_are_told_with_their_line),

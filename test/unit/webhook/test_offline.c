@@ -27,7 +27,8 @@ static int tell(void *ctx, const struct admission_result *result, const struct b
     json_done(&json);
     size_t len = strlen(told->text);
     snprintf(told->text + len, sizeof(told->text) - len, "%s %s %s %s/%s %s\n", result->uid,
-             inject_decision_names[result->decision], result->service, result->owner_kind, result->owner_name, result->pod);
+             inject_decision_names[result->decision], result->service, result->owner_kind, result->owner_name,
+             result->pod);
     assert_true(result->dry_run);
     return told->rc;
 }
@@ -62,7 +63,8 @@ static void workloads_are_answered_for_the_pod_that_their_controller_makes(void 
     static const struct {
         const char *text, *want;
     } rows[] = {
-        {"{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web','namespace':'shop'},'spec':{" TEMPLATE(ASKED) "}}",
+        {"{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web','namespace':'shop'},"
+         "'spec':{" TEMPLATE(ASKED) "}}",
          "Deployment/shop/web injected web ReplicaSet/web-0000000000 web-0000000000-\n"},
         {"{'kind':'ReplicaSet','apiVersion':'apps/v1','metadata':{'name':'web-5d'},'spec':{" TEMPLATE(
              "{'labels':{'pod-template-hash':'5d'},'annotations':{'profefe.com/enable':'true'}}") "}}",
@@ -75,14 +77,15 @@ static void workloads_are_answered_for_the_pod_that_their_controller_makes(void 
          "Job/test/load injected load Job/load load-\n"},
         {"{'kind':'Job','apiVersion':'batch/v1','metadata':{'generateName':'load-'},'spec':{" TEMPLATE(ASKED) "}}",
          "Job/test/load- injected load-00000 Job/load-00000 load-00000-\n"},
-        {"{'kind':'CronJob','apiVersion':'batch/v1','metadata':{'name':'night'},'spec':{'jobTemplate':{'spec':{" TEMPLATE(ASKED) "}}}}",
+        {"{'kind':'CronJob','apiVersion':'batch/v1','metadata':{'name':'night'},"
+         "'spec':{'jobTemplate':{'spec':{" TEMPLATE(ASKED) "}}}}",
          "CronJob/test/night injected night Job/night-00000000 night-00000000-\n"},
         {"{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web'},'spec':{" TEMPLATE(
              "{'labels':{'app':'shop'},'annotations':{'profefe.com/enable':'true'}}") "}}",
          "Deployment/test/web injected shop ReplicaSet/web-0000000000 web-0000000000-\n"},
         /* An annotation on the Deployment itself is none of the pod's. */
-        {"{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web','annotations':{'profefe.com/enable':'true'}},"
-         "'spec':{" TEMPLATE(SILENT) "}}",
+        {"{'kind':'Deployment','apiVersion':'apps/v1',"
+         "'metadata':{'name':'web','annotations':{'profefe.com/enable':'true'}},'spec':{" TEMPLATE(SILENT) "}}",
          "Deployment/test/web skipped web ReplicaSet/web-0000000000 web-0000000000-\n"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -129,8 +132,8 @@ static void odd_workloads_are_skipped(void **state)
         {"{'kind':'Job','apiVersion':'batch/v1','metadata':[],'spec':'x'}", "Job/test/ skipped  / -\n"},
         {"{'kind':'CronJob','apiVersion':'batch/v1','metadata':{'name':7},'spec':{'jobTemplate':null}}",
          "CronJob/test/ skipped  / -00000000-\n"},
-        {"{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web'},'spec':{'template':{'metadata':{'labels':[]},"
-         "'spec':{}}}}",
+        {"{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web'},"
+         "'spec':{'template':{'metadata':{'labels':[]},'spec':{}}}}",
          "Deployment/test/web skipped  / web-0000000000-\n"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -140,8 +143,8 @@ static void odd_workloads_are_skipped(void **state)
 static void other_groups_and_kinds_are_no_workloads(void **state)
 {
     (void)state;
-    static const char *const rows[] = {"{'kind':'Deployment','apiVersion':'example.com/v1'}", "{'kind':'Pod','apiVersion':'v1'}",
-                                       "{'kind':'List'}", "[]", "null"};
+    static const char *const rows[] = {"{'kind':'Deployment','apiVersion':'example.com/v1'}",
+                                       "{'kind':'Pod','apiVersion':'v1'}", "{'kind':'List'}", "[]", "null"};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct json json;
         read_quoted(&json, rows[i]);
@@ -168,8 +171,8 @@ static void long_and_odd_names_make_a_review(void **state)
     char name[9001];
     memset(name, 'x', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
-    snprintf(text, sizeof(text), "{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'\\u0001%s','namespace':'%s'}}",
-             name, name);
+    snprintf(text, sizeof(text),
+             "{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'\\u0001%s','namespace':'%s'}}", name, name);
     struct json json, review;
     struct buf out;
     read_quoted(&json, text);
@@ -211,8 +214,9 @@ static void review_survives_want_of_memory(void **state)
 {
     (void)state;
     struct json json;
-    read_quoted(&json, "{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web'},'spec':{" TEMPLATE(
-                           "{'labels':{'app':'shop'},'annotations':{'profefe.com/enable':'true'},'finalizers':['x']}") "}}");
+    read_quoted(&json,
+                "{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'web'},'spec':{" TEMPLATE(
+                    "{'labels':{'app':'shop'},'annotations':{'profefe.com/enable':'true'},'finalizers':['x']}") "}}");
     assert_true(alloc_fail_in_turn("a review of a Deployment", write_without_memory, json.root) > 0);
     json_done(&json);
 }

@@ -90,11 +90,11 @@ static void resources_weaker_value_follows_the_stronger(void **state)
         const char *annotated, *request, *limit, *warning;
     } cases[] = {
         {SETTING_MEMORY_REQUEST, "64Mi", "64Mi", "64Mi",
-         "profefe.com/memory-request 64Mi is above memory-limit 16Mi; the limit is changed to match"},
+         "profefe.com/memory-request 64Mi is above memory-limit 16Mi; the limit is changed to 64Mi"},
         {SETTING_MEMORY_LIMIT, "12Mi", "12Mi", "12Mi",
-         "profefe.com/memory-request 16Mi is above memory-limit 12Mi; the request is changed to match"},
+         "profefe.com/memory-request 16Mi is above memory-limit 12Mi; the request is changed to 12Mi"},
         {SETTING_MEMORY_LIMIT, "8Mi", "8Mi", "8Mi",
-         "profefe.com/memory-request 16Mi is above memory-limit 8Mi; the request is changed to match"},
+         "profefe.com/memory-request 16Mi is above memory-limit 8Mi; the request is changed to 8Mi"},
         {SETTING_MEMORY_LIMIT, "none", "16Mi", NULL, ""},
         {SETTING_MEMORY_LIMIT, "0", "16Mi", NULL, ""},
         {SETTING_MEMORY_REQUEST, "none", NULL, "16Mi", ""},

@@ -120,7 +120,7 @@ class Sidecar(AgentCase):
     def test_many_bad_variables_are_told_up_to_a_limit(self):
         agent = self.start_agent(BAD_ENV)
         self.wait_for_port(agent)
-        self.wait_for_health(agent, 500, "PROFEFE_AGENT_TARGETS", "PROFEFE_AGENT_COLLECTOR", "more")
+        self.wait_for_health(agent, 500, "PROFEFE_AGENT_LABELS", "PROFEFE_AGENT_COLLECTOR", "more")
         named = [name for name in BAD_ENV if name in self.health[1]]
         self.assertGreaterEqual(len(named), TOLD_AT_LEAST, self.health[1])
         self.stops(agent)

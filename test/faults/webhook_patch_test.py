@@ -73,6 +73,16 @@ def without_empty(pod):
     return pod
 
 
+def drop_requests_of_pod(spec, old):
+    """Pod-level requests where the pod had only limits: each is the limit, and nothing else."""
+    resources, had = as_dict(spec.get("resources")), as_dict(as_dict(old.get("resources")).get("requests"))
+    requests = as_dict(resources.get("requests"))
+    for name in [name for name in requests if name not in had and requests[name] == resources["limits"][name]]:
+        del requests[name]
+    if not requests and "requests" not in as_dict(old.get("resources")):
+        resources.pop("requests", None)
+
+
 def without_ours(after, before):
     """The patched pod less what was added: exactly the pod that came, or something was lost on the way."""
     pod = copy.deepcopy(after)
@@ -81,6 +91,7 @@ def without_ours(after, before):
         if len(as_list(spec.get(key))) > len(as_list(old.get(key))):
             spec[key] = [c for c in spec[key] if as_dict(c).get("name") != AGENT]
     spec["volumes"] = as_list(spec.get("volumes"))[:len(as_list(old.get("volumes")))]
+    drop_requests_of_pod(spec, old)
     annotations = as_dict(as_dict(pod.get("metadata")).get("annotations"))
     was = as_dict(as_dict(before.get("metadata")).get("annotations"))
     for key in OURS & annotations.keys():

@@ -44,6 +44,7 @@ int patch_write(const struct injection_plan *plan, struct patch *patch)
     if (plan->decision == INJECT_INJECTED) {
         write_volumes(plan, patch);
         write_container(plan, patch);
+        resources_write_of_pod(patch, &plan->pod, &plan->container.resources);
     }
     if (plan->decision != INJECT_DENIED)
         pod_notes_write(&plan->notes, patch);

@@ -64,6 +64,26 @@ bool pod_resources_limit_storage(const struct pod *pod)
     return false;
 }
 
+bool pod_resources_any_requests(const struct pod *pod, const char *name)
+{
+    struct pod_iter iter = {.pod = pod};
+    while (pod_iter_next(&iter)) {
+        if (find_item(iter.item, "requests", name) != NULL || find_item(iter.item, "limits", name) != NULL)
+            return true;
+    }
+    return false;
+}
+
+bool pod_resources_all_limit(const struct pod *pod, const char *name)
+{
+    struct pod_iter iter = {.pod = pod};
+    while (pod_iter_next(&iter)) {
+        if (find_item(iter.item, "limits", name) == NULL)
+            return false;
+    }
+    return true;
+}
+
 const cJSON *pod_resources_of_pod(const struct pod *pod)
 {
     const cJSON *resources = json_get_object(pod->spec, "resources");

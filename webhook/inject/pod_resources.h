@@ -20,6 +20,10 @@ struct quantity pod_resources_cpu(const struct pod *pod);
 /* Has a container, init containers included, a limit of ephemeral-storage? */
 bool pod_resources_limit_storage(const struct pod *pod);
 
+/* Has a container a request or a limit of it, which counts as one? Have all of them a limit? */
+bool pod_resources_any_requests(const struct pod *pod, const char *name);
+bool pod_resources_all_limit(const struct pod *pod, const char *name);
+
 /* spec.resources where it names a request or a limit; else NULL. */
 const cJSON *pod_resources_of_pod(const struct pod *pod);
 

@@ -11,6 +11,7 @@
 enum {
     LOGS_MIB = 64,              /* the kubelet keeps five log files of 10 MiB a container by default */
     MIB_TEXT_MAX = 24,          /* bytes of a 64-bit number with its unit */
+    NUMBER_TEXT_MAX = 32,       /* bytes of a double with 15 digits, which all come back */
     NANOS_OF_A_MILLI = 1000000, /* a quantity is counted in billionths, cpu in thousandths */
 };
 
@@ -304,6 +305,19 @@ static const cJSON *find_of_pod(const struct fit *fit, const char *list, const c
     return json_get(json_get(fit->of_pod, list), name);
 }
 
+/* A limit that adds nothing to the sum which the pod's own becomes; but not where an upper bound forbids it. */
+static void leave_sum_alone(const struct fit *fit, struct pair *pair)
+{
+    if (find_of_pod(fit, "limits", pair->name) != NULL || !pod_resources_all_limit(fit->pod, pair->name))
+        return;
+    if (pair->limit.high.ptr == NULL)
+        pair->limit.used = span_of("0");
+    else
+        warnings_add(fit->warnings,
+                     "[limits] permit no %s-limit of 0: that of the pod, the sum of its containers', may grow by it",
+                     pair->name);
+}
+
 /* No container may have a higher limit than the pod. */
 static void keep_below_limit_of_pod(const struct fit *fit, struct pair *pair)
 {
@@ -322,7 +336,16 @@ static void fit_into_pod(const struct fit *fit, struct pair *pair)
         return;
     pair->request.used = span_of("0");
     keep_below_limit_of_pod(fit, pair);
+    leave_sum_alone(fit, pair);
     tell_moved_of_pod(fit, pair, "spec.resources of the pod counts");
+}
+
+/* What the API server would set without us, or NULL. */
+static const cJSON *find_missing_request(const struct fit *fit, const struct pair *pair)
+{
+    bool missing = pair->request.used.ptr != NULL && find_of_pod(fit, "requests", pair->name) == NULL &&
+                   !pod_resources_any_requests(fit->pod, pair->name);
+    return missing ? find_of_pod(fit, "limits", pair->name) : NULL;
 }
 
 /* ---- all of it ---- */
@@ -359,6 +382,8 @@ void resources_resolve(const struct pod *pod, const struct annotations *annotati
     ret->memory_request = memory.request.used;
     ret->memory_limit = memory.limit.used;
     ret->storage_limit_mib = spool_mib > 0 && pod_resources_limit_storage(pod) ? spool_mib + LOGS_MIB : 0;
+    ret->pod_cpu_request = find_missing_request(&fit, &cpu);
+    ret->pod_memory_request = find_missing_request(&fit, &memory);
 }
 
 static bool read_setting(const struct settings *settings, enum setting_id id, struct quantity *ret)
@@ -419,4 +444,49 @@ void resources_write(struct json_text *json, const char *key, const struct resou
     write_list(json, "requests", resources->cpu_request, resources->memory_request, 0);
     write_list(json, "limits", resources->cpu_limit, resources->memory_limit, resources->storage_limit_mib);
     json_text_close(json, '}');
+}
+
+/* A quantity as it was written, also a bare number. */
+static void write_item(struct json_text *json, const char *key, const cJSON *item)
+{
+    char number[NUMBER_TEXT_MAX];
+    if (cJSON_IsString(item)) {
+        json_text_string(json, key, item->valuestring);
+    } else if (cJSON_IsNumber(item)) {
+        snprintf(number, sizeof(number), "%.15g", item->valuedouble);
+        json_text_raw(json, key, number);
+    }
+}
+
+static void add_request_of_pod(struct patch *patch, const char *name, const cJSON *item)
+{
+    const char *const keys[] = {"spec", "resources", "requests", name, NULL};
+    if (item == NULL)
+        return;
+    write_item(patch_begin_add(patch, keys), NULL, item);
+    patch_end_add(patch);
+}
+
+static void add_requests_of_pod(struct patch *patch, const struct resources *resources)
+{
+    static const char *const keys[] = {"spec", "resources", "requests", NULL};
+    struct json_text *json = patch_begin_add(patch, keys);
+    json_text_open(json, NULL, '{');
+    write_item(json, "cpu", resources->pod_cpu_request);
+    write_item(json, "memory", resources->pod_memory_request);
+    json_text_close(json, '}');
+    patch_end_add(patch);
+}
+
+void resources_write_of_pod(struct patch *patch, const struct pod *pod, const struct resources *resources)
+{
+    const cJSON *requests = json_get_object(json_get(pod->spec, "resources"), "requests");
+    if (resources->pod_cpu_request == NULL && resources->pod_memory_request == NULL)
+        return;
+    if (requests == NULL || requests->child == NULL) {
+        add_requests_of_pod(patch, resources);
+        return;
+    }
+    add_request_of_pod(patch, "cpu", resources->pod_cpu_request);
+    add_request_of_pod(patch, "memory", resources->pod_memory_request);
 }

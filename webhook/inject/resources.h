@@ -14,7 +14,12 @@
  * to 50m. What is annotated counts as it is, and so does a limit of [inject]; a request of [inject] from 10m on.
  *
  * Where spec.resources is set, the class and the sum are the pod's own: ours requests 0, a limit above the pod's would
- * be refused, and the lower bounds of [limits] have no say.
+ * be refused, and the lower bounds of [limits] have no say. What the pod leaves out, the API server completes from the containers, after the
+ * webhooks since 1.37 and before them up to 1.36 (tried with 1.34.4 and 1.37.2, which agree on each form here):
+ *   - a limit without a request: the request is what the containers request, else that limit. Our 0 would become it, so
+ *     where nobody requests any the patch adds the limit as the pod's request;
+ *   - no limit, but every container has one: the limit is their sum (since 1.37). Ours would keep it from that, or
+ *     raise it, so it has the limit 0, which adds nothing.
  */
 #ifndef PROFEFE_RESOURCES_H
 #define PROFEFE_RESOURCES_H
@@ -23,6 +28,7 @@
 #include "common/base/marks.h"
 #include "common/pod/annotations.h"
 #include "common/base/span.h"
+#include "webhook/inject/patch.h"
 
 #define RESOURCES_CPU_MIN "50m"     /* below it runc's own start is throttled and the app waits */
 #define RESOURCES_CPU_LEAST "10m"   /* RESOURCES_CPU_LEAST_M */
@@ -39,6 +45,7 @@ enum {
 struct resources {
     struct span cpu_request, cpu_limit, memory_request, memory_limit; /* ptr NULL = left out */
     uint64_t storage_limit_mib;                                       /* of ephemeral-storage; 0 = left out */
+    const cJSON *pod_cpu_request, *pod_memory_request; /* to be added to spec.resources.requests; NULL = nothing */
     char cpu_text[RESOURCES_CPU_TEXT_MAX];
 };
 
@@ -53,5 +60,8 @@ MUST_CHECK int resources_check_settings(const struct settings *settings, struct 
 
 /* Writes the container's field `resources` under `key`, or without one. */
 void resources_write(struct json_text *json, const char *key, const struct resources *resources);
+
+/* Adds to the patch what is to be added to spec.resources of the pod. */
+void resources_write_of_pod(struct patch *patch, const struct pod *pod, const struct resources *resources);
 
 #endif

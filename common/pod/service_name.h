@@ -1,8 +1,10 @@
 /* The service name under which a pod's profiles are kept.
  *
- * The first usable of: annotation, label app.kubernetes.io/name, label app, the controlling owner's name (a
- * ReplicaSet's less its pod template hash, a Job's less the CronJob's number), generateName less its last "-", the
- * pod's name.
+ * The first usable of: the annotation `service`; what `service-from` names, in its order; generateName less its last "-";
+ * the pod's name. `service-from` holds
+ *     annotations   OpenTelemetry's
+ *     labels        the common two, and those by which known controllers name the thing and not one run of it
+ *     owner         the controlling owner's name, less what makes a run of it where that is known
  */
 #ifndef PROFEFE_SERVICE_NAME_H
 #define PROFEFE_SERVICE_NAME_H
@@ -18,7 +20,7 @@ struct service_name {
     const char *owner_name;
 };
 
-/* `annotated`: the pod's own checked value; its ptr is NULL when it gave none. */
-void service_name_read(const struct pod *pod, struct span annotated, struct service_name *ret);
+/* `annotated`: the pod's own checked value; its ptr is NULL when it gave none. `from`: a checked value of `service-from`. */
+void service_name_read(const struct pod *pod, struct span annotated, struct span from, struct service_name *ret);
 
 #endif

@@ -55,16 +55,22 @@ static int check_duration(const struct setting *setting, struct span text, struc
     return duration_parse(text, setting->min, setting->max, &value, err);
 }
 
+static bool is_choice(const char *choices, struct span text)
+{
+    while (*choices != '\0') {
+        size_t len = strcspn(choices, "|");
+        if (text.len == len && memcmp(choices, text.ptr, len) == 0)
+            return true;
+        choices += len + (choices[len] == '|' ? 1 : 0);
+    }
+    return false;
+}
+
 static int check_choice(const struct setting *setting, struct span text, struct err *err)
 {
-    const char *choice = setting->choices;
-    while (*choice != '\0') {
-        size_t len = strcspn(choice, "|");
-        if (text.len == len && memcmp(choice, text.ptr, len) == 0)
-            return 0;
-        choice += len + (choice[len] == '|' ? 1 : 0);
-    }
     struct quoted q;
+    if (is_choice(setting->choices, text))
+        return 0;
     return err_set(err, EINVAL, "expected %s, got %s", setting->choices, quote_bytes(&q, text.ptr, text.len));
 }
 
@@ -151,17 +157,26 @@ static int check_labels(const struct setting *setting, struct span text, struct 
     return rc;
 }
 
+static bool is_word(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] >= 0x7F)
+            return false;
+    }
+    return true;
+}
+
 static int check_names(const struct setting *setting, struct span text, struct err *err)
 {
-    (void)setting;
     struct quoted q;
     struct span rest = text, item;
     while (span_next_item(&rest, &item)) {
-        for (size_t i = 0; i < item.len; i++) {
-            if (item.ptr[i] <= ' ' || item.ptr[i] >= 0x7F)
-                return err_set(err, EINVAL, "expected words separated by commas, got %s",
-                               quote_bytes(&q, item.ptr, item.len));
-        }
+        if (!is_word(item))
+            return err_set(err, EINVAL, "expected words separated by commas, got %s",
+                           quote_bytes(&q, item.ptr, item.len));
+        int rc = setting->choices != NULL ? check_choice(setting, item, err) : 0;
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }

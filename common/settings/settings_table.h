@@ -89,6 +89,7 @@ enum setting_id {
     SETTING_SERVER_LOG_FORMAT,
     /* what the webhook injects: [inject] */
     SETTING_IMAGE_PREFIXES,
+    SETTING_SERVICE_FROM,
     SETTING_COUNT,
 };
 
@@ -103,7 +104,7 @@ enum setting_type {
     SETTING_TYPE_URL,      /* http(s) base URL */
     SETTING_TYPE_TYPES,    /* profile_types.h */
     SETTING_TYPE_LABELS,   /* labels.h */
-    SETTING_TYPE_NAMES,    /* comma-separated words */
+    SETTING_TYPE_NAMES,    /* comma-separated words, each of `choices` where there are some */
     SETTING_TYPE_TARGETS,  /* targets.h */
     SETTING_TYPE_LISTEN,   /* address.h; the agent's may be `none` */
     SETTING_TYPE_QUANTITY, /* quantity.h, or `none` */

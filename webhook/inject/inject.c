@@ -277,7 +277,8 @@ static int read_wishes(struct work *work)
     struct injection_plan *plan = work->plan;
     int rc = annotations_read(&plan->pod, work->policy, work->all, &work->asked, &plan->warnings);
     if (rc == 0)
-        service_name_read(&plan->pod, annotations_get(&work->asked, SETTING_SERVICE), &plan->service);
+        service_name_read(&plan->pod, annotations_get(&work->asked, SETTING_SERVICE),
+                          annotations_get(&work->asked, SETTING_SERVICE_FROM), &plan->service);
     return rc;
 }
 

@@ -29,7 +29,8 @@ static void each_row_is_whole(void **state)
             fail_msg("%s: nobody uses it", row->name);
         if ((row->section != NULL) != ((row->where & SETTING_WEBHOOK) != 0))
             fail_msg("%s: a section, but no INI key of the webhook, or the other way round", row->name);
-        if ((row->choices != NULL) != (row->type == SETTING_TYPE_CHOICE))
+        bool may_have_choices = row->type == SETTING_TYPE_CHOICE || row->type == SETTING_TYPE_NAMES;
+        if (row->choices != NULL ? !may_have_choices : row->type == SETTING_TYPE_CHOICE)
             fail_msg("%s: choices without being one", row->name);
     }
 }

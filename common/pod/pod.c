@@ -49,64 +49,6 @@ static bool text_is(const cJSON *object, const char *key, const char *word)
     return text != NULL && strcmp(text, word) == 0;
 }
 
-static bool is_os_label(const char *key)
-{
-    return key != NULL && (strcmp(key, "kubernetes.io/os") == 0 || strcmp(key, "beta.kubernetes.io/os") == 0);
-}
-
-static bool is_word_windows(const cJSON *item)
-{
-    return cJSON_IsString(item) && strcmp(item->valuestring, "windows") == 0;
-}
-
-/* Every node that one term of a node affinity lets in runs Windows: its expressions are and-ed. */
-static bool is_windows_term(const cJSON *term)
-{
-    const cJSON *rule;
-    cJSON_ArrayForEach(rule, json_get_array(term, "matchExpressions"))
-    {
-        const cJSON *values = json_get_array(rule, "values"), *value;
-        bool windows = is_os_label(json_get_text(rule, "key")) && text_is(rule, "operator", "In") &&
-                       cJSON_GetArraySize(values) > 0;
-        cJSON_ArrayForEach(value, values)
-            windows &= is_word_windows(value);
-        if (windows)
-            return true;
-    }
-    return false;
-}
-
-/* Terms are or-ed. */
-static bool affinity_is_windows(const struct pod *pod)
-{
-    const cJSON *node = json_get(json_get(pod->spec, "affinity"), "nodeAffinity"), *term;
-    const cJSON *terms = json_get_array(json_get(node, "requiredDuringSchedulingIgnoredDuringExecution"),
-                                        "nodeSelectorTerms");
-    bool windows = cJSON_GetArraySize(terms) > 0;
-    cJSON_ArrayForEach(term, terms)
-        windows &= is_windows_term(term);
-    return windows;
-}
-
-/* Refused together with os.name linux, so nobody means Linux by it (core/validation, 1.34). */
-static bool has_windows_options(const struct pod *pod)
-{
-    struct pod_iter iter = {.pod = pod};
-    const cJSON *options = json_get(json_get(pod->spec, "securityContext"), "windowsOptions");
-    while ((options == NULL || options->child == NULL) && pod_iter_next(&iter))
-        options = json_get(json_get(iter.item, "securityContext"), "windowsOptions");
-    return options != NULL && options->child != NULL;
-}
-
-bool pod_is_windows(const struct pod *pod)
-{
-    const cJSON *selector = json_get(pod->spec, "nodeSelector");
-    if (has_windows_options(pod))
-        return true;
-    return text_is(json_get(pod->spec, "os"), "name", "windows") || text_is(selector, "kubernetes.io/os", "windows") ||
-           text_is(selector, "beta.kubernetes.io/os", "windows") || affinity_is_windows(pod);
-}
-
 bool pod_uses_host_network(const struct pod *pod)
 {
     return json_get_true(pod->spec, "hostNetwork");

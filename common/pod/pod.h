@@ -36,8 +36,6 @@ struct pod {
 MUST_CHECK bool pod_read(const cJSON *object, struct pod *ret);
 
 bool pod_is_mirror(const struct pod *pod);
-/* By os.name, by windowsOptions, or by a selector or affinity for Windows nodes only. */
-bool pod_is_windows(const struct pod *pod);
 bool pod_uses_host_network(const struct pod *pod);
 bool pod_restarts_always(const struct pod *pod); /* restartPolicy; its default is Always */
 bool pod_runs_as_root(const struct pod *pod);    /* the pod's own securityContext says runAsUser 0 */

@@ -214,6 +214,9 @@ const struct setting settings_table[SETTING_COUNT] = {
 
     [SETTING_IMAGE_PREFIXES] = {"image-prefixes", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
         .help = "image names that pods may ask for begin with one of these (default: none may)"},
+    [SETTING_ARCHITECTURES] = {"architectures", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
+        .default_text = "amd64,arm64",
+        .help = "what the agent's image runs on; a pod for other nodes alone is skipped"},
     [SETTING_SERVICE_FROM] = {"service-from", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
         .choices = "annotations|labels|owner", .default_text = "annotations,labels,owner",
         .help = "where a service name is looked for in a pod without `service`, in this order; then its own name counts"},

@@ -89,6 +89,7 @@ enum setting_id {
     SETTING_SERVER_LOG_FORMAT,
     /* what the webhook injects: [inject] */
     SETTING_IMAGE_PREFIXES,
+    SETTING_ARCHITECTURES,
     SETTING_SERVICE_FROM,
     SETTING_COUNT,
 };

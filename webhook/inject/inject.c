@@ -3,6 +3,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/utf8.h"
 #include "common/pod/annotations.h"
+#include "common/pod/pod_nodes.h"
 #include "webhook/inject/agent_container.h"
 #include "webhook/inject/agent_env.h"
 #include "webhook/inject/pod_notes.h"
@@ -30,6 +31,7 @@ const char *const inject_reason_names[INJECT_REASON_COUNT] = {
     [INJECT_HOST_NETWORK] = "host-network",
     [INJECT_MIRROR_POD] = "mirror-pod",
     [INJECT_WINDOWS] = "windows",
+    [INJECT_ARCHITECTURE] = "architecture",
     [INJECT_NO_SUCH_PORT] = "no-such-port",
     [INJECT_UNSUPPORTED_OBJECT] = "unsupported-object",
 };
@@ -87,6 +89,22 @@ static enum inject_reason choose_ports(struct work *work)
     return INJECT_NO_SUCH_PORT;
 }
 
+/* Where the agent cannot run. */
+static enum inject_reason judge_place(const struct work *work)
+{
+    const struct pod *pod = &work->plan->pod;
+    if (pod_uses_host_network(pod))
+        return INJECT_HOST_NETWORK;
+    switch (pod_nodes_judge(pod, annotations_get(&work->asked, SETTING_ARCHITECTURES))) {
+    case POD_NODES_WINDOWS:
+        return INJECT_WINDOWS;
+    case POD_NODES_ARCHITECTURE:
+        return INJECT_ARCHITECTURE;
+    default:
+        return INJECT_NO_REASON;
+    }
+}
+
 static enum inject_reason judge_pod(struct work *work)
 {
     const struct pod *pod = &work->plan->pod;
@@ -97,7 +115,7 @@ static enum inject_reason judge_pod(struct work *work)
         return INJECT_ALREADY_INJECTED;
     if (reason != INJECT_NO_REASON)
         return reason;
-    reason = pod_uses_host_network(pod) ? INJECT_HOST_NETWORK : pod_is_windows(pod) ? INJECT_WINDOWS : INJECT_NO_REASON;
+    reason = judge_place(work);
     if (reason == INJECT_NO_REASON)
         return choose_ports(work);
     if (annotations_is_given(&work->asked, SETTING_ENABLE))
@@ -235,7 +253,8 @@ static int choose(struct work *work)
 /* Pods that nobody asked for, and those that must stay as they are, carry no word of ours. */
 static bool is_told_of_skipping(enum inject_reason reason)
 {
-    return reason == INJECT_HOST_NETWORK || reason == INJECT_WINDOWS || reason == INJECT_NO_SUCH_PORT;
+    return reason == INJECT_HOST_NETWORK || reason == INJECT_WINDOWS || reason == INJECT_ARCHITECTURE ||
+           reason == INJECT_NO_SUCH_PORT;
 }
 
 static bool must_refuse(const struct work *work)
@@ -336,11 +355,25 @@ int inject_decide(const struct policy *policy, const cJSON *object, bool all, st
     return 0;
 }
 
+static int check_architectures(const struct settings *settings, struct err *err)
+{
+    unsigned count = 0;
+    struct span rest = span_of(settings_get(settings, SETTING_ARCHITECTURES)), item;
+    while (span_next_item(&rest, &item))
+        count++;
+    if (count > POD_NODES_ARCHITECTURES_MAX)
+        return err_set(err, EINVAL, "[inject] architectures: expected at most %d, got %u", POD_NODES_ARCHITECTURES_MAX,
+                       count);
+    return 0;
+}
+
 int inject_check_settings(const struct settings *settings, struct warnings *warnings, struct err *err)
 {
     if (settings_get(settings, SETTING_IMAGE) == NULL)
         return err_set(err, EINVAL, "[inject] image: expected the image of profefe-agent, got none");
-    int rc = resources_check_settings(settings, warnings, err);
+    int rc = check_architectures(settings, err);
+    if (rc == 0)
+        rc = resources_check_settings(settings, warnings, err);
     if (rc == 0 && settings_get(settings, SETTING_COLLECTOR) == NULL)
         warnings_add(warnings, "[inject] collector: not set, so agents of pods that name none idle");
     return rc;

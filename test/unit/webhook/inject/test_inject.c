@@ -19,7 +19,7 @@ static void inject_names_its_decisions_and_reasons(void **state)
     (void)state;
     static const char *const decisions[] = {"injected", "skipped", "unchanged", "denied"};
     static const char *const reasons[] = {"",        "not-annotated", "disabled",     "already-injected", "host-network",
-                                          "mirror-pod", "windows",    "no-such-port", "unsupported-object"};
+                                          "mirror-pod", "windows", "architecture", "no-such-port", "unsupported-object"};
     assert_int_equal(INJECT_DECISION_COUNT, sizeof(decisions) / sizeof(decisions[0]));
     assert_int_equal(INJECT_REASON_COUNT, sizeof(reasons) / sizeof(reasons[0]));
     for (int i = 0; i < INJECT_DECISION_COUNT; i++)
@@ -60,6 +60,27 @@ static void inject_checks_the_configuration(void **state)
         assert_int_equal(inject_check_settings(&settings, &warnings, &err), cases[i].error[0] != '\0' ? -EINVAL : 0);
         assert_string_equal(err.text, cases[i].error);
         assert_string_equal(warnings_text(&warnings, 0), cases[i].warning);
+        settings_done(&settings);
+    }
+}
+
+static void inject_bounds_the_list_of_architectures(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error; /* error "" = none */
+    } cases[] = {
+        {"", ""},
+        {"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p", ""},
+        {"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", "[inject] architectures: expected at most 16, got 17"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct settings settings;
+        struct err err = {0};
+        init_settings(&settings);
+        set_setting(&settings, SETTING_ARCHITECTURES, cases[i].text);
+        assert_int_equal(inject_check_settings(&settings, NULL, &err), cases[i].error[0] != '\0' ? -EINVAL : 0);
+        assert_string_equal(err.text, cases[i].error);
         settings_done(&settings);
     }
 }
@@ -540,6 +561,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inject_names_its_decisions_and_reasons),
         cmocka_unit_test(inject_checks_the_configuration),
+        cmocka_unit_test(inject_bounds_the_list_of_architectures),
         cmocka_unit_test(inject_wants_an_image_and_misses_a_collector),
         cmocka_unit_test(resources_weaker_value_follows_the_stronger),
         cmocka_unit_test(resources_never_make_a_pod_invalid),

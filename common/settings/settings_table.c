@@ -220,6 +220,9 @@ const struct setting settings_table[SETTING_COUNT] = {
     [SETTING_SERVICE_FROM] = {"service-from", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
         .choices = "annotations|labels|owner", .default_text = "annotations,labels,owner",
         .help = "where a service name is looked for in a pod without `service`, in this order; then its own name counts"},
+    [SETTING_SKIP_CONTAINERS] = {"skip-containers", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
+        .choices = "eks|azure",
+        .help = "clouds whose webhooks are always asked to give the agent no token (default: where the pod shows theirs)"},
 };
 /* clang-format on */
 

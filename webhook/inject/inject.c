@@ -37,7 +37,7 @@ const char *const inject_reason_names[INJECT_REASON_COUNT] = {
 };
 
 enum {
-    EVICTABLE_MAX = 16 * 1024, /* bytes of a list of volumes: a pod with 250 of the longest names */
+    LIST_MAX = 16 * 1024, /* bytes of a list of names: a pod with 250 of the longest */
 };
 
 /* One pod on its way: what the steps below hand on. */
@@ -178,11 +178,12 @@ static void note_default_container(struct injection_plan *plan)
         pod_notes_add(&plan->notes, INJECT_DEFAULT_CONTAINER_KEY, span_of(name), &plan->warnings);
 }
 
-/* The autoscaler splits at commas and trims nothing. */
-static bool list_has(const char *list, const char *name)
+/* Exactly: the autoscaler splits at commas and trims nothing. */
+static bool list_has(const char *list, char separator, const char *name)
 {
+    const char separators[] = {separator, '\0'};
     for (;;) {
-        size_t len = strcspn(list, ",");
+        size_t len = strcspn(list, separators);
         if (span_equal((struct span){list, len}, name))
             return true;
         if (list[len] == '\0')
@@ -203,25 +204,61 @@ static bool is_utf8(const char *text)
     return true;
 }
 
+static const char *list_key(enum inject_list list)
+{
+    return list == INJECT_LIST_EVICTABLE ? INJECT_EVICTABLE_KEY : cloud_identity_lists[list - INJECT_LIST_CLOUD].key;
+}
+
+char inject_list_separator(const char *key)
+{
+    for (int list = 0; list < INJECT_LIST_COUNT; list++) {
+        if (strcmp(key, list_key((enum inject_list)list)) == 0)
+            return list == INJECT_LIST_EVICTABLE ? ',' : cloud_identity_lists[list - INJECT_LIST_CLOUD].separator;
+    }
+    return '\0';
+}
+
+/* Puts `name` behind what the pod's list holds; `otherwise` is what becomes of it where that cannot be. */
+static int note_in_list(struct injection_plan *plan, enum inject_list which, const char *name, const char *otherwise)
+{
+    const char *key = list_key(which);
+    struct buf *text = &plan->lists[which];
+    char separator = inject_list_separator(key);
+    const cJSON *item = json_get(plan->pod.annotations, key);
+    const char *list = cJSON_IsString(item) ? item->valuestring : "";
+    if ((item != NULL && !cJSON_IsString(item)) || list_has(list, separator, name))
+        return 0;
+    if (strlen(list) + POD_LABEL_MAX + 2 > LIST_MAX || !is_utf8(list)) {
+        warnings_add(&plan->warnings, "%s: expected UTF-8 text of at most %d bytes; %s is not added, so %s", key, LIST_MAX,
+                     name, otherwise);
+        return 0;
+    }
+    buf_puts(text, list);
+    if (list[0] != '\0')
+        buf_putc(text, separator);
+    buf_puts(text, name);
+    pod_notes_add(&plan->notes, key, (struct span){buf_text(text), text->len}, &plan->warnings);
+    return buf_error(text);
+}
+
 /* An emptyDir keeps the autoscaler from removing the node, unless the pod says that this one may go. */
 static int note_evictable(struct injection_plan *plan)
 {
     const struct volume *spool = volumes_find(&plan->volumes, VOLUME_SPOOL);
-    const cJSON *item = json_get(plan->pod.annotations, INJECT_EVICTABLE_KEY);
-    const char *list = cJSON_IsString(item) ? item->valuestring : "";
-    if (spool == NULL || (item != NULL && !cJSON_IsString(item)) || list_has(list, spool->name))
-        return 0;
-    if (strlen(list) + sizeof(spool->name) + 1 > EVICTABLE_MAX || !is_utf8(list)) {
-        warnings_add(&plan->warnings,
-                     INJECT_EVICTABLE_KEY ": expected UTF-8 text of at most %d bytes; %s is not added, so "
-                                          "the node may not be removed",
-                     EVICTABLE_MAX, spool->name);
-        return 0;
+    return spool != NULL ? note_in_list(plan, INJECT_LIST_EVICTABLE, spool->name, "the node may not be removed") : 0;
+}
+
+static int note_clouds(const struct work *work)
+{
+    struct injection_plan *plan = work->plan;
+    struct span always = annotations_get(&work->asked, SETTING_SKIP_CONTAINERS);
+    int rc = 0;
+    for (int cloud = 0; rc == 0 && cloud < CLOUD_IDENTITY_COUNT; cloud++) {
+        if (cloud_identity_is_expected(&plan->pod, (enum cloud_identity)cloud, always))
+            rc = note_in_list(plan, (enum inject_list)(INJECT_LIST_CLOUD + cloud), POD_AGENT_NAME,
+                              "the agent may get the pod's token");
     }
-    buf_printf(&plan->evictable, "%s%s%s", list, list[0] != '\0' ? "," : "", spool->name);
-    pod_notes_add(&plan->notes, INJECT_EVICTABLE_KEY, (struct span){buf_text(&plan->evictable), plan->evictable.len},
-                  &plan->warnings);
-    return buf_error(&plan->evictable);
+    return rc;
 }
 
 /* Last of all, since it tells the first warning. */
@@ -247,6 +284,8 @@ static int choose(struct work *work)
     choose_resources(work);
     note_default_container(plan);
     rc = note_evictable(plan);
+    if (rc == 0)
+        rc = note_clouds(work);
     return rc == 0 ? note_status(plan) : rc;
 }
 
@@ -329,14 +368,16 @@ static void init_plan(struct injection_plan *plan)
     warnings_clear(&plan->warnings);
     agent_env_init(&plan->env);
     buf_init(&plan->status, STATUS_NOTE_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
-    buf_init(&plan->evictable, EVICTABLE_MAX);
+    for (int list = 0; list < INJECT_LIST_COUNT; list++)
+        buf_init(&plan->lists[list], LIST_MAX);
 }
 
 void inject_plan_done(struct injection_plan *plan)
 {
     agent_env_done(&plan->env);
     buf_done(&plan->status);
-    buf_done(&plan->evictable);
+    for (int list = 0; list < INJECT_LIST_COUNT; list++)
+        buf_done(&plan->lists[list]);
 }
 
 int inject_decide(const struct policy *policy, const cJSON *object, bool all, struct injection_plan *ret,

@@ -17,6 +17,7 @@
 #include "common/pod/service_name.h"
 #include "webhook/inject/agent_container.h"
 #include "webhook/inject/agent_env.h"
+#include "webhook/inject/cloud_identity.h"
 #include "webhook/inject/pod_notes.h"
 
 enum inject_decision {
@@ -50,6 +51,16 @@ extern const char *const inject_reason_names[INJECT_REASON_COUNT]; /* "not-annot
 /* Which container kubectl logs and exec take when none is named. */
 #define INJECT_DEFAULT_CONTAINER_KEY "kubectl.kubernetes.io/default-container"
 
+/* Annotations that list names, of which ours is put behind what stands there. */
+enum inject_list {
+    INJECT_LIST_EVICTABLE,                                             /* INJECT_EVICTABLE_KEY */
+    INJECT_LIST_CLOUD,                                                 /* the first of cloud_identity_lists */
+    INJECT_LIST_COUNT = INJECT_LIST_CLOUD + (int)CLOUD_IDENTITY_COUNT,
+};
+
+/* What separates the names in the annotation `key`; 0 when it is none of these lists. */
+char inject_list_separator(const char *key);
+
 /* Borrows from the pod's JSON and the configuration, and from itself: it stays where it was made. */
 struct injection_plan {
     enum inject_decision decision;
@@ -61,7 +72,7 @@ struct injection_plan {
     struct volumes volumes;           /* from here on: set when the decision is INJECT_INJECTED */
     struct agent_container container;
     struct agent_env env;             /* texts of the container's variables */
-    struct buf status, evictable;     /* texts of the notes */
+    struct buf status, lists[INJECT_LIST_COUNT]; /* texts of the notes */
 };
 
 /* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object). `all`: the namespace is labelled

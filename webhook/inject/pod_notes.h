@@ -12,7 +12,7 @@
 #include "common/pod/pod.h"
 
 enum {
-    POD_NOTES_MAX = 3, /* status, default-container, safe-to-evict-local-volumes */
+    POD_NOTES_MAX = 5, /* status, default-container, safe-to-evict-local-volumes, skip-containers of two clouds */
     /* Bytes of all keys and values of a pod; one more refuses it (k8s.io/apimachinery pkg/api/validation,
      * TotalAnnotationSizeLimitB). */
     POD_NOTES_TOTAL_MAX = 256 * 1024,

@@ -78,6 +78,7 @@ static void plain_values(void **state)
         {SETTING_SERVICE_FROM, "owner, labels", NULL},
         {SETTING_SERVICE_FROM, "", NULL},
         {SETTING_SERVICE_FROM, "owner,label", "expected annotations|labels|owner, got \"label\""},
+        {SETTING_SKIP_CONTAINERS, "eks,gke", "expected eks|azure, got \"gke\""},
         {SETTING_TARGETS, "a=http://h,b=http://h", NULL},
         {SETTING_TARGETS, "http://h,http://i", "a name of its own"},
         {SETTING_LISTEN, ":10101", NULL},

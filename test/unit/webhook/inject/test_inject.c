@@ -525,7 +525,7 @@ static void container_tells_when_a_variable_finds_no_room(void **state)
 static void notes_tell_when_one_finds_no_room(void **state)
 {
     (void)state;
-    static const char *const keys[POD_NOTES_MAX + 1] = {"a", "b", "c", "d"};
+    static const char *const keys[POD_NOTES_MAX + 1] = {"a", "b", "c", "d", "e", "f"};
     static const struct pod pod;
     struct pod_notes notes;
     pod_notes_init(&notes, &pod);
@@ -550,7 +550,7 @@ static void injection_without_room_is_refused(void **state)
     extra_variables = AGENT_CONTAINER_ENV_MAX;
     assert_int_equal(inject_decide(&policy, json.root, false, &plan, &err), -ENOBUFS);
     extra_variables = 0;
-    assert_string_equal(err.text, "expected at most 32 variables of the agent and 3 notes on the pod");
+    assert_string_equal(err.text, "expected at most 32 variables of the agent and 5 notes on the pod");
     inject_plan_done(&plan);
     json_done(&json);
     policy_done(&policy);

@@ -99,27 +99,36 @@ static void add(struct ports *ports, struct span name, uint16_t port, const char
     memcpy(target->name, name.ptr, name.len); /* settings_check or name_is_dns_label: at most TARGET_NAME_MAX */
 }
 
-static unsigned count_named(const struct pod *pod, struct span port_name)
+/* Whose ports are looked at for a name. */
+enum whose { OF_APPS, OF_APPS_AND_SIDECARS };
+
+static uint16_t find_named_of(const struct pod_iter *iter, enum whose whose, struct span port_name)
+{
+    bool counts = whose == OF_APPS ? !iter->init : pod_iter_stays(iter);
+    return counts ? find_named(iter->item, port_name) : 0;
+}
+
+static unsigned count_named(const struct pod *pod, enum whose whose, struct span port_name)
 {
     unsigned count = 0;
     struct pod_iter iter = {.pod = pod};
     while (pod_iter_next(&iter))
-        count += pod_iter_stays(&iter) && find_named(iter.item, port_name) != 0 ? 1 : 0;
+        count += find_named_of(&iter, whose, port_name) != 0 ? 1 : 0;
     return count;
 }
 
 /* One target for the only container with such a port, under `name`; several are named after their containers. */
-static unsigned add_named(const struct pod *pod, struct span name, struct span port_name, struct ports *ports,
-                          struct warnings *warnings)
+static unsigned add_named(const struct pod *pod, enum whose whose, struct span name, struct span port_name,
+                          struct ports *ports, struct warnings *warnings)
 {
-    unsigned count = count_named(pod, port_name);
+    unsigned count = count_named(pod, whose, port_name);
     struct quoted q;
     if (count > 1 && name.len > 0)
         warnings_add(warnings, PORT_KEY ": %u containers have a port named %s, so the targets are named after them",
                      count, quote_bytes(&q, port_name.ptr, port_name.len));
     struct pod_iter iter = {.pod = pod};
     while (pod_iter_next(&iter)) {
-        uint16_t port = pod_iter_stays(&iter) ? find_named(iter.item, port_name) : 0;
+        uint16_t port = find_named_of(&iter, whose, port_name);
         const char *container = pod_container_name(iter.item);
         if (port == 0)
             continue;
@@ -145,7 +154,7 @@ static int add_item(const struct pod *pod, struct span item, struct ports *ports
         add(ports, name, (uint16_t)number, container_of(pod, (uint16_t)number), warnings);
         return 0;
     }
-    if (add_named(pod, name, port, ports, warnings) > 0)
+    if (add_named(pod, OF_APPS_AND_SIDECARS, name, port, ports, warnings) > 0)
         return 0;
     struct quoted q;
     return err_set(err, ENOENT, "expected a number or the name of a TCP port of a container of this pod, got %s",
@@ -156,7 +165,7 @@ static void resolve_default(const struct pod *pod, struct ports *ports, struct w
 {
     static const struct span none = {"", 0};
     static const struct span pprof = {PORTS_DEFAULT_NAME, sizeof(PORTS_DEFAULT_NAME) - 1};
-    add_named(pod, none, pprof, ports, warnings);
+    add_named(pod, OF_APPS, none, pprof, ports, warnings);
     if (ports->count == 0)
         add(ports, none, PORTS_DEFAULT, container_of(pod, PORTS_DEFAULT), warnings);
 }
@@ -179,15 +188,24 @@ int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, 
     return 0;
 }
 
+/* The ports from `first` on. */
 struct window {
+    uint16_t first;
     uint64_t taken[PORTS_AGENT_WINDOW / 64];
 };
 
 static void take(struct window *window, int64_t port)
 {
-    int64_t i = port - PORTS_AGENT;
+    int64_t i = port - window->first;
     if (i >= 0 && i < PORTS_AGENT_WINDOW)
         window->taken[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static void take_member(struct window *window, const cJSON *object, const char *key)
+{
+    int64_t number;
+    if (json_get_whole(object, key, 1, PORT_MAX, &number))
+        take(window, number);
 }
 
 /* Any protocol: not worth a second thought for a port number. */
@@ -196,25 +214,51 @@ static void take_declared(struct window *window, const cJSON *container)
     const cJSON *port;
     cJSON_ArrayForEach(port, json_get_array(container, "ports"))
     {
-        int64_t number;
-        if (json_get_whole(port, "containerPort", 1, PORT_MAX, &number))
-            take(window, number);
-        if (json_get_whole(port, "hostPort", 1, PORT_MAX, &number))
-            take(window, number);
+        take_member(window, port, "containerPort");
+        take_member(window, port, "hostPort");
     }
 }
 
-uint16_t ports_choose_agent(const struct pod *pod, const struct ports *ports)
+/* Of a probe or a hook; a port by its name is among the declared ones. */
+static void take_handler(struct window *window, const cJSON *handler)
 {
-    struct window window = {{0}};
+    take_member(window, json_get(handler, "httpGet"), "port");
+    take_member(window, json_get(handler, "tcpSocket"), "port");
+    take_member(window, json_get(handler, "grpc"), "port");
+}
+
+static void take_asked(struct window *window, const cJSON *container)
+{
+    const cJSON *hooks = json_get(container, "lifecycle");
+    take_handler(window, json_get(container, "startupProbe"));
+    take_handler(window, json_get(container, "livenessProbe"));
+    take_handler(window, json_get(container, "readinessProbe"));
+    take_handler(window, json_get(hooks, "postStart"));
+    take_handler(window, json_get(hooks, "preStop"));
+}
+
+static void take_prometheus(struct window *window, const struct pod *pod)
+{
+    uint64_t number;
+    struct span text = span_of(json_get_text(pod->annotations, "prometheus.io/port"));
+    if (text.ptr != NULL && number_parse_u64(text, 1, PORT_MAX, &number, NULL) == 0)
+        take(window, (int64_t)number);
+}
+
+uint16_t ports_choose_agent(const struct pod *pod, const struct ports *ports, uint16_t first)
+{
+    struct window window = {.first = first};
     struct pod_iter iter = {.pod = pod};
-    while (pod_iter_next(&iter))
+    while (pod_iter_next(&iter)) {
         take_declared(&window, iter.item);
+        take_asked(&window, iter.item);
+    }
+    take_prometheus(&window, pod);
     for (unsigned i = 0; i < ports->count; i++)
         take(&window, ports->items[i].port);
-    for (unsigned i = 0; i < PORTS_AGENT_WINDOW; i++) {
+    for (unsigned i = 0; i < PORTS_AGENT_WINDOW && first + i <= PORT_MAX; i++) {
         if ((window.taken[i / 64] >> (i % 64) & 1) == 0)
-            return (uint16_t)(PORTS_AGENT + i);
+            return (uint16_t)(first + i);
     }
-    return PORTS_AGENT;
+    return first;
 }

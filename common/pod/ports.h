@@ -13,11 +13,11 @@
 #include "common/base/span.h"
 #include "common/pod/pod.h"
 
-#define PORTS_DEFAULT_NAME "pprof" /* a container port of this name is profiled without further ado */
+#define PORTS_DEFAULT_NAME "pprof" /* a port of this name of an app's container is profiled without further ado */
 
 enum {
     PORTS_DEFAULT = 6060,   /* where Go programs serve net/http/pprof by custom */
-    PORTS_AGENT = 10101,    /* the agent's own, or the next one that nobody declares */
+    PORTS_AGENT = 10101,    /* the agent's own by default */
     PORTS_AGENT_WINDOW = 1024, /* of which so many are tried: bounded, whatever a pod declares */
 };
 
@@ -32,13 +32,14 @@ struct ports {
     struct port_target items[TARGETS_MAX];
 };
 
-/* `wanted` was checked by settings_check; a NULL ptr means the default: each container port named pprof, else
- * 6060. -ENOENT: a port name that no container has, told in err. Warnings: more than TARGETS_MAX. */
-MUST_CHECK int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
-                             struct err *err) NONNULL(1);
+/* `wanted` was checked by settings_check; a NULL ptr means the default: each port named pprof of a container, else
+ * 6060. A native sidecar's is somebody else's program, so it is scraped only where the name is asked for. -ENOENT: a port name that no container has, told in err. Warnings: more than TARGETS_MAX. */
+int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
+                  struct err *err);
 
-/* PORTS_AGENT or the next port that neither a container declares (containerPort, hostPort) nor a target has;
- * PORTS_AGENT when the whole window is taken (the agent then goes on without its own port and says so). */
-uint16_t ports_choose_agent(const struct pod *pod, const struct ports *ports);
+/* `first` or the next port of which nothing in the pod speaks: no container declares it (containerPort, hostPort) or is
+ * asked there (probes, hooks), Prometheus is not sent there by annotation, no target has it. `first` when the whole window is
+ * taken (the agent then goes on without its own port and says so). */
+uint16_t ports_choose_agent(const struct pod *pod, const struct ports *ports, uint16_t first);
 
 #endif

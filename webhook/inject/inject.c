@@ -1,6 +1,6 @@
 #include "webhook/inject/inject.h"
 
-#include "common/base/cleanup.h"
+#include "common/base/number.h"
 #include "common/base/utf8.h"
 #include "common/pod/annotations.h"
 #include "common/pod/pod_nodes.h"
@@ -138,6 +138,19 @@ static bool choose_native(const struct work *work)
     return true;
 }
 
+static uint16_t choose_agent_port(const struct work *work)
+{
+    struct injection_plan *plan = work->plan;
+    uint64_t first = PORTS_AGENT;
+    const struct setting *setting = &settings_table[SETTING_AGENT_PORT];
+    number_parse_u64(annotations_get(&work->asked, SETTING_AGENT_PORT), (uint64_t)setting->min, (uint64_t)setting->max,
+                     &first, NULL); /* cannot fail: checked when it was read */
+    uint16_t port = ports_choose_agent(&plan->pod, &work->ports, (uint16_t)first);
+    if (port != first && annotations_is_given(&work->asked, SETTING_AGENT_PORT))
+        warnings_add(&plan->warnings, KEY("agent-port: %u is taken in this pod; %u is used"), (unsigned)first, port);
+    return port;
+}
+
 static void choose_container(struct work *work)
 {
     struct injection_plan *plan = work->plan;
@@ -147,7 +160,7 @@ static void choose_container(struct work *work)
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),
         .native = choose_native(work),
         .set_user = pod_runs_as_root(&plan->pod),
-        .port = ports_choose_agent(&plan->pod, &work->ports),
+        .port = choose_agent_port(work),
         .volumes = &plan->volumes,
     };
 }

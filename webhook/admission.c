@@ -22,6 +22,7 @@ static void fill_result(const struct review *review, const struct injection_plan
     ret->decision = plan->decision;
     ret->reason = plan->reason;
     ret->dry_run = review->dry_run;
+    ret->restored = plan->restore >= 0;
     ret->warnings = plan->warnings;
     copy_text(ret->uid, review->uid, strlen(review->uid));
     copy_text(ret->pod_namespace, review->pod_namespace, strlen(review->pod_namespace));

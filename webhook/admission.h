@@ -27,6 +27,7 @@ struct admission_result {
     enum inject_decision decision;
     enum inject_reason reason;
     bool dry_run;
+    bool restored; /* our container had lost its restartPolicy and gets it back */
     char uid[ADMISSION_TEXT_MAX + 1];
     char pod_namespace[ADMISSION_TEXT_MAX + 1];
     char pod[ADMISSION_TEXT_MAX + 1]; /* its name or generateName */

@@ -23,6 +23,7 @@ struct counters {
     uint64_t errors;       /* no memory: 500 */
     uint64_t warnings[WARNING_KIND_COUNT];
     uint64_t dry_runs;
+    uint64_t restored;
     struct metrics_histogram latency;
 };
 
@@ -55,6 +56,7 @@ static void count_review(struct counters *counters, const struct admission_resul
     for (unsigned kind = 0; kind < WARNING_KIND_COUNT; kind++)
         counters->warnings[kind] += result->warnings.of_kind[kind];
     counters->dry_runs += result->dry_run ? 1 : 0;
+    counters->restored += result->restored ? 1 : 0;
     metrics_observe_us(&counters->latency, took_us);
 }
 
@@ -171,6 +173,9 @@ static void write_reviews(struct buf *out, const struct counters *counters)
     write_warnings(out, counters);
     metrics_family(out, "profefe_webhook_dry_run_reviews_total", "counter", "Reviews with dryRun true.");
     metrics_sample(out, "profefe_webhook_dry_run_reviews_total", counters->dry_runs, NULL);
+    metrics_family(out, "profefe_webhook_restart_policies_restored_total", "counter",
+                   "Agents in init containers that another webhook had taken restartPolicy Always from.");
+    metrics_sample(out, "profefe_webhook_restart_policies_restored_total", counters->restored, NULL);
 }
 
 static void write_requests(struct buf *out, const struct service *service)

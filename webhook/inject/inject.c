@@ -62,6 +62,39 @@ static bool has_agent(const struct pod *pod)
     return false;
 }
 
+/* Written by us: a container of our name that somebody made by hand has no such variable. */
+static bool is_ours(const cJSON *container)
+{
+    const cJSON *variable;
+    const char *name = json_get_text(container, "name");
+    if (name == NULL || strcmp(name, POD_AGENT_NAME) != 0)
+        return false;
+    cJSON_ArrayForEach(variable, json_get_array(container, "env"))
+    {
+        name = json_get_text(variable, "name");
+        if (name != NULL && strcmp(name, settings_table[SETTING_SIDECAR].env) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A webhook that knows an older type of container writes the list of init containers without `restartPolicy`. Then
+ * the kubelet waits for the agent to end, and the app never starts. */
+static void restore_restart_policy(struct injection_plan *plan)
+{
+    int i = 0;
+    const cJSON *container, *list = plan->pod.init_containers;
+    for (container = list != NULL ? list->child : NULL; container != NULL; container = container->next, i++) {
+        if (!is_ours(container) || json_get(container, "restartPolicy") != NULL)
+            continue;
+        plan->restore = i;
+        warnings_add(&plan->warnings,
+                     "initContainers: " POD_AGENT_NAME " had lost restartPolicy Always, which another webhook dropped "
+                     "after it was injected, and has it again: without it the pod would wait in Init for ever");
+        return;
+    }
+}
+
 /* A pod without a word is wanted where the namespace says all. */
 static enum inject_reason judge_wish(const struct work *work)
 {
@@ -339,6 +372,7 @@ static int apply_verdict(struct work *work)
     if (plan->reason == INJECT_ALREADY_INJECTED) {
         plan->decision = INJECT_UNCHANGED;
         warnings_clear(&plan->warnings); /* they were told the first time */
+        restore_restart_policy(plan);
     }
     return is_told_of_skipping(plan->reason) ? note_status(plan) : 0;
 }
@@ -383,6 +417,7 @@ static void init_plan(struct injection_plan *plan)
     buf_init(&plan->status, STATUS_NOTE_MAX); /* the first warning has at most WARNING_MAX bytes: it always fits */
     for (int list = 0; list < INJECT_LIST_COUNT; list++)
         buf_init(&plan->lists[list], LIST_MAX);
+    plan->restore = -1;
 }
 
 void inject_plan_done(struct injection_plan *plan)

@@ -73,6 +73,7 @@ struct injection_plan {
     struct agent_container container;
     struct agent_env env;             /* texts of the container's variables */
     struct buf status, lists[INJECT_LIST_COUNT]; /* texts of the notes */
+    int restore;                      /* of what is unchanged: the init container that gets restartPolicy back, or -1 */
 };
 
 /* Decides about `object` (the pod of a CREATE; NULL or no pod: unsupported-object). `all`: the namespace is labelled

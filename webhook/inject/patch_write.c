@@ -1,5 +1,7 @@
 #include "webhook/inject/patch_write.h"
 
+#include "common/base/number.h"
+
 /* To the pod's list one by one, or as the list that it lacks. */
 static void write_volumes(const struct injection_plan *plan, struct patch *patch)
 {
@@ -39,6 +41,15 @@ static void write_container(const struct injection_plan *plan, struct patch *pat
     patch_end_add(patch);
 }
 
+static void write_restart_policy(int init_container, struct patch *patch)
+{
+    char index[NUMBER_TEXT_MAX];
+    const char *const keys[] = {"spec", "initContainers", index, "restartPolicy", NULL};
+    number_format_u64((uint64_t)init_container, index);
+    json_text_word(patch_begin_add(patch, keys), NULL, "Always");
+    patch_end_add(patch);
+}
+
 int patch_write(const struct injection_plan *plan, struct patch *patch)
 {
     if (plan->decision == INJECT_INJECTED) {
@@ -46,6 +57,8 @@ int patch_write(const struct injection_plan *plan, struct patch *patch)
         write_container(plan, patch);
         resources_write_of_pod(patch, &plan->pod, &plan->container.resources);
     }
+    if (plan->restore >= 0)
+        write_restart_policy(plan->restore, patch);
     if (plan->decision != INJECT_DENIED)
         pod_notes_write(&plan->notes, patch);
     return patch_finish(patch);

@@ -66,6 +66,11 @@ bool pod_runs_as_root(const struct pod *pod)
     return json_get_whole(json_get(pod->spec, "securityContext"), "runAsUser", 0, 0, &user);
 }
 
+bool pod_has_own_apparmor(const struct pod *pod)
+{
+    return text_is(json_get(json_get(pod->spec, "securityContext"), "appArmorProfile"), "type", "Localhost");
+}
+
 int64_t pod_grace_seconds(const struct pod *pod)
 {
     int64_t seconds = POD_GRACE_DEFAULT_S;

@@ -39,6 +39,7 @@ bool pod_is_mirror(const struct pod *pod);
 bool pod_uses_host_network(const struct pod *pod);
 bool pod_restarts_always(const struct pod *pod); /* restartPolicy; its default is Always */
 bool pod_runs_as_root(const struct pod *pod);    /* the pod's own securityContext says runAsUser 0 */
+bool pod_has_own_apparmor(const struct pod *pod); /* its containers run under a profile that somebody wrote for them */
 int64_t pod_grace_seconds(const struct pod *pod);
 const char *pod_label(const struct pod *pod, const char *key); /* NULL when there is none */
 

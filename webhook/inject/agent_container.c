@@ -78,7 +78,14 @@ static void write_ports(struct json_text *json, uint16_t port)
     "{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true,"       \
     "\"runAsNonRoot\":true"
 #define AS_USER ",\"runAsUser\":" AGENT_CONTAINER_USER ",\"runAsGroup\":" AGENT_CONTAINER_USER
+#define APPARMOR ",\"appArmorProfile\":{\"type\":\"RuntimeDefault\"}"
 #define SECCOMP ",\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"
+
+/* [set_user][set_apparmor] */
+static const char *const security[2][2] = {
+    {RESTRICTED SECCOMP, RESTRICTED APPARMOR SECCOMP},
+    {RESTRICTED AS_USER SECCOMP, RESTRICTED AS_USER APPARMOR SECCOMP},
+};
 
 void agent_container_write(struct json_text *json, const struct agent_container *container)
 {
@@ -92,7 +99,7 @@ void agent_container_write(struct json_text *json, const struct agent_container 
     write_env(json, container);
     write_ports(json, container->port);
     resources_write(json, "resources", &container->resources);
-    json_text_raw(json, "securityContext", container->set_user ? RESTRICTED AS_USER SECCOMP : RESTRICTED SECCOMP);
+    json_text_raw(json, "securityContext", security[container->set_user][container->set_apparmor]);
     volumes_write_mounts(json, "volumeMounts", container->volumes);
     json_text_close(json, '}');
 }

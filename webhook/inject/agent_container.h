@@ -24,6 +24,7 @@ struct agent_container {
     struct span pull_policy;  /* ptr NULL = Kubernetes' own default */
     bool native;              /* an init container with restartPolicy Always */
     bool set_user;            /* the pod's securityContext says runAsUser 0 */
+    bool set_apparmor;        /* the pod's securityContext names an AppArmor profile of the app's */
     uint16_t port;
     const struct volumes *volumes;
     struct resources resources;

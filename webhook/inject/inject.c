@@ -193,6 +193,7 @@ static void choose_container(struct work *work)
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),
         .native = choose_native(work),
         .set_user = pod_runs_as_root(&plan->pod),
+        .set_apparmor = pod_has_own_apparmor(&plan->pod),
         .port = choose_agent_port(work),
         .volumes = &plan->volumes,
     };

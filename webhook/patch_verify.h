@@ -18,6 +18,6 @@ MUST_CHECK int patch_verify(const struct policy *policy, struct span body, bool 
 
 /* Everything in `before` is still in `after`: members of objects, and elements of arrays in their places. A null may
  * have become something, the status annotation another text, and a list of names longer to which ours is added. */
-int patch_verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
+MUST_CHECK int patch_verify_nothing_lost(const cJSON *before, const cJSON *after, struct err *err);
 
 #endif

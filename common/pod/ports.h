@@ -33,13 +33,14 @@ struct ports {
 };
 
 /* `wanted` was checked by settings_check; a NULL ptr means the default: each port named pprof of a container, else
- * 6060. A native sidecar's is somebody else's program, so it is scraped only where the name is asked for. -ENOENT: a port name that no container has, told in err. Warnings: more than TARGETS_MAX. */
-int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
-                  struct err *err);
+ * 6060. A native sidecar's is somebody else's program, so it is scraped only where the name is asked for.
+ * -ENOENT: a port name that no container has, told in err. Warnings: more than TARGETS_MAX. */
+MUST_CHECK int ports_resolve(const struct pod *pod, struct span wanted, struct ports *ret, struct warnings *warnings,
+                             struct err *err) NONNULL(1);
 
 /* `first` or the next port of which nothing in the pod speaks: no container declares it (containerPort, hostPort) or is
- * asked there (probes, hooks), Prometheus is not sent there by annotation, no target has it. `first` when the whole window is
- * taken (the agent then goes on without its own port and says so). */
+ * asked there (probes, hooks), Prometheus is not sent there by annotation, no target has it. `first` when the whole
+ * window is taken (the agent then goes on without its own port and says so). */
 uint16_t ports_choose_agent(const struct pod *pod, const struct ports *ports, uint16_t first);
 
 #endif

@@ -130,7 +130,8 @@ static const struct {
     {"training.kubeflow.org/job-name", NULL},       /* kubeflow/training-operator pkg/apis */
 };
 
-#define OTEL_ANNOTATION "resource.opentelemetry.io/service.name" /* opentelemetry.io: semantic conventions, k8s attributes */
+/* opentelemetry.io: semantic conventions, k8s attributes */
+#define OTEL_ANNOTATION "resource.opentelemetry.io/service.name"
 
 static struct span name_of_annotations(const struct pod *pod)
 {

@@ -84,8 +84,8 @@ const struct setting settings_table[SETTING_COUNT] = {
     [SETTING_MODE] = {"mode", SETTING_TYPE_CHOICE, IN_POD | IN_WEBHOOK, "defaults", NULL,
         .choices = "native|container", .default_text = "native",
         .help = "native: init container with restartPolicy Always; container: a plain one, last"},
-    [SETTING_AGENT_PORT] = {"agent-port", SETTING_TYPE_WHOLE, IN_POD | IN_WEBHOOK, "inject", NULL, .min = 1, .max = 65535,
-        .default_text = "10101",
+    [SETTING_AGENT_PORT] = {"agent-port", SETTING_TYPE_WHOLE, IN_POD | IN_WEBHOOK, "inject", NULL, .min = 1,
+        .max = 65535, .default_text = "10101",
         .help = "the agent's own port, or the next one that nothing in the pod speaks of"},
     [SETTING_IMAGE] = {"image", SETTING_TYPE_IMAGE, IN_POD | IN_WEBHOOK, "inject", NULL,
         .help = "agent image; a pod may set it only to what image-prefixes permits"},
@@ -222,10 +222,12 @@ const struct setting settings_table[SETTING_COUNT] = {
         .help = "what the agent's image runs on; a pod for other nodes alone is skipped"},
     [SETTING_SERVICE_FROM] = {"service-from", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
         .choices = "annotations|labels|owner", .default_text = "annotations,labels,owner",
-        .help = "where a service name is looked for in a pod without `service`, in this order; then its own name counts"},
+        .help = "where a service name is looked for in a pod without `service`, in this order; then its own name "
+                "counts"},
     [SETTING_SKIP_CONTAINERS] = {"skip-containers", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
         .choices = "eks|azure",
-        .help = "clouds whose webhooks are always asked to give the agent no token (default: where the pod shows theirs)"},
+        .help = "clouds whose webhooks are always asked to give the agent no token (default: where the pod shows "
+                "theirs)"},
 };
 /* clang-format on */
 

@@ -1,5 +1,5 @@
-/* Webhooks of clouds that give a pod's containers a token, by which annotation each is told to leave one out, and what of a
- * pod shows that its webhook is at work. The agent needs no such token, and must not hold what it does not need.
+/* Webhooks of clouds that give a pod's containers a token, by which annotation each is told to leave one out, and what
+ * of a pod shows that its webhook is at work. The agent needs no such token, and must not hold what it does not need.
  */
 #ifndef PROFEFE_CLOUD_IDENTITY_H
 #define PROFEFE_CLOUD_IDENTITY_H

@@ -276,8 +276,8 @@ static int note_in_list(struct injection_plan *plan, enum inject_list which, con
     if ((item != NULL && !cJSON_IsString(item)) || list_has(list, separator, name))
         return 0;
     if (strlen(list) + POD_LABEL_MAX + 2 > LIST_MAX || !is_utf8(list)) {
-        warnings_add(&plan->warnings, "%s: expected UTF-8 text of at most %d bytes; %s is not added, so %s", key, LIST_MAX,
-                     name, otherwise);
+        warnings_add(&plan->warnings, "%s: expected UTF-8 text of at most %d bytes; %s is not added, so %s", key,
+                     LIST_MAX, name, otherwise);
         return 0;
     }
     buf_puts(text, list);

@@ -75,7 +75,7 @@ class Bench:
         self.quick = quick
         self.loads = QUICK if quick else FULL
         self.files = {size: self._file(size) for size in profiles.SIZES}
-        self.files[TINY] = profiles.gzipped(profiles.heap_profile(TINY_STACKS))
+        self.files[TINY] = profiles.gzipped(profiles.taken_now(profiles.heap_profile(TINY_STACKS)))
         authority = Authority(folder, "bench")
         self.certificate = authority.issue()
         secret = Mount(os.path.join(folder, "secret"))
@@ -86,7 +86,8 @@ class Bench:
         self.no_group = ""
 
     def _file(self, size):
-        with open(profiles.write(self.folder, QUICK_FILE[size] if self.quick else size), "rb") as file:
+        size = QUICK_FILE[size] if self.quick else size
+        with open(profiles.write(self.folder, size, profiles.taken_now), "rb") as file:
             return file.read()
 
     def raw_mb(self, size):

@@ -10,6 +10,7 @@ the same zlib.
 import os
 import random
 import sys
+import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "lib"))
@@ -96,11 +97,16 @@ def gzipped(raw):
     return deflate.compress(raw) + deflate.flush()
 
 
-def write(folder, size):
-    """The path of the profile of that size."""
+def taken_now(raw):
+    """The same profile with the time of now: the agent replaces one that is days off, which costs a rewriting."""
+    return raw.replace(number(9, TIME_NANOS), number(9, time.time_ns()))
+
+
+def write(folder, size, change=lambda raw: raw):
+    """The path of the profile of that size, changed before it is compressed."""
     path = os.path.join(folder, f"heap-{size}.pb.gz")
     with open(path, "wb") as file:
-        file.write(gzipped(heap_profile(SIZES[size])))
+        file.write(gzipped(change(heap_profile(SIZES[size]))))
     return path
 
 

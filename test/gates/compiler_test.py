@@ -29,6 +29,7 @@ OFFERED = {
     "httpd_is_empty": "says when a server that is stopped has nothing left to do, for tests that run its loop themselves",
     "ini_file_parse": "the reader without a file, for its test and its fuzz target",
     "log_format_line": "a line as it is written, without a clock",
+    "spool_items_max": "pure: the rule of the index by itself, for budgets that no test fills",
     "profile_dir_name": "pure: the names of files, without a directory",
     "plan_is_sampled": "pure: the draw by itself, over thousands of minutes",
     "pprof_verdict_names": "tests and their programs print them",

@@ -4,9 +4,9 @@
 # hold that, since an archive by itself refuses nothing:
 #   - an include upwards: a wing is compiled with a folder of links to itself and to what it uses, and with no other;
 #   - a call upwards: it is linked once, whole, into an empty program with only what it may use (NAME_alone).
-# Both are part of every build with tests; test/wings shows that they hold. A wing comes after those that it uses. FOLDER
-# is NAME below the current one, unless it is given; LIBRARIES are for this wing and those who use it; WITHOUT are files
-# that a static build leaves out, without their ending.
+# Both are part of every build with tests; test/wings shows that they hold. A wing comes after those that it uses.
+# FOLDER is NAME below the current one, unless it is given; LIBRARIES are for this wing and those who use it; WITHOUT
+# are files that a static build leaves out, without their ending.
 function(add_wing name)
   cmake_parse_arguments(PARSE_ARGV 1 wing "" "FOLDER" "USES;LIBRARIES;WITHOUT")
   if(NOT wing_FOLDER)

@@ -1,8 +1,9 @@
-/* fleet_plan PODS STARTED_WITHIN_MS FROM_MS TO_MS: when a fleet pushes, by the agent's own plan and its default settings.
+/* fleet_plan PODS STARTED_WITHIN_MS FROM_MS TO_MS: when a fleet pushes, by the agent's own plan and its default
+ * settings.
  *
  * All pods start within the first STARTED_WITHIN_MS, each with a uid of its own, and each takes its profiles one after
- * the other. Prints a line `MILLISECOND TYPE POD` a push between FROM and TO, pod after pod. A push follows at once on its
- * profile. Nothing is random: the same arguments give the same lines. */
+ * the other. Prints a line `MILLISECOND TYPE POD` a push between FROM and TO, pod after pod. A push follows at once on
+ * its profile. Nothing is random: the same arguments give the same lines. */
 #include "common/gather/plan.h"
 #include "common/base/hash.h"
 #include "common/base/duration.h"
@@ -70,7 +71,9 @@ static void read_defaults(struct fleet *fleet)
     struct err err;
     const struct profile_types_defaults defaults = {
         .interval_ms = default_ms(SETTING_INTERVAL),
-        .cpu_seconds_ms = (int64_t)read_number(settings_table[SETTING_CPU_SECONDS].default_text, PROFILE_TYPE_SECONDS_MAX_MS / 1000) * 1000,
+        .cpu_seconds_ms =
+            (int64_t)read_number(settings_table[SETTING_CPU_SECONDS].default_text, PROFILE_TYPE_SECONDS_MAX_MS / 1000) *
+            1000,
         .grace_ms = -1,
     };
     if (profile_types_parse(default_of(SETTING_TYPES), &defaults, &fleet->types, &warnings, &err) < 0)

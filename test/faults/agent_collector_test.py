@@ -70,9 +70,9 @@ class Run:
 
 
 class Scenario:
-    """name; answer: to each POST until it is healed (None = as it should be); met: function of (run, metrics), whether the
-    fault has shown itself; results: pushes_total that must have occurred; dropped: exactly these reasons, and how many of
-    each (None = some); after: more checks, function of (run, metrics)."""
+    """name; answer: to each POST until it is healed (None = as it should be); met: function of (run, metrics), whether
+    the fault has shown itself; results: pushes_total that must have occurred; dropped: exactly these reasons, and how
+    many of each (None = some); after: more checks, function of (run, metrics)."""
 
     def __init__(self, name, answer=None, *, results=(), dropped=None, heals=True, absent=False, size=0, env=None,
                  before_body=None, met=None, after=None):
@@ -153,8 +153,8 @@ def both(*checks):
     return lambda run, seen: [check(run, seen) for check in checks]
 
 
-# One of each way to fail that only two processes show. Which status and which words mean what, what an unsure end leads to
-# and whose fault a failure is: test_push.c and test_profefe.c.
+# One of each way to fail that only two processes show. Which status and which words mean what, what an unsure end leads
+# to and whose fault a failure is: test_push.c and test_profefe.c.
 SCENARIOS = [
     Scenario("down-longer-than-the-spool-holds", results=["network"], absent=True, size=LARGE,
              env={"PROFEFE_AGENT_SPOOL_BYTES": str(SPOOL_MIN)}, met=dropped_some("spool-full", EVICTED),
@@ -274,7 +274,8 @@ class Names(CollectorCase):
             self.skipTest("needs root: a mount namespace with its own /etc/hosts")
         hosts = self.write("hosts", "127.0.0.1 localhost\n")
         resolv = self.write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-        wrap = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && '
+        wrap = ["unshare", "--mount", "sh", "-c",
+                'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && '
                 'shift && exec "$@"', hosts, resolv]
         app, collector = self.serve(FaultApp(Maker())), self.serve(FaultCollector())
         settings = self.settings(app.url(), f"http://profefe.test:{collector.port}", PROFEFE_AGENT_TYPES=TYPES)
@@ -336,7 +337,8 @@ class RealProfefe(CollectorCase):
                                   "stored")
             os.kill(profefe.child.pid, signal.SIGKILL)
             failed = self.metrics(agent).sum("pushes_total", result="network")
-            self.wait_for_metrics(agent, lambda seen: seen.sum("pushes_total", result="network") > failed + 1, "noticed")
+            self.wait_for_metrics(agent, lambda seen: seen.sum("pushes_total", result="network") > failed + 1,
+                                  "noticed")
             profefe.child.remove()
             profefe.start()
         self.check_all_arrived(agent, app, profefe, maker)

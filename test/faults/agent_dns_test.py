@@ -1,5 +1,5 @@
-"""Names as they are looked up in a pod: search domains, ndots, IPv6 alone, answers that do not fit into UDP. Each case runs
-in a network of its own, since resolvers ask port 53 of what /etc/resolv.conf says."""
+"""Names as they are looked up in a pod: search domains, ndots, IPv6 alone, answers that do not fit into UDP. Each case
+runs in a network of its own, since resolvers ask port 53 of what /etc/resolv.conf says."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""The agent's own decisions: every type, what it leaves behind at the end, what it says of itself, and a spool that is too
-small for --once."""
+"""The agent's own decisions: every type, what it leaves behind at the end, what it says of itself, and a spool that is
+too small for --once."""
 
 import http.client
 import json
@@ -68,7 +68,8 @@ class Stopping(EngineCase):
         self.wait_for_stored(agent, 2)
         self.wait_for_another_second()
         self.stops(agent)
-        self.assertEqual(["goroutine", "goroutine", "heap", "heap"], sorted(post.type for post in self.collector.stored))
+        self.assertEqual(["goroutine", "goroutine", "heap", "heap"],
+                         sorted(post.type for post in self.collector.stored))
         self.expect_account(agent, taken=4, stored=4, dropped=0, waiting=0, lost=0)
 
     def test_no_last_profiles_otherwise(self):
@@ -100,7 +101,8 @@ class Stopping(EngineCase):
         self.expect_account(agent, taken=2, stored=2, lost=0)
 
     def test_app_that_hangs_leaves_time_to_send(self):
-        """Two targets with two types each that answer nothing: their time ends, and what waited is sent within the deadline."""
+        """Two targets with two types each that answer nothing: their time ends, and what waited is sent within the
+        deadline."""
         agent = self.start_slow(PROFEFE_AGENT_STOP_PROFILES="true",
                                 PROFEFE_AGENT_TARGETS=f"a={self.app.url('a')},b={self.app.url('b')}")
         self.wait_for_stored(agent, 4)
@@ -150,9 +152,11 @@ class Stopping(EngineCase):
         self.expect_account(agent, taken=2, stored=0, waiting=2, lost=0)
 
     def test_drops_are_counted_by_reason_to_the_end(self):
-        self.collector.answer_post = lambda collector, exchange, post: collector.say(exchange, 400, error="no profile of mine")
+        self.collector.answer_post = lambda collector, exchange, post: collector.say(exchange, 400,
+                                                                                     error="no profile of mine")
         agent = self.start_slow()
-        self.wait_for_metrics(agent, lambda metrics: metrics.sum("dropped_profiles_total", reason="refused") == 2, "dropped")
+        self.wait_for_metrics(agent, lambda metrics: metrics.sum("dropped_profiles_total", reason="refused") == 2,
+                              "dropped")
         self.stops(agent)
         self.expect_account(agent, taken=2, stored=0, dropped=2, refused=2, waiting=0)
 
@@ -183,7 +187,8 @@ class Types(EngineCase):
         self.assertRegex(done.out, r"(?m)^stored +heap ")
 
     def test_smallest_share_still_takes_the_start_up_pair(self):
-        agent = self.start_slow(PROFEFE_AGENT_SAMPLING="0.01%", PROFEFE_AGENT_TYPES="cpu:2s=1s,heap:1s,goroutine:1s,block:1s",
+        agent = self.start_slow(PROFEFE_AGENT_SAMPLING="0.01%",
+                                PROFEFE_AGENT_TYPES="cpu:2s=1s,heap:1s,goroutine:1s,block:1s",
                                 PROFEFE_AGENT_INTERVAL="1s")
         self.wait_for_stored(agent, 3)
         time.sleep(3)
@@ -208,7 +213,8 @@ class Once(EngineCase):
 
         self.collector.answer_post = slow
         started = time.monotonic()
-        done = self.once("--types", "heap,goroutine,threadcreate,allocs", "--spool-bytes", str(SPOOL_MIN), "--timeout", "25s")
+        done = self.once("--types", "heap,goroutine,threadcreate,allocs", "--spool-bytes", str(SPOOL_MIN), "--timeout",
+                         "25s")
         self.assertEqual(1, done.code, done)
         self.assertLess(time.monotonic() - started, 20, done)
         told = re.findall(r"(?m)^(stored|dropped) +(\w+) .*$", done.out)
@@ -250,7 +256,8 @@ class Telling(EngineCase):
                          (heap["type"], heap["last_result"], heap["last_error"], heap["results"]))
         self.assertRegex(heap["last_success"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
         self.assertGreater(heap["next_seconds"], 0)
-        self.assertEqual(("goroutine", "status", None), (goroutine["type"], goroutine["last_result"], goroutine["last_success"]))
+        self.assertEqual(("goroutine", "status", None),
+                         (goroutine["type"], goroutine["last_result"], goroutine["last_success"]))
         self.assertIn("error", goroutine["last_error"])
         self.assertEqual((1, 1), (told["spool"]["taken"], told["push"]["results"]["stored"]))
         self.stops(agent)
@@ -276,7 +283,8 @@ class Telling(EngineCase):
         self.collector.answer_post = status(503)
         agent = self.start_slow(PROFEFE_AGENT_TYPES="heap:1s,goroutine:1s,threadcreate:1s,allocs:1s",
                                 PROFEFE_AGENT_SPOOL_BYTES=str(SPOOL_MIN), PROFEFE_AGENT_INTERVAL="1s")
-        self.wait_for_metrics(agent, lambda seen: balanced(seen).sum("dropped_profiles_total", reason="spool-full") >= 4,
+        self.wait_for_metrics(agent, lambda seen: balanced(seen).sum("dropped_profiles_total", reason="spool-full") >=
+                              4,
                               "an overflow")
         self.collector.answer_post = flapping
         self.wait_for_metrics(agent, lambda seen: balanced(seen).sum("pushes_total", result="stored") >= 8, "stored")

@@ -1,5 +1,5 @@
-"""The agent with a log that nobody reads: profiles are taken and sent, its port answers, SIGTERM is obeyed, and what the log
-lacks is counted and told."""
+"""The agent with a log that nobody reads: profiles are taken and sent, its port answers, SIGTERM is obeyed, and what
+the log lacks is counted and told."""
 
 import unread
 from agent_case import AgentCase

@@ -1,5 +1,5 @@
-"""The agent as a process: a sidecar with garbage in its settings, against the real app and the real profefe, and against
-both of them failing."""
+"""The agent as a process: a sidecar with garbage in its settings, against the real app and the real profefe, and
+against both of them failing."""
 
 import datetime
 import gzip
@@ -126,7 +126,8 @@ class Sidecar(AgentCase):
         self.stops(agent)
 
     def test_bad_command_line_does_not_end_it(self):
-        for args in (["--nonsense"], ["stray"], ["--config"], ["--config", self.path("absent.ini")], ["--interval", "soon"],
+        for args in (["--nonsense"], ["stray"], ["--config"], ["--config", self.path("absent.ini")],
+                     ["--interval", "soon"],
                      ["--config", self.write("bad.ini", "[agent]\nwhat is this\n")]):
             with self.subTest(args=args):
                 agent = self.start_agent({}, *args)
@@ -317,7 +318,8 @@ class RealThings(AgentCase):
     def test_once_pushes_identity_and_labels(self):
         _, url = self.start_app("-prefix", "/admin/pprof")
         profefe = self.start_profefe()
-        env = {**IDENTITY, "PROFEFE_AGENT_LABELS": "team=shop & co,greeting=grüße a=b", "PROFEFE_AGENT_CONTAINER": "main"}
+        env = {**IDENTITY, "PROFEFE_AGENT_LABELS": "team=shop & co,greeting=grüße a=b",
+               "PROFEFE_AGENT_CONTAINER": "main"}
         done = self.once(url, profefe.url, "--types", "heap", env=env)
         self.assertEqual(0, done.code, done)
         (profile,) = profefe.profiles("web", self.since)
@@ -382,14 +384,15 @@ class RealThings(AgentCase):
         profefe.stop()
         down = now()
         self.wait_for_health(agent, 500, str(profefe.port))
-        # profefe keeps whole seconds: what is a second inside was surely taken meanwhile. One more of each, as the first may
-        # have begun before.
+        # profefe keeps whole seconds: what is a second inside was surely taken meanwhile. One more of each, as the
+        # first may have begun before.
         time.sleep(1)
         before = self.metrics(agent)
         wanted = {"heap": 3, "goroutine": 3, "cpu": 1}
 
         def taken(seen, kind):
-            return seen.sum("scrapes_total", type=kind, result="ok") - before.sum("scrapes_total", type=kind, result="ok")
+            return seen.sum("scrapes_total", type=kind, result="ok") - before.sum("scrapes_total", type=kind,
+                                                                                  result="ok")
 
         self.wait_for_metrics(agent, lambda seen: all(taken(seen, kind) > count for kind, count in wanted.items()),
                               f"more than {wanted} taken while profefe is down")

@@ -1,4 +1,5 @@
-"""Bad answers of an app: the agent names each, counts it, says it once, keeps its memory, and goes on taking what is good."""
+"""Bad answers of an app: the agent names each, counts it, says it once, keeps its memory, and goes on taking what is
+good."""
 
 import gzip
 import os
@@ -72,10 +73,11 @@ def redirect_to(server):
     return reply(302, b"over there", [f"Location: {server.address}/debug/pprof/heap"])
 
 
-# One answer of each result that an app alone brings about. Name: the answer (None: made by the test), and what the agent
-# must call it. All other answers and the edges of these: test_scrape.c, test_httpc.c and the fixtures of pprof.
+# One answer of each result that an app alone brings about. Name: the answer (None: made by the test), and what the
+# agent must call it. All other answers and the edges of these: test_scrape.c, test_httpc.c and the fixtures of pprof.
 FAULTS = {
-    "stalls-in-body": (silence_after(OK_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD[:len(GOOD) // 2]), "slow"),
+    "stalls-in-body": (silence_after(OK_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD[:len(GOOD) // 2]),
+                       "slow"),
     "reset-halfway": (reset_halfway, "truncated"),
     "redirect": (None, "redirect"),
     "html": (reply(200, b"<!DOCTYPE html><html><body>Sign in</body></html>", ["Content-Type: text/html"]), "text"),
@@ -112,8 +114,8 @@ class ScrapeCase(AgentCase):
         return [line[:3] for line in LINE.findall(agent.log())]
 
     def late_answers(self, agent, target):
-        """Those lines about a 503 to a CPU profile that say themselves that it came when SECONDS were over: then it is no
-        sign that they are too many. Only a machine that stalls is so slow; the agent asks for as many again."""
+        """Those lines about a 503 to a CPU profile that say themselves that it came when SECONDS were over: then it is
+        no sign that they are too many. Only a machine that stalls is so slow; the agent asks for as many again."""
         late, asked = [], CPU_SECONDS
         for kind, of, result, took_ms in LINE.findall(agent.log()):
             if (kind, of, result) == ("cpu", target, "too-long"):
@@ -124,7 +126,8 @@ class ScrapeCase(AgentCase):
 
     def took_ms(self, agent, target, result):
         """How long it took, as the first line of that result says; 0 without one."""
-        return next((int(took_ms) for _, of, has, took_ms in LINE.findall(agent.log()) if (of, has) == (target, result)), 0)
+        return next((int(took_ms) for _, of, has, took_ms in LINE.findall(agent.log())
+                     if (of, has) == (target, result)), 0)
 
     def wait_for_scrapes(self, agent, count, kinds, **labels):
         """Until each of these types has so many results."""
@@ -175,7 +178,8 @@ class BadAnswers(ScrapeCase):
 
     def test_each_is_named_counted_said_once_and_left_behind(self):
         answers = {**{name: answer for name, (answer, _) in FAULTS.items()}, "redirect": redirect_to(self.trap)}
-        groups = [Group(self, index, names) for index, names in enumerate([[SLOW], [name for name in FAULTS if name != SLOW]])]
+        groups = [Group(self, index, names)
+                  for index, names in enumerate([[SLOW], [name for name in FAULTS if name != SLOW]])]
         for group in groups:  # all is well at first
             self.wait_for_scrapes(group.agent, RUNS, group.kinds(), result="ok")
             group.memory = memory_kib(group.agent.pid, "VmHWM")
@@ -207,7 +211,8 @@ class BadAnswers(ScrapeCase):
         with self.subTest(memory=group.names):
             grown = memory_kib(group.agent.pid, "VmHWM") - group.memory
             self.assertTrue(not is_bare() or grown <= MEMORY_KIB,
-                            f"the faults added {grown} KiB to the peak of {group.memory} KiB, expected {MEMORY_KIB} at most")
+                            f"the faults added {grown} KiB to the peak of {group.memory} KiB, expected {MEMORY_KIB} at "
+                            f"most")
 
     def check_recovery(self, group):
         """The good type went on all the time, and the others are taken as soon as they are good."""
@@ -255,7 +260,8 @@ class BadTargets(ScrapeCase):
 
     def test_refused_is_waited_for_and_a_proxy_is_never_asked(self):
         port = free_port()
-        targets = f"here={self.app.url()},gone=http://127.0.0.1:{port}/debug/pprof,tls=https://127.0.0.1:{port}/debug/pprof"
+        targets = (f"here={self.app.url()},gone=http://127.0.0.1:{port}/debug/pprof,"
+                   f"tls=https://127.0.0.1:{port}/debug/pprof")
         agent = self.start_faulty(targets, self.collector.address, "heap:1s")
         self.wait_for_scrapes(agent, 4, ["heap"], result="refused")
         self.wait_for_scrapes(agent, GOOD_RUNS, ["heap"], result="ok")
@@ -269,10 +275,12 @@ class BadTargets(ScrapeCase):
 
     def test_missing_type_sleeps_and_comes_back(self):
         self.app.answers["other"] = reply(404, b"Unknown profile\n")
-        agent = self.start_faulty(self.app.url(), self.collector.address, "heap:1s,other/other:1s", PROFEFE_AGENT_MISSING_RETRY="3s")
+        agent = self.start_faulty(self.app.url(), self.collector.address, "heap:1s,other/other:1s",
+                                  PROFEFE_AGENT_MISSING_RETRY="3s")
         self.wait_for_scrapes(agent, 2, ["other/other"], result="missing")
         asked, heaps = self.app.seen["other"], self.app.seen["heap"]
-        self.assertGreaterEqual(heaps, 2 * (asked - 1), "a type that sleeps for 3 s, beside one that is due every second")
+        self.assertGreaterEqual(heaps, 2 * (asked - 1),
+                                "a type that sleeps for 3 s, beside one that is due every second")
         self.app.answers.clear()
         self.wait_for_scrapes(agent, 2, ["other/other"], result="ok")
         self.ends_well(agent, self.collector)
@@ -283,7 +291,8 @@ class BadTargets(ScrapeCase):
             "go/profile": reply(500, b"taken\n", ["X-Go-Pprof: 1"]), "words/profile": reply(500, words),
             "go/trace": reply(500, b"taken\n", ["X-Go-Pprof: 1"]),
             "words/trace": reply(500, b"Could not enable tracing: execution tracer already enabled\n")})
-        agent = self.start_faulty(self.targets("go", "words"), self.collector.address, "cpu:10m=1s,trace:3s=0.2,heap:1s")
+        agent = self.start_faulty(self.targets("go", "words"), self.collector.address,
+                                  "cpu:10m=1s,trace:3s=0.2,heap:1s")
         self.wait_for_scrapes(agent, 4, ["cpu", "trace"], result="busy")
         seen = self.wait_for_scrapes(agent, GOOD_RUNS, ["heap"], result="ok")
         for kind in ("cpu", "trace"):
@@ -324,10 +333,12 @@ class BadTargets(ScrapeCase):
         text = b"profile duration exceeds server's WriteTimeout\n"
         self.app.answers.update({
             "old/profile": after(0, reply(400, text)), "closed/profile": after(1.9, lambda exchange: None),
-            "handler/profile": after(1.2, reply(503, b"<html>no</html>")), "proxy/profile": after(1.2, reply(504, b"late")),
+            "handler/profile": after(1.2, reply(503, b"<html>no</html>")),
+            "proxy/profile": after(1.2, reply(504, b"late")),
             "unready/profile": reply(503, b"not ready")})
         names = ("old", "closed", "handler", "proxy")
-        agent = self.start_faulty(self.targets(*names, "unready"), self.collector.address, f"cpu:3s={CPU_SECONDS}s,heap:1s")
+        agent = self.start_faulty(self.targets(*names, "unready"), self.collector.address,
+                                  f"cpu:3s={CPU_SECONDS}s,heap:1s")
         for name in names:
             wait_until(lambda: self.seconds_asked(name).count("1") >= 3, ARRIVE_SECONDS,
                        lambda: f"{name} was asked for {self.seconds_asked(name)} s:\n{agent.log_tail()}")

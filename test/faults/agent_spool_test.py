@@ -1,4 +1,5 @@
-"""The spool against death, a full or read-only disk, a directory that vanishes, a second agent, and the container's limit."""
+"""The spool against death, a full or read-only disk, a directory that vanishes, a second agent, and the container's
+limit."""
 
 import collections
 import fcntl
@@ -31,8 +32,8 @@ KILLS = int(os.environ.get("PROFEFE_TEST_KILLS", 200))
 LIFE_SECONDS = (0.05, 0.3)
 FAULTY_SHARE = 0.2  # of the collector's answers while agents are killed
 FAULTS_A_PROFILE = 4  # at most: one that fails five times while the next one passes is rightly dropped
-# Every so many lives the collector is down, and death waits for a profile in the spool. In the others an agent that is slow
-# to start may die with none: that of an emulator mostly does.
+# Every so many lives the collector is down, and death waits for a profile in the spool. In the others an agent that is
+# slow to start may die with none: that of an emulator mostly does.
 LIVES_A_FULL_SPOOL = 4
 SEED_NAME = "PROFEFE_TEST_SEED"
 SOME = 4
@@ -114,7 +115,8 @@ class Killed(SpoolCase):
         return answer
 
     def live_and_die(self, settings, life, number, wait_for=None):
-        """One agent, killed so long after wait_for(agent), or else after its start. Its log goes on in the same file."""
+        """One agent, killed so long after wait_for(agent), or else after its start. Its log goes on in the same
+        file."""
         agent = self.start("agent", AGENT, env={**settings, "PROFEFE_AGENT_LISTEN": "none",
                                                       "POD_UID": f"life-{number}"})
         if wait_for is not None:
@@ -135,7 +137,8 @@ class Killed(SpoolCase):
         finished = set()
 
         def spooled(agent):
-            wait_until(lambda: self.finished() - finished, ARRIVE_SECONDS, lambda: f"nothing is spooled:\n{agent.log_tail()}")
+            wait_until(lambda: self.finished() - finished, ARRIVE_SECONDS,
+                       lambda: f"nothing is spooled:\n{agent.log_tail()}")
 
         for number in range(KILLS):
             full = number % LIVES_A_FULL_SPOOL == 0
@@ -182,7 +185,8 @@ class Disk(DiskCase):
         """A command that runs its arguments with a tmpfs of DISK_MIB at the spool's place, in a mount namespace."""
         self.needs_root("a mount namespace with a small disk")
         os.mkdir(self.spool)
-        return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={DISK_MIB}m tmpfs "$0" && exec "$@"', self.spool]
+        return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={DISK_MIB}m tmpfs "$0" && exec "$@"',
+                self.spool]
 
     def fill(self, agent):
         """Takes what is left of the agent's disk."""
@@ -197,7 +201,8 @@ class Disk(DiskCase):
         self.app.size = lambda _count: LARGE
         self.collector.answer_post = words(500, "down")
         agent = self.start_on_disk(self.small_disk(), PROFEFE_AGENT_SPOOL_BYTES=str(8 * MIB))
-        self.wait_for_metrics(agent, lambda seen: seen.sum("dropped_profiles_total", reason="spool-full") >= SOME, "evicted")
+        self.wait_for_metrics(agent, lambda seen: seen.sum("dropped_profiles_total", reason="spool-full") >= SOME,
+                              "evicted")
         self.collector.answer_post = None
         self.arrives(agent)
         seen = self.drain(agent, self.app)
@@ -227,7 +232,8 @@ class Disk(DiskCase):
         agent = self.start_on_disk(self.as_somebody())
         self.arrives(agent)
         os.chmod(self.spool, 0o500)
-        self.wait_for_metrics(agent, lambda seen: seen.sum("scrapes_total", result="error") >= SOME, "profiles that cannot be kept")
+        self.wait_for_metrics(agent, lambda seen: seen.sum("scrapes_total", result="error") >= SOME,
+                              "profiles that cannot be kept")
         agent.wait_for_log(r"(?i)permission denied", START_SECONDS)
         self.wait_for_health(agent, 500, "ermission")
         os.chmod(self.spool, 0o700)
@@ -285,7 +291,8 @@ class Disk(DiskCase):
 
 
 class BadMoment(DiskCase):
-    """At the start. The agent does not idle for its pod's life: profiles go through memory until the directory opens."""
+    """At the start. The agent does not idle for its pod's life: profiles go through memory until the directory
+    opens."""
 
     def starts_in_memory(self, wrap=(), told=()):
         self.collector.answer_post = words(401, "who are you?")  # no fault of any profile: none is passed by the next
@@ -341,9 +348,11 @@ class BadMoment(DiskCase):
         self.needs_root("a mount namespace with a disk that is full")
         os.mkdir(self.spool)
         full = ["unshare", "--mount", "sh", "-c",
-                'mount -t tmpfs -o size=1m,nr_inodes=2 tmpfs "$0" && touch "$0/somebody-elses" && exec "$@"', self.spool]
+                'mount -t tmpfs -o size=1m,nr_inodes=2 tmpfs "$0" && touch "$0/somebody-elses" && exec "$@"',
+                self.spool]
         agent = self.starts_in_memory(full, told=["space"])
-        subprocess.run(["nsenter", f"--mount=/proc/{agent.pid}/ns/mnt", "mount", "-o", "remount,nr_inodes=1000", self.spool],
+        subprocess.run(["nsenter", f"--mount=/proc/{agent.pid}/ns/mnt", "mount", "-o", "remount,nr_inodes=1000",
+                        self.spool],
                        check=True)
         self.goes_to_disk(agent, self.seen_by(agent))
 

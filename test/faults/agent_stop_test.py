@@ -1,5 +1,5 @@
-"""SIGTERM: what is spooled is sent, no longer than the deadline; a second one leaves at once; a plain container also takes a
-last heap and goroutine."""
+"""SIGTERM: what is spooled is sent, no longer than the deadline; a second one leaves at once; a plain container also
+takes a last heap and goroutine."""
 
 import time
 
@@ -12,8 +12,8 @@ from small_pprof import Maker
 
 TYPES = "heap:1s,goroutine:1s,block:1s,mutex:1s"
 SOME = 4
-# Far from each other, so that which of them ended it can be told on a busy machine: a deadline that is waited for, and one
-# that is not.
+# Far from each other, so that which of them ended it can be told on a busy machine: a deadline that is waited for, and
+# one that is not.
 SHORT_SECONDS, SHORT = 1.0, "1s"
 LONG_SECONDS, LONG = 60, "60s"
 LEAVES_SECONDS = 20

@@ -1,5 +1,5 @@
-"""The way to a real profefe: proxies that cannot pass on a body without a length, and profiles whose own time is far off,
-which profefe would file where nobody looks."""
+"""The way to a real profefe: proxies that cannot pass on a body without a length, and profiles whose own time is far
+off, which profefe would file where nobody looks."""
 
 import datetime
 import gzip

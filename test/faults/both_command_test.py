@@ -12,12 +12,14 @@ from blackbox import AGENT, WEBHOOK, Case
 from children import free_port
 from webhook import make_certificates
 
-AGENT_SETTINGS = """service types interval cpu-seconds labels collector log-level log-format stop-deadline targets listen
+AGENT_SETTINGS = """service types interval cpu-seconds labels collector log-level log-format stop-deadline targets
+    listen
     sidecar grace container pod-name pod-namespace pod-uid node-name pod-ip first-within
     scrape-timeout missing-retry retry-min retry-max""".split()
 AGENT_OPTIONS = "config once timeout target check version help".split()
 WEBHOOK_SETTINGS = """listen admin-listen cert key image image-prefixes image-pull-policy collector log-level log-format
-    cpu-request cpu-limit memory-request memory-limit port path scheme types interval cpu-seconds first-within scrape-timeout
+    cpu-request cpu-limit memory-request memory-limit port path scheme types interval cpu-seconds first-within
+    scrape-timeout
     missing-retry mode""".split()
 WEBHOOK_OPTIONS = "config review all namespace check version help".split()
 
@@ -95,7 +97,8 @@ class Both(Cli):
                 self.refused(self.run_binary(binary, "stray-word"), "stray-word")
 
     def test_option_without_its_value(self):
-        for binary, option in ((AGENT, "--interval"), (AGENT, "--config"), (WEBHOOK, "--config"), (WEBHOOK, "--review")):
+        for binary, option in ((AGENT, "--interval"), (AGENT, "--config"), (WEBHOOK, "--config"),
+                               (WEBHOOK, "--review")):
             with self.subTest(binary=os.path.basename(binary), option=option):
                 self.refused(self.run_binary(binary, option), option)
 
@@ -127,7 +130,8 @@ class Both(Cli):
                 self.names_bad_line(self.run_binary(binary, "--config", path), path)
 
     def test_output_that_cannot_be_written_is_a_failure(self):
-        pod = self.write("pod.json", '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"containers":[{"name":"app"}]}}')
+        pod = self.write("pod.json", '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},'
+                                     '"spec":{"containers":[{"name":"app"}]}}')
         agent = ["--check", "--target", "http://127.0.0.1:6060/debug/pprof", "--collector", "http://127.0.0.1:10100",
                  "--service", "web"]
         for command, code in (([AGENT, "--help"], 1), ([AGENT, "--version"], 1), ([AGENT, *agent], 1),
@@ -141,7 +145,8 @@ class Both(Cli):
 
 class Agent(Cli):
     def good(self):
-        return ["--target", "http://127.0.0.1:6060/debug/pprof", "--collector", "http://127.0.0.1:10100", "--service", "web"]
+        return ["--target", "http://127.0.0.1:6060/debug/pprof", "--collector", "http://127.0.0.1:10100", "--service",
+                "web"]
 
     def test_check_accepts_good_settings(self):
         self.accepted(self.run_binary(AGENT, "--check", *self.good()))
@@ -171,7 +176,8 @@ class Agent(Cli):
                  ("--cpu-seconds", "1.5"), ("--types", "gpu"), ("--types", "cpu:"), ("--labels", "team"),
                  ("--listen", "everywhere"), ("--log-level", "loud"), ("--retry-max", "9999999999999999999s"),
                  ("--target", "ftp://127.0.0.1/"), ("--target", "127.0.0.1:6060"), ("--target", "http://"),
-                 ("--target", "http://127.0.0.1:70000/"), ("--collector", "nonsense"), ("--collector", "ftp://profefe/")]
+                 ("--target", "http://127.0.0.1:70000/"), ("--collector", "nonsense"),
+                 ("--collector", "ftp://profefe/")]
         for option, value in cases:
             for mode in (["--check"], ["--once"], []):  # a daemon on the command line ends at once as well
                 with self.subTest(option=option, value=value, mode=mode):
@@ -236,7 +242,8 @@ class Agent(Cli):
 
     def test_daemon_waits_for_a_target_that_refuses(self):
         agent = self.start("agent", AGENT, "--target", f"http://127.0.0.1:{free_port()}/debug/pprof", "--collector",
-                           f"http://127.0.0.1:{free_port()}", "--service", "web", "--listen", "none", "--first-within", "1s",
+                           f"http://127.0.0.1:{free_port()}", "--service", "web", "--listen", "none", "--first-within",
+                           "1s",
                            "--interval", "1s")
         agent.wait_until_it_takes(signal.SIGTERM, START_SECONDS)
         time.sleep(STAYS_SECONDS)
@@ -282,10 +289,12 @@ class Review(Cli):
     """profefe-webhook --review: 0 also when skipped, 1 denied, 2 unreadable."""
 
     def pod(self, **annotations):
-        return pods.pod_of_deployment("web", "shop", {f"profefe.com/{k.replace('_', '-')}": v for k, v in annotations.items()})
+        return pods.pod_of_deployment("web", "shop", {f"profefe.com/{k.replace('_', '-')}": v
+                                                      for k, v in annotations.items()})
 
     def config(self):
-        return self.write("webhook.ini", "[inject]\nimage = localhost/profefe-agent:dev\ncollector = http://profefe:10100\n")
+        return self.write("webhook.ini", "[inject]\nimage = localhost/profefe-agent:dev\ncollector = "
+                                         "http://profefe:10100\n")
 
     def review(self, document, *args, stdin=False):
         text = document if isinstance(document, (bytes, str)) else json.dumps(document)
@@ -335,7 +344,8 @@ class Review(Cli):
         deployment = {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "web", "namespace": "shop"},
                       "spec": {"template": template}}
         self.assertTrue(pods.patch_of(self.answer(self.review(deployment), "Deployment/shop/web")))
-        both = {"kind": "List", "apiVersion": "v1", "items": [deployment, {"kind": "Service"}, self.pod(enable="false")]}
+        both = {"kind": "List", "apiVersion": "v1",
+                "items": [deployment, {"kind": "Service"}, self.pod(enable="false")]}
         lines = self.accepted(self.review(both)).splitlines()
         self.assertEqual([True, False], ["patch" in json.loads(line)["response"] for line in lines])
 

@@ -1,5 +1,6 @@
-"""The webhook while things change under it: certificates, client CA and configuration swapped under load, more clients than it
-takes, and its own end. Load is bounded in time; what counts is that no request fails, not how many there are."""
+"""The webhook while things change under it: certificates, client CA and configuration swapped under load, more clients
+than it takes, and its own end. Load is bounded in time; what counts is that no request fails, not how many there
+are."""
 
 import http.client
 import json
@@ -81,7 +82,8 @@ class Server:
 
     def start(self, ready=True):
         self.child = Child("profefe-webhook", [WEBHOOK, "--config", self.etc.path("webhook.ini"), *self.args],
-                           os.path.join(self.folder, "webhook.log"), env={**INSTRUMENTS, "PROFEFE_WEBHOOK_RELOAD": RELOAD})
+                           os.path.join(self.folder, "webhook.log"),
+                           env={**INSTRUMENTS, "PROFEFE_WEBHOOK_RELOAD": RELOAD})
         self.wait(lambda: self.readyz()[0] == (200 if ready else 503), "to start")
         return self
 
@@ -151,7 +153,8 @@ def der(path):
 
 
 class Load:
-    """Threads that send good reviews until told to stop, over kept connections and over new ones, and look at each answer.
+    """Threads that send good reviews until told to stop, over kept connections and over new ones, and look at each
+    answer.
 
     `context` gives the TLS context of a new connection. A connection that says it closes is left, as HTTP has it."""
 
@@ -255,9 +258,11 @@ class Certificate(Base):
                                         "tls.crt: expected PEM certificates"),
             "garbage key": ({"tls.crt": read(new[0]), "tls.key": b"garbage\n"}, "expected a PEM private key"),
             "empty": ({"tls.crt": b"", "tls.key": b""}, "expected PEM certificates"),
-            "key of another": ({"tls.crt": read(new[0]), "tls.key": read(old[1])}, "does not belong to the certificate"),
+            "key of another": ({"tls.crt": read(new[0]), "tls.key": read(old[1])},
+                               "does not belong to the certificate"),
             "expired": (dict(zip(("tls.crt", "tls.key"), map(read, ca.issue(begins=-7200, ends=-3600)))), "expired"),
-            "not valid yet": (dict(zip(("tls.crt", "tls.key"), map(read, ca.issue(begins=3600)))), "is not valid before"),
+            "not valid yet": (dict(zip(("tls.crt", "tls.key"), map(read, ca.issue(begins=3600)))),
+                              "is not valid before"),
             "missing": ({}, "No such file"),
             "key missing": ({"tls.crt": read(new[0])}, "No such file"),
             "too large": ({"tls.crt": b" " * (1 << 20), "tls.key": read(new[1])}, "tls.crt"),
@@ -267,7 +272,8 @@ class Certificate(Base):
                 refused = server.metric(self.refused)
                 server.tls.swap(files)
                 server.wait(lambda r=refused: server.metric(self.refused) > r, f"to refuse what is {what}")
-                self.says(server, f'level=error msg="new certificate not taken, the old one stays in use" error=".*{told}')
+                self.says(server, f'level=error msg="new certificate not taken, the old one stays in use" '
+                                  f'error=".*{told}')
                 self.assertEqual((0, expires), (server.metric(self.good), server.metric(self.expiry)))
                 self.assertEqual(200, server.readyz()[0])
                 self.assertEqual(der(old[0]), server.serial())
@@ -290,7 +296,8 @@ class Certificate(Base):
         server.wait(lambda: server.readyz()[0] == 200, "to be ready")
         self.assertEqual(200, server.ask(trust(ca.crt))[0])
 
-    SOON = (3, 6, 12, 24)  # seconds; a later one where the machine needed longer than that to make the pair and to read it
+    # Seconds; a later one where the machine needed longer than that to make the pair and to read it.
+    SOON = (3, 6, 12, 24)
 
     def test_pair_that_becomes_valid_is_taken_then(self):
         ca = self.authority()
@@ -323,7 +330,8 @@ class Certificate(Base):
         self.assertEqual(200, server.admin("/healthz")[0], "a restart would not help")
 
     def test_roll_over_to_a_new_ca_without_a_gap(self):
-        """README's procedure: the caBundle gets both CAs, then the certificate is of the new one, then the old CA goes."""
+        """README's procedure: the caBundle gets both CAs, then the certificate is of the new one, then the old CA
+        goes."""
         old, new = self.authority("old"), self.authority("new")
         pair = new.issue()
         server = Server(self, old.issue()).start()
@@ -364,7 +372,8 @@ class ClientCertificate(Base):
         other = self.authority("other")
         for usage in ("clientAuth", None):
             self.assertEqual(200, server.ask(trust(self.ca.crt, client=self.clients.issue(usage)))[0])
-        refused = {"none": None, "of another CA": other.issue("clientAuth"), "of the server's CA": self.ca.issue("clientAuth"),
+        refused = {"none": None, "of another CA": other.issue("clientAuth"),
+                   "of the server's CA": self.ca.issue("clientAuth"),
                    "for servers only": self.clients.issue("serverAuth"),
                    "expired": self.clients.issue("clientAuth", begins=-7200, ends=-3600),
                    "not valid yet": self.clients.issue("clientAuth", begins=3600)}
@@ -477,9 +486,12 @@ class Config(Base):
             "no INI": (good + b"what is this\n", f"{path}:{lines + 1}: expected \\[section\\] or key = value"),
             "not UTF-8": (good + b"labels = \xff\n", f"{path}:{lines + 1}: expected UTF-8 text"),
             "long line": (good + b"labels = " + b"a" * 300 + b"\n", f"{path}:{lines + 1}: line longer than"),
-            "bad limit": (good + b"[limits]\ninterval = soon\n", f"{path}:{lines + 2}: \\[limits\\] interval: expected LOW..HIGH"),
-            "limit under its own": (good + b"[limits]\ninterval = 1m..\n", f"{path}:{lines + 2}: \\[limits\\] interval: the webhook's own"),
-            "no image": (b"[server]\ndrain = 0s\n", "\\[inject\\] image: expected the image of profefe-agent, got none"),
+            "bad limit": (good + b"[limits]\ninterval = soon\n",
+                          f"{path}:{lines + 2}: \\[limits\\] interval: expected LOW..HIGH"),
+            "limit under its own": (good + b"[limits]\ninterval = 1m..\n",
+                                    f"{path}:{lines + 2}: \\[limits\\] interval: the webhook's own"),
+            "no image": (b"[server]\ndrain = 0s\n",
+                         "\\[inject\\] image: expected the image of profefe-agent, got none"),
             "empty": (b"", "\\[inject\\] image"),
             "too large": (b"#" * (2 << 20), path),
             "gone": (None, f"{path}: No such file"),
@@ -488,7 +500,8 @@ class Config(Base):
             with self.subTest(what=what):
                 server.etc.swap({"webhook.ini": content} if content is not None else {})
                 server.wait(lambda n=number: server.metric(self.refused) == n + 1, f"to refuse what is {what}")
-                self.says(server, f'level=error msg="new configuration not taken, the old one stays in use" error=".*{told}')
+                self.says(server, f'level=error msg="new configuration not taken, the old one stays in use" '
+                                  f'error=".*{told}')
                 self.assertEqual(0, server.metric(self.good))
                 self.assertEqual(200, server.readyz()[0])
                 self.assertEqual("31s", self.interval_of(self.agent(server)[0]))
@@ -603,26 +616,31 @@ class Tls(Base):
         return taken
 
     def test_no_weak_suite(self):
-        listed = run(["openssl", "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"], 20).out.strip().split(":")
+        listed = run(["openssl", "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"],
+                     20).out.strip().split(":")
         self.assertGreater(len(listed), 30)
         # The certificate's key is of an elliptic curve; forward secrecy and an AEAD in each.
-        self.assertEqual({"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"},
+        self.assertEqual({"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256",
+                          "ECDHE-ECDSA-CHACHA20-POLY1305"},
                          self.taken("-tls1_2", "-cipher", listed, ":@SECLEVEL=0"))
         modern = ["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"]
         self.assertEqual(set(modern), self.taken("-tls1_3", "-ciphersuites",
                                                  [*modern, "TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"]))
 
     def test_no_weak_suite_with_an_rsa_key(self):
-        openssl(self.folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "rsa.key", "-out", "rsa.crt", "-subj",
+        openssl(self.folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "rsa.key", "-out", "rsa.crt",
+                "-subj",
                 "/CN=rsa", "-days", "1")
         self.server.use_pair((self.path("rsa.crt"), self.path("rsa.key")))
         self.server.wait(lambda: self.server.serial() == der(self.path("rsa.crt")), "to take it")
-        listed = run(["openssl", "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"], 20).out.strip().split(":")
+        listed = run(["openssl", "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"],
+                     20).out.strip().split(":")
         self.assertEqual({"ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-CHACHA20-POLY1305"},
                          self.taken("-tls1_2", "-cipher", listed, ":@SECLEVEL=0"))
 
     def test_a_large_rsa_key_is_told_of(self):
-        openssl(self.folder, "req", "-x509", "-newkey", "rsa:4096", "-nodes", "-keyout", "rsa.key", "-out", "rsa.crt", "-subj",
+        openssl(self.folder, "req", "-x509", "-newkey", "rsa:4096", "-nodes", "-keyout", "rsa.key", "-out", "rsa.crt",
+                "-subj",
                 "/CN=rsa", "-days", "1")
         self.server.use_pair((self.path("rsa.crt"), self.path("rsa.key")))
         self.server.wait(lambda: "a large RSA key makes handshakes slow" in self.server.child.log(), "to say so")
@@ -694,7 +712,8 @@ class Overload(Base):
         try:
             with Load(self.server, lambda: self.context) as load:
                 self.server.wait(lambda: self.cut("deadline") >= 20, "to cut the slow ones")
-                wait_until(lambda: load.answered >= 50 or load.failures, LOOK_SECONDS, lambda: "it hardly answers meanwhile")
+                wait_until(lambda: load.answered >= 50 or load.failures, LOOK_SECONDS,
+                           lambda: "it hardly answers meanwhile")
         finally:
             ending.set()
             thread.join()
@@ -708,7 +727,8 @@ class Overload(Base):
         self.open(10, QUESTION)
         for _ in range(3):
             self.open_plain(CONNECTIONS_MAX)
-            time.sleep(3 * FRESH_SECONDS)  # until then they may be about to say something; the server accepts a little later
+            # Until then they may be about to say something; the server accepts a little later.
+            time.sleep(3 * FRESH_SECONDS)
             self.assertEqual(200, exchange(kept, review())[0])
             self.assertEqual(200, self.server.ask(self.context)[0])
         self.assertGreater(self.cut("idle"), 0)
@@ -752,7 +772,8 @@ class Drain(Base):
         server.wait(lambda: server.readyz() == (503, "draining\n"), "to be draining")
 
     def test_sigterm_under_load_fails_no_request(self):
-        """As behind a Service, which forgets it after a while: new connections are served, kept ones end by their reply."""
+        """As behind a Service, which forgets it after a while: new connections are served, kept ones end by their
+        reply."""
         server, context = self.serve("5m")
         with Load(server, lambda: context) as load:
             wait_until(lambda: load.answered > 100, START_SECONDS, lambda: f"too little load: {load.failures[:3]}")

@@ -1,5 +1,5 @@
-"""Malformed AdmissionReviews over TLS: each gets a 4xx or a well-formed reply in time, the next good review is answered, and
-the process lives on."""
+"""Malformed AdmissionReviews over TLS: each gets a 4xx or a well-formed reply in time, the next good review is
+answered, and the process lives on."""
 
 import copy
 import json
@@ -149,8 +149,8 @@ class Reply:
 
 
 def exchange(connection, data, seconds=TIMEOUT_SECONDS):
-    """Sends, and reads at the same time: a server that refuses a body answers before it has read it all. Returns the Reply,
-    with status None where the connection was closed without one; Failure when neither comes in time."""
+    """Sends, and reads at the same time: a server that refuses a body answers before it has read it all. Returns the
+    Reply, with status None where the connection was closed without one; Failure when neither comes in time."""
     connection.setblocking(False)
     rest, received, end = memoryview(data), b"", time.monotonic() + seconds
     while time.monotonic() < end:
@@ -222,7 +222,8 @@ class ReviewHttp(Case):
         return connection
 
     def exchange(self, data):
-        """Over a connection of its own; once more where the server cut it because the machine was too slow for its limit."""
+        """Over a connection of its own; once more where the server cut it because the machine was too slow for its
+        limit."""
         for _ in range(TRIES):
             cut = self.cut_at_deadline()
             reply = exchange(self.connect(), data, CUT_SECONDS if len(data) > BIG else TIMEOUT_SECONDS)
@@ -232,7 +233,8 @@ class ReviewHttp(Case):
 
     def cut_at_deadline(self):
         text = self.webhook.admin("GET", "/metrics")[1].decode()
-        return int(re.search(r'^profefe_webhook_connections_cut_total\{reason="deadline"\} (\d+)$', text, re.MULTILINE)[1])
+        return int(re.search(r'^profefe_webhook_connections_cut_total\{reason="deadline"\} (\d+)$', text,
+                             re.MULTILINE)[1])
 
     def refused_or_answered(self, reply):
         """A 4xx, or 200 with what the API server takes for an answer."""
@@ -263,12 +265,14 @@ class ReviewHttp(Case):
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
                      "application/vnd.kubernetes.protobuf", "", "x" * 4000):
             with self.subTest(kind=kind[:40]):
-                head = f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+                head = (f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+                        f"Content-Length: {len(body)}\r\n\r\n")
                 self.refused_or_answered(exchange(self.connect(), head.encode() + body))
                 self.still_well()
 
     def test_content_type_with_charset_is_right(self):
-        status, _ = self.webhook.post(encoded(good_review()), headers={"Content-Type": "application/json; charset=utf-8"})
+        status, _ = self.webhook.post(encoded(good_review()),
+                                      headers={"Content-Type": "application/json; charset=utf-8"})
         self.assertEqual(200, status)
 
     def test_requests_below_json(self):
@@ -299,7 +303,8 @@ class ReviewHttp(Case):
 
     def test_unknown_paths(self):
         body = encoded(good_review())
-        for path in ("/", "/mutate/", "/mutate/all/", "/mutat", "/mutate/everything", "//mutate", "/healthz", "/metrics",
+        for path in ("/", "/mutate/", "/mutate/all/", "/mutat", "/mutate/everything", "//mutate", "/healthz",
+                     "/metrics",
                      "/mutate%00", "/../mutate", "/mutate;all"):
             with self.subTest(path=path):
                 self.assertEqual(404, self.webhook.post(body, path)[0])

@@ -1,5 +1,5 @@
-"""The webhook with a log that nobody reads: reviews are answered, SIGTERM is obeyed, and what the log lacks is counted and
-told."""
+"""The webhook with a log that nobody reads: reviews are answered, SIGTERM is obeyed, and what the log lacks is counted
+and told."""
 
 import json
 import re

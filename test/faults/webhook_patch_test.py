@@ -1,5 +1,5 @@
-"""Each case of fixtures/review once more, judged by others than ourselves: the patch is applied by python-jsonpatch, the pod
-checked against the Pod Security Standard `restricted`, and what comes out goes through the webhook again."""
+"""Each case of fixtures/review once more, judged by others than ourselves: the patch is applied by python-jsonpatch,
+the pod checked against the Pod Security Standard `restricted`, and what comes out goes through the webhook again."""
 
 import base64
 import copy
@@ -182,7 +182,8 @@ class ReviewPatch(Case):
         if fixture.expect["decision"] != "injected" or restricted_faults(pod):
             return False
         after = self.patched(pod, self.answer(fixture, with_pod(document, pod)))
-        self.assertTrue(named(after["spec"].get("containers"), AGENT) + named(after["spec"].get("initContainers"), AGENT))
+        self.assertTrue(named(after["spec"].get("containers"), AGENT) +
+                        named(after["spec"].get("initContainers"), AGENT))
         self.assertEqual([], restricted_faults(after))
         return True
 

@@ -26,7 +26,8 @@ KNOWN = {
 OFFERED = {
     "boolean_true_words": "a test compares them with the expressions in the manifests",
     "boolean_false_words": "as boolean_true_words",
-    "httpd_is_empty": "says when a server that is stopped has nothing left to do, for tests that run its loop themselves",
+    "httpd_is_empty": "says when a server that is stopped has nothing left to do, for tests that run its loop "
+                      "themselves",
     "ini_file_parse": "the reader without a file, for its test and its fuzz target",
     "log_format_line": "a line as it is written, without a clock",
     "spool_items_max": "pure: the rule of the index by itself, for budgets that no test fills",

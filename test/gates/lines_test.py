@@ -1,4 +1,4 @@
-"""What can be told of the sources line by line: how long functions are, which calls are not made, and that nothing
+"""What can be told of the sources line by line: how long lines and functions are, which calls are not made, and that nothing
 stands twice."""
 
 import re
@@ -41,6 +41,10 @@ BANNED = {
 CALL = re.compile(r"(?<![\w.>])(\w+)\s*\(")
 
 
+def column_limit():
+    return int(re.search(r"(?m)^ColumnLimit: (\d+)$", sources.read(".clang-format"))[1])
+
+
 class Gate(unittest.TestCase):
     def none(self, found, what):
         if found:
@@ -48,6 +52,15 @@ class Gate(unittest.TestCase):
 
 
 class Lines(Gate):
+    def test_no_line_is_longer_than_the_format_says(self):
+        limit = column_limit()
+        paths = sources.files("*.c", "*.h", "*CMakeLists.txt", "*.cmake", "*Containerfile", *SCRIPTS)
+        self.assertGreater(len(paths), 200)
+        too_long = [f"{path}:{number}: {len(line)} columns" for path in paths
+                    if not path.endswith((".json", ".md", ".yaml"))
+                    for number, line in enumerate(sources.read(path).split("\n"), 1) if len(line) > limit]
+        self.none(too_long, f"lines over {limit} columns")
+
     def test_no_banned_function_is_called(self):
         found = []
         for path in sources.product(".c", ".h"):

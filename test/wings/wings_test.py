@@ -17,7 +17,8 @@ ROOT = os.path.dirname(TESTS)
 BUILD = os.environ.get("PROFEFE_TEST_BUILD", os.path.join(ROOT, "build", "release"))
 PURE = ("base", "values", "pprof", "profefe")
 
-# All that a pure wing may call outside of the pure ones, by the reason. `__X_chk` counts as X, whose checked form it is.
+# All that a pure wing may call outside of the pure ones, by the reason. `__X_chk` counts as X, whose checked form it
+# is.
 ALLOWED = {
     "memory and text that the caller gives":
         "memchr memcmp memcpy memmem memmove memrchr memset strchr strcmp strlen strncmp strnlen strrchr strstr",
@@ -36,7 +37,8 @@ ALLOWED = {
 def symbols(archive):
     """(defined, wanted): the names of an archive that others see, and those that it takes from others."""
     defined, wanted = set(), set()
-    for line in subprocess.run(["nm", "-P", "-g", archive], check=True, capture_output=True, text=True).stdout.splitlines():
+    for line in subprocess.run(["nm", "-P", "-g", archive], check=True, capture_output=True,
+                               text=True).stdout.splitlines():
         name, _, kind = line.partition(" ")
         if kind[:1] == "U":
             wanted.add(name)
@@ -82,7 +84,8 @@ class AddWing(unittest.TestCase):
 
     @classmethod
     def run_cmake(cls, *words):
-        return subprocess.run(["cmake", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        return subprocess.run(["cmake", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
 
     @classmethod
     def configure(cls):
@@ -113,7 +116,8 @@ class AddWing(unittest.TestCase):
 
     def test_an_include_upwards_does_not_build(self):
         self.spoil("low/low.c", '#include "high/high.h"\n')
-        self.assert_refused(r"low\.c:1:\d+: fatal error: high/high\.h: No such file", self.run_cmake("--build", self.build))
+        self.assert_refused(r"low\.c:1:\d+: fatal error: high/high\.h: No such file",
+                            self.run_cmake("--build", self.build))
 
     def test_a_call_upwards_does_not_build(self):
         self.spoil("low/low.c", "int high(void);\nint call_up(void);\nint call_up(void)\n{\n    return high();\n}\n\n")

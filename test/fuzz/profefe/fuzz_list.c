@@ -5,8 +5,12 @@
 
 static const struct labels labels = {.count = 2, .items = {{"pod", "web-1"}, {"team", "a<b"}}};
 static const struct label extra = {"target", "api"};
-static const struct profefe_wanted wanted = {
-    .service = "web", .type = "cpu", .created_at_ms = INT64_C(1795366000500), .labels = &labels, .extra = &extra, .extra_count = 1};
+static const struct profefe_wanted wanted = {.service = "web",
+                                             .type = "cpu",
+                                             .created_at_ms = INT64_C(1795366000500),
+                                             .labels = &labels,
+                                             .extra = &extra,
+                                             .extra_count = 1};
 
 static enum profefe_list_verdict read_in(struct span body, size_t piece)
 {
@@ -14,7 +18,8 @@ static enum profefe_list_verdict read_in(struct span body, size_t piece)
     profefe_list_init(&list, &wanted);
     for (size_t at = 0; at < body.len; at += piece) {
         enum profefe_list_verdict before = list.verdict;
-        enum profefe_list_verdict after = profefe_list_feed(&list, body.ptr + at, body.len - at < piece ? body.len - at : piece);
+        enum profefe_list_verdict after =
+            profefe_list_feed(&list, body.ptr + at, body.len - at < piece ? body.len - at : piece);
         must(after == list.verdict, "expected the verdict that is kept");
         must(before != PROFEFE_LIST_FOUND || after == before, "expected a find to stay");
         must(before != PROFEFE_LIST_BAD || after == before, "expected what is bad to stay bad");
@@ -39,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(verdict == read_in(body, 1u + data[0] % 16), "expected the same verdict in pieces");
     if (verdict == PROFEFE_LIST_FOUND) {
         must(count_of(body, "200") > 0, "expected a find only in a list with code 200");
-        must(count_of(body, "{") >= 5 && count_of(body, "[") >= 2, "expected a find only in an entry with three labels");
+        must(count_of(body, "{") >= 5 && count_of(body, "[") >= 2,
+             "expected a find only in an entry with three labels");
     }
     free((char *)body.ptr);
     return 0;

@@ -1,4 +1,5 @@
-/* Any bytes as the reply of a collector: the first two are the status, then comes the body. And as the value of Retry-After. */
+/* Any bytes as the reply of a collector: the first two are the status, then comes the body. And as the value of
+ * Retry-After. */
 /* sees: http */
 
 #include "fuzz.h"
@@ -32,7 +33,8 @@ static void check_reply(unsigned status, struct span body)
     must(reply.is_profefe || (reply.code == 0 && reply.error[0] == '\0'), "expected nothing of a stranger's reply");
     enum profefe_answer answer = profefe_judge(status, &reply);
     must(answer <= PROFEFE_WRONG, "expected one of the answers");
-    must((answer == PROFEFE_STORED) == (status == 200 && reply.is_profefe && reply.code == 200), "expected stored only for 200 in profefe's words");
+    must((answer == PROFEFE_STORED) == (status == 200 && reply.is_profefe && reply.code == 200),
+         "expected stored only for 200 in profefe's words");
     if (answer == PROFEFE_REFUSED)
         must(reply.is_profefe && (status == 400 || status == 422), "expected a refusal only in profefe's words");
     /* A profile is dropped for good by two answers only; all other statuses keep it. */

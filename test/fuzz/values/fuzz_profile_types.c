@@ -7,12 +7,14 @@
 static void check_type(const struct profile_type *type, const struct profile_types_defaults *defaults)
 {
     must(strnlen(type->name, sizeof(type->name)) < sizeof(type->name) && type->name[0] != '\0', "expected a name");
-    must(type->every_ms >= PROFILE_TYPE_EVERY_MIN_MS && type->every_ms <= PROFILE_TYPE_EVERY_MAX_MS, "expected EVERY in its range");
+    must(type->every_ms >= PROFILE_TYPE_EVERY_MIN_MS && type->every_ms <= PROFILE_TYPE_EVERY_MAX_MS,
+         "expected EVERY in its range");
     must(type->seconds_ms == 0 || profile_kinds[type->kind].timed, "expected SECONDS only for timed types");
     must(type->seconds_ms > 0 || !profile_kinds[type->kind].timed || type->kind == PROFILE_OTHER, "expected SECONDS");
     if (type->seconds_ms == 0)
         return;
-    must(type->seconds_ms >= PROFILE_TYPE_SECONDS_MIN_MS && type->seconds_ms <= PROFILE_TYPE_SECONDS_MAX_MS, "expected SECONDS in its range");
+    must(type->seconds_ms >= PROFILE_TYPE_SECONDS_MIN_MS && type->seconds_ms <= PROFILE_TYPE_SECONDS_MAX_MS,
+         "expected SECONDS in its range");
     must(type->seconds_ms < type->every_ms, "expected SECONDS less than EVERY");
     if (type->kind == PROFILE_CPU)
         must(type->seconds_ms % 1000 == 0, "expected whole seconds of cpu");

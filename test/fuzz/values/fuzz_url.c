@@ -34,13 +34,16 @@ static void check_url(struct span text)
     must(url.port > 0 && url.host.len > 0 && url.host.len <= 253, "expected a host and a port");
     must_hold_only(url.host, "-._:");
     must_hold_only(url.path, "-._~!$&'()*+;=:@/%");
-    must(url.path.len == 0 || (url.path.ptr[0] == '/' && url.path.ptr[url.path.len - 1] != '/'), "expected a path without an end");
-    snprintf(again, sizeof(again), "%s://%s%.*s%s:%u%.*s", url.https ? "https" : "http", v6 ? "[" : "", (int)url.host.len,
-             url.host.ptr, v6 ? "]" : "", url.port, (int)url.path.len, url.path.ptr);
+    must(url.path.len == 0 || (url.path.ptr[0] == '/' && url.path.ptr[url.path.len - 1] != '/'),
+         "expected a path without an end");
+    snprintf(again, sizeof(again), "%s://%s%.*s%s:%u%.*s", url.https ? "https" : "http", v6 ? "[" : "",
+             (int)url.host.len, url.host.ptr, v6 ? "]" : "", url.port, (int)url.path.len, url.path.ptr);
     if (strlen(again) > URL_MAX)
         return;
-    must(url_parse((struct span){again, strlen(again)}, &second, NULL) == 0, "expected to take what was written out again");
-    must(second.https == url.https && second.port == url.port && same(second.host, url.host) && same(second.path, url.path),
+    must(url_parse((struct span){again, strlen(again)}, &second, NULL) == 0,
+         "expected to take what was written out again");
+    must(second.https == url.https && second.port == url.port && same(second.host, url.host) &&
+             same(second.path, url.path),
          "expected the same URL again");
     if (url.path.len > 0)
         must(url_check_path(url.path, NULL) == 0, "expected the path of a URL to be a path");
@@ -60,7 +63,8 @@ static void check_targets(struct span text)
     for (unsigned i = 0; i < targets.count; i++) {
         const struct target *target = &targets.items[i];
         struct url url;
-        must(url_parse((struct span){target->url, strlen(target->url)}, &url, NULL) == 0, "expected the URL of a target to be one");
+        must(url_parse((struct span){target->url, strlen(target->url)}, &url, NULL) == 0,
+             "expected the URL of a target to be one");
         must(target->url[strlen(target->url) - 1] != '/', "expected no slash at the end");
         must_hold_only((struct span){target->name, strlen(target->name)}, "-._");
         for (unsigned k = 0; k < i; k++)

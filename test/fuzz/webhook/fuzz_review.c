@@ -1,8 +1,8 @@
 /* Any bytes as a review: never a crash, never a leak, and each patch is one that the API server can apply.
  *
  * The first byte chooses /mutate (even) or /mutate/all (odd) and, in its next two bits, the configuration, so that one
- * corpus serves all of them. Each reply must read back; its patch is taken out of the base64, applied, and a second pass
- * over the patched pod must add nothing. */
+ * corpus serves all of them. Each reply must read back; its patch is taken out of the base64, applied, and a second
+ * pass over the patched pod must add nothing. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -67,7 +67,8 @@ static void timeout_is_a_duration_in_both_forms(void **state)
         {{"x", "--timeout=1h"}, 3600000, NULL},
         {{"x", "--timeout"}, TIMEOUT_DEFAULT_MS, "--timeout: expected a value after it"},
         {{"x", "--timeout="}, TIMEOUT_DEFAULT_MS, "--timeout: expected a whole number with a unit"},
-        {{"x", "--timeout", "0s"}, TIMEOUT_DEFAULT_MS, "--timeout: expected a whole number with a unit (ms, s, m, h) from 1s to 1h"},
+        {{"x", "--timeout", "0s"}, TIMEOUT_DEFAULT_MS,
+         "--timeout: expected a whole number with a unit (ms, s, m, h) from 1s to 1h"},
         {{"x", "--timeout", "4"}, TIMEOUT_DEFAULT_MS, "--timeout: expected"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -126,7 +127,8 @@ static void each_bad_word_is_named_with_the_near_miss(void **state)
 static void one_bad_word_hides_no_other(void **state)
 {
     (void)state;
-    static const char *const argv[] = {"x", "--bad", "--interval=soon", "stray", "--service", "web", "--timeout", "x", NULL};
+    static const char *const argv[] = {"x", "--bad", "--interval=soon", "stray", "--service", "web", "--timeout",
+                                       "x", NULL};
     static const char *const env[] = {"PROFEFE_AGENT_TYPES=haep", "PROFEFE_AGENT_LABELS=team", NULL};
     read_command(argv, env);
     assert_int_equal(6, command.problems.count);
@@ -229,9 +231,13 @@ static void service_links_of_kubernetes_are_no_problem(void **state)
 {
     (void)state;
     static const char *const argv[] = {"x", NULL};
-    static const char *const env[] = {"PROFEFE_PORT=tcp://10.96.38.31:10100", "PROFEFE_SERVICE_HOST=10.96.38.31",
-                                      "PROFEFE_AGENT_PORT=tcp://10.96.38.32:1", "PROFEFE_AGENT_SERVICE_HOST=10.96.38.32",
-                                      "PROFEFE_AGENT_SERVICE_PORT=1", "PROFEFE_AGENT_PORT_1_TCP_ADDR=10.96.38.32", NULL};
+    static const char *const env[] = {"PROFEFE_PORT=tcp://10.96.38.31:10100",
+                                      "PROFEFE_SERVICE_HOST=10.96.38.31",
+                                      "PROFEFE_AGENT_PORT=tcp://10.96.38.32:1",
+                                      "PROFEFE_AGENT_SERVICE_HOST=10.96.38.32",
+                                      "PROFEFE_AGENT_SERVICE_PORT=1",
+                                      "PROFEFE_AGENT_PORT_1_TCP_ADDR=10.96.38.32",
+                                      NULL};
     read_command(argv, env);
     expect_no_problem("service links");
     for (int id = 0; id < SETTING_COUNT; id++)
@@ -242,7 +248,8 @@ static void service_links_of_kubernetes_are_no_problem(void **state)
 static void help_names_every_option(void **state)
 {
     (void)state;
-    static const char *const own[] = {"--config FILE", "--once", "--timeout DURATION", "--check", "--version", "--help"};
+    static const char *const own[] = {"--config FILE", "--once",    "--timeout DURATION",
+                                      "--check",       "--version", "--help"};
     struct buf help;
     buf_init(&help, AGENT_COMMAND_HELP_MAX);
     assert_int_equal(0, agent_command_write_help(&help));

@@ -70,7 +70,8 @@ static void limit_is_read_from_whichever_file_has_one(void **state)
         write_file(v1, rows[i].v1);
         uint64_t got = cgroup_memory_limit(root);
         if (got != rows[i].expected)
-            fail_msg("row %zu: expected %llu, got %llu", i, (unsigned long long)rows[i].expected, (unsigned long long)got);
+            fail_msg("row %zu: expected %llu, got %llu", i, (unsigned long long)rows[i].expected,
+                     (unsigned long long)got);
     }
 }
 

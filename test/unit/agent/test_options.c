@@ -71,9 +71,18 @@ static void laptop_needs_only_target_collector_and_service(void **state)
 static void pod_has_identity_labels_before_its_own(void **state)
 {
     (void)state;
-    static const char *const env[] = {TARGET, COLLECTOR, SERVICE, "POD_NAME=web-1", "POD_NAMESPACE=shop", "POD_UID=uid-1",
-                                      "NODE_NAME=node1", "POD_IP=10.0.0.7", "PROFEFE_AGENT_CONTAINER=main",
-                                      "PROFEFE_AGENT_LABELS=team=a,pod=forged", "PROFEFE_AGENT_LISTEN=none", NULL};
+    static const char *const env[] = {TARGET,
+                                      COLLECTOR,
+                                      SERVICE,
+                                      "POD_NAME=web-1",
+                                      "POD_NAMESPACE=shop",
+                                      "POD_UID=uid-1",
+                                      "NODE_NAME=node1",
+                                      "POD_IP=10.0.0.7",
+                                      "PROFEFE_AGENT_CONTAINER=main",
+                                      "PROFEFE_AGENT_LABELS=team=a,pod=forged",
+                                      "PROFEFE_AGENT_LISTEN=none",
+                                      NULL};
     static const char *const expected[][2] = {{"namespace", "shop"}, {"pod", "web-1"},          {"node", "node1"},
                                               {"container", "main"}, {"from", "profefe-agent"}, {"team", "a"}};
     static struct options options;
@@ -136,9 +145,14 @@ static void what_is_missing_is_named_with_flag_variable_and_key(void **state)
         const char *env[4];
         const char *words;
     } rows[] = {
-        {{COLLECTOR, SERVICE}, "targets is not set: expected --target http://HOST:PORT/debug/pprof, env PROFEFE_AGENT_TARGETS or INI [agent] targets"},
-        {{TARGET, SERVICE}, "collector is not set: expected --collector http://HOST:10100, env PROFEFE_AGENT_COLLECTOR or INI [agent] collector"},
-        {{TARGET, COLLECTOR}, "service is not set: expected --service NAME, env PROFEFE_AGENT_SERVICE or INI [agent] service"},
+        {{COLLECTOR, SERVICE},
+         "targets is not set: expected --target http://HOST:PORT/debug/pprof, env PROFEFE_AGENT_TARGETS or INI [agent] "
+         "targets"},
+        {{TARGET, SERVICE},
+         "collector is not set: expected --collector http://HOST:10100, env PROFEFE_AGENT_COLLECTOR or INI [agent] "
+         "collector"},
+        {{TARGET, COLLECTOR},
+         "service is not set: expected --service NAME, env PROFEFE_AGENT_SERVICE or INI [agent] service"},
         {{NULL}, "targets is not set"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
@@ -148,10 +162,18 @@ static void what_is_missing_is_named_with_flag_variable_and_key(void **state)
 static void each_setting_of_the_engine_arrives(void **state)
 {
     (void)state;
-    static const char *const env[] = {TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_SAMPLING=12.5%", "PROFEFE_AGENT_INTERVAL=90s",
-                                      "PROFEFE_AGENT_STOP_PROFILES=true", "PROFEFE_AGENT_SCRAPE_TIMEOUT=250ms",
-                                      "PROFEFE_AGENT_MISSING_RETRY=30s", "PROFEFE_AGENT_SECRET_DIR=/secret",
-                                      "PROFEFE_AGENT_TARGET_CA=/ca.crt", "PROFEFE_AGENT_TARGET_INSECURE=true", NULL};
+    static const char *const env[] = {TARGET,
+                                      COLLECTOR,
+                                      SERVICE,
+                                      "PROFEFE_AGENT_SAMPLING=12.5%",
+                                      "PROFEFE_AGENT_INTERVAL=90s",
+                                      "PROFEFE_AGENT_STOP_PROFILES=true",
+                                      "PROFEFE_AGENT_SCRAPE_TIMEOUT=250ms",
+                                      "PROFEFE_AGENT_MISSING_RETRY=30s",
+                                      "PROFEFE_AGENT_SECRET_DIR=/secret",
+                                      "PROFEFE_AGENT_TARGET_CA=/ca.crt",
+                                      "PROFEFE_AGENT_TARGET_INSECURE=true",
+                                      NULL};
     static struct options options;
     struct settings settings;
     read_env(&settings, env);
@@ -189,7 +211,8 @@ static void contradictions_are_errors(void **state)
         const char *env[6];
         const char *words;
     } rows[] = {
-        {{TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_RETRY_MIN=5m"}, "retry-min: expected at most retry-max (2m), got 5m"},
+        {{TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_RETRY_MIN=5m"},
+         "retry-min: expected at most retry-max (2m), got 5m"},
         {{TARGET, COLLECTOR, SERVICE, "PROFEFE_AGENT_OUTPUT_DIR=/profiles"},
          "expected either collector or output-dir, got both: http://profefe:10100 and /profiles"},
         {{TARGET, COLLECTOR, SERVICE, "NODE_NAME=a,b"}, "labels: node-name: expected a label value"},
@@ -272,7 +295,8 @@ static void spool_on_disk_has_its_budget_and_one_profile_half_of_it(void **state
         {"PROFEFE_AGENT_SPOOL_BYTES=1073741824", 16 * MIB, SPOOL_BUDGET_MAX, SPOOL_PROFILE_MAX, 8 * MIB},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        const char *const env[] = {TARGET, COLLECTOR, SERVICE, rows[i].setting, "PROFEFE_AGENT_SPOOL_DIR=/var/spool/x", NULL};
+        const char *const env[] = {TARGET, COLLECTOR, SERVICE, rows[i].setting, "PROFEFE_AGENT_SPOOL_DIR=/var/spool/x",
+                                   NULL};
         static struct options options;
         struct settings settings;
         read_env(&settings, env);
@@ -290,8 +314,15 @@ static void many_labels_are_left_out_rather_than_refused(void **state)
 {
     (void)state;
     static char labels[1024] = "PROFEFE_AGENT_LABELS=";
-    const char *const env[] = {TARGET, COLLECTOR, SERVICE, labels, "POD_NAME=web-1", "POD_NAMESPACE=shop", "NODE_NAME=n",
-                               "PROFEFE_AGENT_CONTAINER=c", NULL};
+    const char *const env[] = {TARGET,
+                               COLLECTOR,
+                               SERVICE,
+                               labels,
+                               "POD_NAME=web-1",
+                               "POD_NAMESPACE=shop",
+                               "NODE_NAME=n",
+                               "PROFEFE_AGENT_CONTAINER=c",
+                               NULL};
     static struct options options;
     struct settings settings;
     struct warnings warnings = {0};

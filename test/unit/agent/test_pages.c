@@ -68,8 +68,11 @@ static const int64_t wall_ms = INT64_C(1795366000000); /* 2026-11-22T16:46:40Z *
 
 static void make_plan(int64_t now_ms)
 {
-    const struct plan_options plan = {.targets = now.options.gather.targets.count, .types = &now.options.gather.types, .seed = "uid",
-                                      .interval_ms = MINUTE, .sampling = PLAN_SAMPLING_ALL};
+    const struct plan_options plan = {.targets = now.options.gather.targets.count,
+                                      .types = &now.options.gather.types,
+                                      .seed = "uid",
+                                      .interval_ms = MINUTE,
+                                      .sampling = PLAN_SAMPLING_ALL};
     plan_init_once(&now.plan, &plan, now_ms);
 }
 
@@ -78,11 +81,13 @@ static char thing[1], other_thing[1]; /* the getters do not look at them */
 /* A healthy agent that has just started, with these targets and types. */
 static void make_state(const char *targets, const char *types)
 {
-    const struct profile_types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
+    const struct profile_types_defaults defaults = {
+        .interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
     memset(&now, 0, sizeof(now));
     assert_int_equal(0, targets_parse(span_of(targets), &now.options.gather.targets, NULL));
     assert_int_equal(0, profile_types_parse(span_of(types), &defaults, &now.options.gather.types, NULL, NULL));
-    assert_int_equal(0, labels_add_list(&now.options.gather.labels, span_of("team=shop,tier=web"), "profefe-agent", NULL, NULL));
+    assert_int_equal(
+        0, labels_add_list(&now.options.gather.labels, span_of("team=shop,tier=web"), "profefe-agent", NULL, NULL));
     now.options.gather.collector = "http://profefe:10100";
     now.options.gather.service = "web";
     strcpy(now.options.gather.instance, "web-1");
@@ -95,10 +100,18 @@ static void make_state(const char *targets, const char *types)
 static struct view view(void)
 {
     const void *there = now.idle || now.starting ? NULL : thing;
-    return (struct view){
-        .problems = &now.problems, .warnings = &now.warnings, .options = now.idle ? NULL : &now.options, .taker = there,
-        .push = there, .spooling = &now.spooling, .start = &now.start, .interval_ms = MINUTE, .now_ms = NOW, .wall_ms = wall_ms, .started_ms = STARTED,
-        .started_wall_ms = wall_ms - (NOW - STARTED)};
+    return (struct view){.problems = &now.problems,
+                         .warnings = &now.warnings,
+                         .options = now.idle ? NULL : &now.options,
+                         .taker = there,
+                         .push = there,
+                         .spooling = &now.spooling,
+                         .start = &now.start,
+                         .interval_ms = MINUTE,
+                         .now_ms = NOW,
+                         .wall_ms = wall_ms,
+                         .started_ms = STARTED,
+                         .started_wall_ms = wall_ms - (NOW - STARTED)};
 }
 
 static void fail_job(unsigned i, enum scrape_result result, unsigned failures, int64_t since_ms, const char *words)
@@ -146,7 +159,8 @@ static void bad_settings_are_told_one_a_line(void **state)
     now.idle = true;
     warnings_add(&now.problems, "PROFEFE_AGENT_INTERVAL: expected a duration");
     warnings_add(&now.problems, "collector is not set\nreally");
-    expect_healthz("idle", 500, "setting: PROFEFE_AGENT_INTERVAL: expected a duration\nsetting: collector is not set\\x0areally\n");
+    expect_healthz("idle", 500,
+                   "setting: PROFEFE_AGENT_INTERVAL: expected a duration\nsetting: collector is not set\\x0areally\n");
     warnings_clear(&now.problems);
     warnings_add(&now.warnings, "types: heap takes no SECONDS");
     expect_healthz("tolerated", 200, "ok\n");
@@ -162,7 +176,8 @@ static void target_failing_for_three_intervals_is_told(void **state)
         const char *expected;
     } rows[] = {
         {5, NOW - 3 * MINUTE, 500, "target http://127.0.0.1:6060/debug/pprof cpu: refused for 180s: nothing listens\n"},
-        {2, NOW - 50 * MINUTE - 999, 500, "target http://127.0.0.1:6060/debug/pprof cpu: refused for 3000s: nothing listens\n"},
+        {2, NOW - 50 * MINUTE - 999, 500,
+         "target http://127.0.0.1:6060/debug/pprof cpu: refused for 3000s: nothing listens\n"},
         {5, NOW - 3 * MINUTE + 1, 200, "ok\n"},
         {1, NOW - 50 * MINUTE, 200, "ok\n"}, /* a type that is due every five intervals slipped once */
         {0, 0, 200, "ok\n"},
@@ -311,9 +326,10 @@ static void profiles_that_do_not_come_for_an_every_are_told(void **state)
     fail_job(0, SCRAPE_BUSY, 0, 0, "somebody else is profiling the app: \"x\"");
     now.jobs[0].without_since_ms = NOW - MINUTE + 1;
     expect_healthz("busy", 200, "ok\n");
-    static const char start[] = "service web, instance web-1, pod IP 10.0.0.7\nlabels team=shop,tier=web\ntarget http://h\n"
-                                "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
-                                "               last run: busy: somebody else is profiling the app: \"x\"\n";
+    static const char start[] =
+        "service web, instance web-1, pod IP 10.0.0.7\nlabels team=shop,tier=web\ntarget http://h\n"
+        "  cpu          every 1m, 10000 ms long, last taken never, next in 5s\n"
+        "               last run: busy: somebody else is profiling the app: \"x\"\n";
     static const char end[] = "spool 0 profiles, 0 of 8388608 bytes\n"
                               "collector http://profefe:10100, last stored never, 0 stored in all\n";
     char whole[4096];
@@ -356,7 +372,8 @@ static void expect_json(const char *row, const char *expected)
     buf_init(&body, VIEW_PAGE_MAX);
     status_json_write(&body, &seen);
     assert_int_equal(0, buf_error(&body));
-    snprintf(whole, sizeof(whole), "{\"version\":\"%s\",\"started\":\"2026-11-22T15:16:40Z\",%s}\n", version_text(), expected);
+    snprintf(whole, sizeof(whole), "{\"version\":\"%s\",\"started\":\"2026-11-22T15:16:40Z\",%s}\n", version_text(),
+             expected);
     expect_text(row, whole, buf_text(&body));
     buf_done(&body);
 }
@@ -395,27 +412,35 @@ static void json_of_a_working_agent(void **state)
                  account.drops[i].reason, (unsigned long long)account.drops[i].profiles);
     expect_contains("drops", dropped, "\"too-old\":1");
     char expected[6000];
-    snprintf(expected, sizeof(expected),
-             "\"idle\":false,\"problems\":[],\"warnings\":[\"types: x\"],\"start_failing_since\":null,\"start_error\":null,"
-             "\"service\":\"web\",\"instance\":\"web-1\",\"pod_ip\":\"10.0.0.7\",\"labels\":{\"team\":\"shop\",\"tier\":\"web\"},"
-             "\"collector\":\"http://profefe:10100\",\"targets\":["
-             "{\"name\":\"api\",\"url\":\"http://h:1/x\",\"types\":["
-             "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":\"2026-11-22T16:45:40Z\",\"last_result\":\"ok\","
-             "\"last_error\":null,\"none_since\":null,\"failures\":0,\"results\":{\"ok\":40},\"running\":true,\"next_seconds\":5},"
-             "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":\"empty\",\"last_error\":"
-             "\"no samples; did the app call runtime.SetBlockProfileRate?\",\"none_since\":null,\"failures\":0,\"results\":{\"empty\":2},"
-             "\"running\":false,\"next_seconds\":5}]},"
-             "{\"name\":\"worker\",\"url\":\"http://h:2/x\",\"types\":["
-             "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":null,\"last_result\":\"text\",\"last_error\":"
-             "\"text, not a profile: \\\"<b>\xEF\xBF\xBD\\\\x1b\\\"\\u001b\",\"none_since\":\"2026-11-22T16:45:40Z\",\"failures\":3,"
-             "\"results\":{\"text\":3},\"running\":false,\"next_seconds\":5},"
-             "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":null,\"last_error\":null,"
-             "\"none_since\":null,\"failures\":0,\"results\":{},\"running\":false,\"next_seconds\":0}]}],"
-             "\"spool\":{\"directory\":\"/spool\",\"profiles\":3,\"bytes\":12288,\"limit_bytes\":8388608,\"taken\":44,"
-             "\"in_memory_since\":null,\"directory_error\":null,\"dropped\":{%s}},"
-             "\"push\":{\"results\":{\"stored\":41,\"network\":2},\"stored_bytes\":4711,\"last_stored\":\"2026-11-22T16:46:39Z\","
-             "\"failures\":2,\"failing_since\":\"2026-11-22T16:46:38Z\",\"last_error\":\"refused: Connection refused\"}",
-             dropped);
+    snprintf(
+        expected, sizeof(expected),
+        "\"idle\":false,\"problems\":[],\"warnings\":[\"types: x\"],\"start_failing_since\":null,\"start_error\":null,"
+        "\"service\":\"web\",\"instance\":\"web-1\",\"pod_ip\":\"10.0.0.7\",\"labels\":{\"team\":\"shop\",\"tier\":"
+        "\"web\"},"
+        "\"collector\":\"http://profefe:10100\",\"targets\":["
+        "{\"name\":\"api\",\"url\":\"http://h:1/x\",\"types\":["
+        "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":\"2026-11-22T16:45:40Z\",\"last_"
+        "result\":\"ok\","
+        "\"last_error\":null,\"none_since\":null,\"failures\":0,\"results\":{\"ok\":40},\"running\":true,\"next_"
+        "seconds\":5},"
+        "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":\"empty\",\"last_error\":"
+        "\"no samples; did the app call "
+        "runtime.SetBlockProfileRate?\",\"none_since\":null,\"failures\":0,\"results\":{\"empty\":2},"
+        "\"running\":false,\"next_seconds\":5}]},"
+        "{\"name\":\"worker\",\"url\":\"http://h:2/x\",\"types\":["
+        "{\"type\":\"cpu\",\"every_seconds\":60,\"seconds\":10,\"last_success\":null,\"last_result\":\"text\",\"last_"
+        "error\":"
+        "\"text, not a profile: "
+        "\\\"<b>\xEF\xBF\xBD\\\\x1b\\\"\\u001b\",\"none_since\":\"2026-11-22T16:45:40Z\",\"failures\":3,"
+        "\"results\":{\"text\":3},\"running\":false,\"next_seconds\":5},"
+        "{\"type\":\"block\",\"every_seconds\":90,\"last_success\":null,\"last_result\":null,\"last_error\":null,"
+        "\"none_since\":null,\"failures\":0,\"results\":{},\"running\":false,\"next_seconds\":0}]}],"
+        "\"spool\":{\"directory\":\"/spool\",\"profiles\":3,\"bytes\":12288,\"limit_bytes\":8388608,\"taken\":44,"
+        "\"in_memory_since\":null,\"directory_error\":null,\"dropped\":{%s}},"
+        "\"push\":{\"results\":{\"stored\":41,\"network\":2},\"stored_bytes\":4711,\"last_stored\":\"2026-11-22T16:46:"
+        "39Z\","
+        "\"failures\":2,\"failing_since\":\"2026-11-22T16:46:38Z\",\"last_error\":\"refused: Connection refused\"}",
+        dropped);
     expect_json("working", expected);
 }
 

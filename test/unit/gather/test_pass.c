@@ -254,7 +254,8 @@ static void on_late(void *ctx)
 static int setup(void **state)
 {
     struct bench *bench = calloc(1, sizeof(*bench));
-    const struct httpc_options client = {.user_agent = program.user_agent, .transfers_max = PASSES * PIPELINE_TRANSFERS_MAX};
+    const struct httpc_options client = {.user_agent = program.user_agent,
+                                         .transfers_max = PASSES * PIPELINE_TRANSFERS_MAX};
     int ready[2];
     char byte;
     assert_non_null(bench);
@@ -363,8 +364,9 @@ static int begin(struct bench *bench, unsigned i, const struct order *order)
     options->service = bench->text[i][2];
     options->sample_labels = true;
     options->output_dir = order->collector == NULL ? bench->dir : NULL;
-    options->collector =
-        order->collector != NULL ? fill_in(bench, order->collector, bench->text[i][3], sizeof(bench->text[i][3])) : NULL;
+    options->collector = order->collector != NULL
+                             ? fill_in(bench, order->collector, bench->text[i][3], sizeof(bench->text[i][3]))
+                             : NULL;
     options->program = &program;
     options->seed = "uid";
     options->interval_ms = options->first_within_ms = options->missing_retry_ms = 60000;
@@ -431,7 +433,8 @@ static void expect_true_account(const struct trial *trial)
         jobs += account->jobs[f];
     }
     expect_number(row, trial->options.targets.count * trial->options.types.count, jobs);
-    expect_number(row, (long long)account->profiles.taken, (long long)(account->profiles.stored + account->profiles.dropped));
+    expect_number(row, (long long)account->profiles.taken,
+                  (long long)(account->profiles.stored + account->profiles.dropped));
     expect_number(row, 0, (long long)account->profiles.waiting);
     expect_number(row, account->jobs[PASS_STORED], (long long)account->profiles.stored);
     expect_number(row, account->jobs[PASS_UNSENT], (long long)drops_for(&account->profiles, "unsent"));
@@ -448,7 +451,8 @@ static void expect_end(const struct trial *trial, const struct expected *expecte
     expect_number(trial->options.service, expected->end, trial->account.end);
     for (unsigned f = 0; f < PASS_FATE_COUNT; f++) {
         if (expected->jobs[f] != trial->account.jobs[f])
-            fail_msg("%s: fate %u: expected %u, got %u", trial->options.service, f, expected->jobs[f], trial->account.jobs[f]);
+            fail_msg("%s: fate %u: expected %u, got %u", trial->options.service, f, expected->jobs[f],
+                     trial->account.jobs[f]);
     }
 }
 
@@ -480,7 +484,8 @@ static void twelve_side_by_side_each_end_with_their_own_account(void **state)
     } rows[PASSES] = {
         {{"http://%A/good", "cpu,heap,goroutine,block", "http://%A/of/pod-0", {0}, 0},
          {PASS_COMPLETE, {[PASS_STORED] = 3, [PASS_EMPTY] = 1}}},
-        {{"http://%A/good", "cpu,heap", "http://%A/of/pod-1", {.cpu_first = true}, 0}, {PASS_COMPLETE, {[PASS_STORED] = 2}}},
+        {{"http://%A/good", "cpu,heap", "http://%A/of/pod-1", {.cpu_first = true}, 0},
+         {PASS_COMPLETE, {[PASS_STORED] = 2}}},
         {{"a=http://%B/good,b=http://%A/good", "heap", "http://%A/of/pod-2", {0}, 0},
          {PASS_COMPLETE, {[PASS_STORED] = 1, [PASS_FAILED] = 1}}},
         {{"a=http://%S/x,b=http://%A/good", "heap", "http://%A/of/pod-3", {0}, 300},

@@ -14,7 +14,8 @@ enum {
 
 static struct profile_types make_types(const char *text)
 {
-    const struct profile_types_defaults defaults = {.interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
+    const struct profile_types_defaults defaults = {
+        .interval_ms = MINUTE, .cpu_seconds_ms = 10 * SECOND, .grace_ms = -1};
     struct profile_types types;
     struct err err;
     if (profile_types_parse(span_of(text), &defaults, &types, NULL, &err) < 0)
@@ -80,7 +81,8 @@ static unsigned busiest(const struct slots *slots)
 static void expect_flat(const char *what, const struct slots *slots)
 {
     if (busiest(slots) > 110)
-        fail_msg("%s: the busiest of %u seconds has %u %% of the mean, expected at most 110", what, slots->count, busiest(slots));
+        fail_msg("%s: the busiest of %u seconds has %u %% of the mean, expected at most 110", what, slots->count,
+                 busiest(slots));
 }
 
 static struct plan_job *job_of(struct plan *plan, const char *name)
@@ -254,7 +256,8 @@ static void short_intervals_shrink_the_start_up(void **state)
     static const struct {
         const char *types;
         int64_t first_within_ms, window_ms;
-    } rows[] = {{"cpu:2s=1s,heap:10s", 20000, 2000}, {"heap:1s", 20000, 1000}, {"cpu", 1000, 1000}, {"cpu", 3600000, 60000}};
+    } rows[] = {
+        {"cpu:2s=1s,heap:10s", 20000, 2000}, {"heap:1s", 20000, 1000}, {"cpu", 1000, 1000}, {"cpu", 3600000, 60000}};
     for (size_t r = 0; r < COUNT_OF(rows); r++) {
         struct profile_types types = make_types(rows[r].types);
         for (unsigned i = 0; i < 1000; i++) {
@@ -353,7 +356,8 @@ static void expect_on_grid(const struct plan *plan, const struct plan_job *job)
 static void late_wake_ups_neither_burst_nor_double(void **state)
 {
     (void)state;
-    static const int64_t naps[] = {1, 999, 10 * SECOND, 31 * SECOND, MINUTE, 61 * SECOND, 10 * MINUTE, 7 * HOUR, 30 * 24 * (int64_t)HOUR};
+    static const int64_t naps[] = {
+        1, 999, 10 * SECOND, 31 * SECOND, MINUTE, 61 * SECOND, 10 * MINUTE, 7 * HOUR, 30 * 24 * (int64_t)HOUR};
     struct profile_types types = make_types("cpu,heap,goroutine,block,mutex");
     for (unsigned pod = 0; pod < 200; pod++) {
         struct plan plan;
@@ -370,12 +374,14 @@ static void late_wake_ups_neither_burst_nor_double(void **state)
                 if (++runs[i] > 1)
                     fail_msg("pod %u: %s ran twice after a nap of %lld ms", pod, job->type->name, (long long)naps[n]);
                 if (now_ms - last_ms[i] < job->type->every_ms / 2)
-                    fail_msg("pod %u: %s ran again after %lld ms", pod, job->type->name, (long long)(now_ms - last_ms[i]));
+                    fail_msg("pod %u: %s ran again after %lld ms", pod, job->type->name,
+                             (long long)(now_ms - last_ms[i]));
                 last_ms[i] = now_ms;
                 now_ms += duration_of(job);
                 plan_finish(&plan, job, PLAN_DONE, last_ms[i], now_ms);
                 expect_on_grid(&plan, job);
-                assert_true(job->due_ms >= now_ms && job->due_ms - last_ms[i] <= job->type->every_ms * 3 / 2 + 11 * SECOND);
+                assert_true(job->due_ms >= now_ms &&
+                            job->due_ms - last_ms[i] <= job->type->every_ms * 3 / 2 + 11 * SECOND);
             }
             assert_true(wait_ms > 0);
         }
@@ -509,7 +515,8 @@ static void good_runs_take_halvings_back(void **state)
     } rows[] = {
         {"a bad moment", "cpu:1m=10s", "sssggggg", {10000, 5000, 2000, 1000, 2000, 5000, 10000, 10000}},
         {"no reason", "cpu:1m=10s", "sssddbbg", {10000, 5000, 2000, 1000, 1000, 1000, 1000, 1000}},
-        {"a limit of five", "cpu:1m=10s", "sgsggsggggs", {10000, 5000, 10000, 5000, 5000, 10000, 5000, 5000, 5000, 5000, 10000}},
+        {"a limit of five", "cpu:1m=10s", "sgsggsggggs",
+         {10000, 5000, 10000, 5000, 5000, 10000, 5000, 5000, 5000, 5000, 10000}},
         {"bad runs between", "cpu:1m=10s", "sgsgdg", {10000, 5000, 10000, 5000, 5000, 5000}},
         {"its limit is lifted", "cpu:1m=10s", "sgsgggsg", {10000, 5000, 10000, 5000, 5000, 10000, 10000, 5000}},
         {"at the shortest", "cpu:1m=10s", "sssssggg", {10000, 5000, 2000, 1000, 1000, 1000, 2000, 5000}},
@@ -660,7 +667,8 @@ static void sampling_takes_its_share_of_the_pods_in_each_interval(void **state)
             if (got < share - 0.01 || got > share + 0.01)
                 fail_msg("interval %u: expected %.4f of the pods, got %.4f", n, share, got);
             if (n > 0 && (again < share * share - 0.01 || again > share * share + 0.01))
-                fail_msg("intervals %u and %u: expected %.4f of the pods in both, got %.4f", n - 1, n, share * share, again);
+                fail_msg("intervals %u and %u: expected %.4f of the pods in both, got %.4f", n - 1, n, share * share,
+                         again);
         }
     }
 }

@@ -36,7 +36,8 @@ static void url_of_each_type(void **state)
         {PROFILE_OTHER, "other/wall", 0, "http://h:1/debug/pprof/wall"},
         {PROFILE_OTHER, "other/wall", 10000, "http://h:1/debug/pprof/wall?seconds=10"},
         {PROFILE_OTHER, "other/-._~!$&'()*+;@", 0, "http://h:1/debug/pprof/-._~!$&'()*+;@"},
-        {PROFILE_OTHER, "other/\xc3\xbc\"<>[]\\^`{|}", 0, "http://h:1/debug/pprof/%C3%BC%22%3C%3E%5B%5D%5C%5E%60%7B%7C%7D"},
+        {PROFILE_OTHER, "other/\xc3\xbc\"<>[]\\^`{|}", 0,
+         "http://h:1/debug/pprof/%C3%BC%22%3C%3E%5B%5D%5C%5E%60%7B%7C%7D"},
         {PROFILE_OTHER, "other/a/b.c", 500, "http://h:1/debug/pprof/a/b.c?seconds=0.5"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -88,72 +89,120 @@ static const struct answer answers[] = {
     {"a CPU profile", PROFILE_CPU, 10000, {.status = 200, .elapsed_ms = 10100}, PPROF_OK, SCRAPE_OK, ""},
     {"no samples", PROFILE_BLOCK, 0, {.status = 200}, PPROF_EMPTY, SCRAPE_EMPTY, "the reason"},
 
-    {"nothing listens", PROFILE_HEAP, 0, {.end = HTTPC_REFUSED, .text = "Connection refused"}, PPROF_TRUNCATED, SCRAPE_REFUSED, "nothing listens"},
+    {"nothing listens", PROFILE_HEAP, 0, {.end = HTTPC_REFUSED, .text = "Connection refused"}, PPROF_TRUNCATED,
+     SCRAPE_REFUSED, "nothing listens"},
     {"no such host", PROFILE_HEAP, 0, {.end = HTTPC_RESOLVE}, PPROF_TRUNCATED, SCRAPE_REFUSED, "host name not found"},
-    {"no connection in time", PROFILE_HEAP, 0, {.end = HTTPC_CONNECT_TIMEOUT}, PPROF_TRUNCATED, SCRAPE_TIMEOUT, "no connection in time"},
-    {"no reply in time", PROFILE_CPU, 10000, {.end = HTTPC_TIMEOUT, .elapsed_ms = 20000}, PPROF_TRUNCATED, SCRAPE_TIMEOUT, "no reply in time after 20000 ms"},
-    {"a byte a second", PROFILE_HEAP, 0, {.end = HTTPC_TIMEOUT, .status = 200, .received_bytes = 10}, PPROF_TRUNCATED, SCRAPE_SLOW, "did not end in time"},
-    {"chunk noise", PROFILE_HEAP, 0, {.end = HTTPC_TIMEOUT, .status = 200}, PPROF_TRUNCATED, SCRAPE_SLOW, "did not end in time"},
-    {"slow 500", PROFILE_HEAP, 0, {.end = HTTPC_TIMEOUT, .status = 500, BODY("x")}, PPROF_TRUNCATED, SCRAPE_SLOW, "did not end in time"},
+    {"no connection in time", PROFILE_HEAP, 0, {.end = HTTPC_CONNECT_TIMEOUT}, PPROF_TRUNCATED, SCRAPE_TIMEOUT,
+     "no connection in time"},
+    {"no reply in time", PROFILE_CPU, 10000, {.end = HTTPC_TIMEOUT, .elapsed_ms = 20000}, PPROF_TRUNCATED,
+     SCRAPE_TIMEOUT, "no reply in time after 20000 ms"},
+    {"a byte a second", PROFILE_HEAP, 0, {.end = HTTPC_TIMEOUT, .status = 200, .received_bytes = 10}, PPROF_TRUNCATED,
+     SCRAPE_SLOW, "did not end in time"},
+    {"chunk noise", PROFILE_HEAP, 0, {.end = HTTPC_TIMEOUT, .status = 200}, PPROF_TRUNCATED, SCRAPE_SLOW,
+     "did not end in time"},
+    {"slow 500", PROFILE_HEAP, 0, {.end = HTTPC_TIMEOUT, .status = 500, BODY("x")}, PPROF_TRUNCATED, SCRAPE_SLOW,
+     "did not end in time"},
 
-    {"busy, as Go says it", PROFILE_CPU, 10000, {.status = 500, GO_PPROF, BODY("Could not enable CPU profiling: cpu profiling already in use\n")},
+    {"busy, as Go says it", PROFILE_CPU, 10000,
+     {.status = 500, GO_PPROF, BODY("Could not enable CPU profiling: cpu profiling already in use\n")},
      PPROF_TRUNCATED, SCRAPE_BUSY, "\"Could not enable CPU profiling: cpu profiling already in use\""},
-    {"busy tracer", PROFILE_TRACE, 1000, {.status = 500, GO_PPROF, BODY("Could not enable tracing: execution tracer already enabled\n")}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
-    {"busy, header stripped", PROFILE_CPU, 10000, {.status = 500, BODY("Could not enable CPU profiling: x")}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
-    {"busy, body stripped", PROFILE_CPU, 10000, {.status = 500, GO_PPROF}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
-    {"busy after a second", PROFILE_CPU, 10000, {.status = 500, GO_PPROF, .elapsed_ms = 9999}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
-    {"heap is never busy", PROFILE_HEAP, 0, {.status = 500, GO_PPROF, BODY("Could not enable x")}, PPROF_TRUNCATED, SCRAPE_STATUS, "expected 200, got 500 \"Could not enable x\""},
+    {"busy tracer", PROFILE_TRACE, 1000,
+     {.status = 500, GO_PPROF, BODY("Could not enable tracing: execution tracer already enabled\n")}, PPROF_TRUNCATED,
+     SCRAPE_BUSY, "somebody else"},
+    {"busy, header stripped", PROFILE_CPU, 10000, {.status = 500, BODY("Could not enable CPU profiling: x")},
+     PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
+    {"busy, body stripped", PROFILE_CPU, 10000, {.status = 500, GO_PPROF}, PPROF_TRUNCATED, SCRAPE_BUSY,
+     "somebody else"},
+    {"busy after a second", PROFILE_CPU, 10000, {.status = 500, GO_PPROF, .elapsed_ms = 9999}, PPROF_TRUNCATED,
+     SCRAPE_BUSY, "somebody else"},
+    {"heap is never busy", PROFILE_HEAP, 0, {.status = 500, GO_PPROF, BODY("Could not enable x")}, PPROF_TRUNCATED,
+     SCRAPE_STATUS, "expected 200, got 500 \"Could not enable x\""},
     {"busy by status", PROFILE_CPU, 10000, {.status = 409}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
-    {"busy by limit", PROFILE_OTHER, 10000, {.status = 429, BODY("slow down")}, PPROF_TRUNCATED, SCRAPE_BUSY, "\"slow down\""},
-    {"busy in other words", PROFILE_CPU, 10000, {.status = 400, BODY("{\"error\":\"Already profiling\"}")}, PPROF_TRUNCATED, SCRAPE_BUSY, "Already profiling"},
-    {"busy and unavailable", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 5000, BODY("profiler already running")}, PPROF_TRUNCATED, SCRAPE_BUSY, "already running"},
-    {"missing already", PROFILE_CPU, 10000, {.status = 404, BODY("already gone")}, PPROF_TRUNCATED, SCRAPE_MISSING, "404"},
+    {"busy by limit", PROFILE_OTHER, 10000, {.status = 429, BODY("slow down")}, PPROF_TRUNCATED, SCRAPE_BUSY,
+     "\"slow down\""},
+    {"busy in other words", PROFILE_CPU, 10000, {.status = 400, BODY("{\"error\":\"Already profiling\"}")},
+     PPROF_TRUNCATED, SCRAPE_BUSY, "Already profiling"},
+    {"busy and unavailable", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 5000, BODY("profiler already running")},
+     PPROF_TRUNCATED, SCRAPE_BUSY, "already running"},
+    {"missing already", PROFILE_CPU, 10000, {.status = 404, BODY("already gone")}, PPROF_TRUNCATED, SCRAPE_MISSING,
+     "404"},
     {"409 on heap", PROFILE_HEAP, 0, {.status = 409, BODY("already")}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 409"},
-    {"another 500", PROFILE_CPU, 10000, {.status = 500, BODY("panic: x\ngoroutine 1")}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 500 \"panic: x\""},
+    {"another 500", PROFILE_CPU, 10000, {.status = 500, BODY("panic: x\ngoroutine 1")}, PPROF_TRUNCATED, SCRAPE_STATUS,
+     "got 500 \"panic: x\""},
 
-    {"the old WriteTimeout", PROFILE_CPU, 10000, {.status = 400, GO_PPROF, BODY("profile duration exceeds server's WriteTimeout\n")}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "10000 ms are longer than the app's WriteTimeout or handler limit (400"},
-    {"another 400", PROFILE_CPU, 10000, {.status = 400, BODY("bad")}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 400 \"bad\""},
-    {"that 400 on heap", PROFILE_HEAP, 0, {.status = 400, BODY("profile duration exceeds server's WriteTimeout")}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 400"},
-    {"closed after the full time", PROFILE_CPU, 4000, {.end = HTTPC_EMPTY, .elapsed_ms = 4003}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "4000 ms"},
-    {"closed after nine tenths", PROFILE_CPU, 4000, {.end = HTTPC_EMPTY, .elapsed_ms = 3600}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "4000 ms"},
-    {"closed before that", PROFILE_CPU, 4000, {.end = HTTPC_EMPTY, .elapsed_ms = 3599}, PPROF_TRUNCATED, SCRAPE_TRUNCATED, "without a reply"},
-    {"closed on heap", PROFILE_HEAP, 0, {.end = HTTPC_EMPTY, .elapsed_ms = 5000}, PPROF_TRUNCATED, SCRAPE_TRUNCATED, "without a reply"},
-    {"TimeoutHandler", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 5000, BODY("<html>timeout")}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "(503 \"<html>timeout\")"},
-    {"a gateway's limit", PROFILE_CPU, 10000, {.status = 504, .elapsed_ms = 9999}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "504"},
-    {"limit of a second", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 1000}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "503"},
-    {"503 at once: not ready", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 3}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 503"},
-    {"503 of a trace", PROFILE_TRACE, 1000, {.status = 503, .elapsed_ms = 100}, PPROF_TRUNCATED, SCRAPE_TOO_LONG, "1000 ms"},
-    {"503 after SECONDS", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 10000}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 503"},
+    {"the old WriteTimeout", PROFILE_CPU, 10000,
+     {.status = 400, GO_PPROF, BODY("profile duration exceeds server's WriteTimeout\n")}, PPROF_TRUNCATED,
+     SCRAPE_TOO_LONG, "10000 ms are longer than the app's WriteTimeout or handler limit (400"},
+    {"another 400", PROFILE_CPU, 10000, {.status = 400, BODY("bad")}, PPROF_TRUNCATED, SCRAPE_STATUS,
+     "got 400 \"bad\""},
+    {"that 400 on heap", PROFILE_HEAP, 0, {.status = 400, BODY("profile duration exceeds server's WriteTimeout")},
+     PPROF_TRUNCATED, SCRAPE_STATUS, "got 400"},
+    {"closed after the full time", PROFILE_CPU, 4000, {.end = HTTPC_EMPTY, .elapsed_ms = 4003}, PPROF_TRUNCATED,
+     SCRAPE_TOO_LONG, "4000 ms"},
+    {"closed after nine tenths", PROFILE_CPU, 4000, {.end = HTTPC_EMPTY, .elapsed_ms = 3600}, PPROF_TRUNCATED,
+     SCRAPE_TOO_LONG, "4000 ms"},
+    {"closed before that", PROFILE_CPU, 4000, {.end = HTTPC_EMPTY, .elapsed_ms = 3599}, PPROF_TRUNCATED,
+     SCRAPE_TRUNCATED, "without a reply"},
+    {"closed on heap", PROFILE_HEAP, 0, {.end = HTTPC_EMPTY, .elapsed_ms = 5000}, PPROF_TRUNCATED, SCRAPE_TRUNCATED,
+     "without a reply"},
+    {"TimeoutHandler", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 5000, BODY("<html>timeout")}, PPROF_TRUNCATED,
+     SCRAPE_TOO_LONG, "(503 \"<html>timeout\")"},
+    {"a gateway's limit", PROFILE_CPU, 10000, {.status = 504, .elapsed_ms = 9999}, PPROF_TRUNCATED, SCRAPE_TOO_LONG,
+     "504"},
+    {"limit of a second", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 1000}, PPROF_TRUNCATED, SCRAPE_TOO_LONG,
+     "503"},
+    {"503 at once: not ready", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 3}, PPROF_TRUNCATED, SCRAPE_STATUS,
+     "got 503"},
+    {"503 of a trace", PROFILE_TRACE, 1000, {.status = 503, .elapsed_ms = 100}, PPROF_TRUNCATED, SCRAPE_TOO_LONG,
+     "1000 ms"},
+    {"503 after SECONDS", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 10000}, PPROF_TRUNCATED, SCRAPE_STATUS,
+     "got 503"},
     {"503 on heap", PROFILE_HEAP, 0, {.status = 503, .elapsed_ms = 3}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 503"},
     {"502", PROFILE_CPU, 10000, {.status = 502, .elapsed_ms = 5000}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 502"},
 
-    {"missing", PROFILE_MUTEX, 0, {.status = 404, GO_PPROF, BODY("Unknown profile\n")}, PPROF_TRUNCATED, SCRAPE_MISSING, "404 \"Unknown profile\": the app does not serve this profile"},
-    {"redirect", PROFILE_HEAP, 0, {.status = 302, .kept = {[SCRAPE_LOCATION] = "https://login.example.com/\x1b"}}, PPROF_TRUNCATED, SCRAPE_REDIRECT, "redirect to \"https://login.example.com/\\x1b\""},
+    {"missing", PROFILE_MUTEX, 0, {.status = 404, GO_PPROF, BODY("Unknown profile\n")}, PPROF_TRUNCATED, SCRAPE_MISSING,
+     "404 \"Unknown profile\": the app does not serve this profile"},
+    {"redirect", PROFILE_HEAP, 0, {.status = 302, .kept = {[SCRAPE_LOCATION] = "https://login.example.com/\x1b"}},
+     PPROF_TRUNCATED, SCRAPE_REDIRECT, "redirect to \"https://login.example.com/\\x1b\""},
     {"redirect nowhere", PROFILE_HEAP, 0, {.status = 399}, PPROF_TRUNCATED, SCRAPE_REDIRECT, "redirect to \"\""},
     {"forbidden", PROFILE_HEAP, 0, {.status = 403}, PPROF_TRUNCATED, SCRAPE_STATUS, "expected 200, got 403 \"\""},
     {"no content", PROFILE_HEAP, 0, {.status = 204}, PPROF_TRUNCATED, SCRAPE_STATUS, "got 204"},
     {"partial", PROFILE_HEAP, 0, {.status = 206}, PPROF_OK, SCRAPE_STATUS, "got 206"},
 
-    {"text", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_TEXT, SCRAPE_TEXT, "the reason"},
+    {"text", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_TEXT, SCRAPE_TEXT,
+     "the reason"},
     {"short text, whole", PROFILE_HEAP, 0, {.status = 200}, PPROF_TEXT, SCRAPE_TEXT, "the reason"},
-    {"malformed body", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_MALFORMED, SCRAPE_MALFORMED, "the reason"},
-    {"gzip bomb", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_TOO_BIG, SCRAPE_TOO_BIG, "the reason"},
-    {"no memory to check", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_NO_MEMORY, SCRAPE_ERROR, "the reason"},
-    {"not HTTP", PROFILE_HEAP, 0, {.end = HTTPC_MALFORMED, .text = "Received HTTP/0.9 when not allowed"}, PPROF_TRUNCATED, SCRAPE_MALFORMED, "not an HTTP reply"},
+    {"malformed body", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_MALFORMED,
+     SCRAPE_MALFORMED, "the reason"},
+    {"gzip bomb", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200}, PPROF_TOO_BIG,
+     SCRAPE_TOO_BIG, "the reason"},
+    {"no memory to check", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EINVAL, .status = 200},
+     PPROF_NO_MEMORY, SCRAPE_ERROR, "the reason"},
+    {"not HTTP", PROFILE_HEAP, 0, {.end = HTTPC_MALFORMED, .text = "Received HTTP/0.9 when not allowed"},
+     PPROF_TRUNCATED, SCRAPE_MALFORMED, "not an HTTP reply"},
     {"plain for https", PROFILE_HEAP, 0, {.end = HTTPC_TLS}, PPROF_TRUNCATED, SCRAPE_MALFORMED, "is the scheme right?"},
-    {"headers without end", PROFILE_HEAP, 0, {.end = HTTPC_ENDLESS}, PPROF_TRUNCATED, SCRAPE_ENDLESS, "headers without end"},
+    {"headers without end", PROFILE_HEAP, 0, {.end = HTTPC_ENDLESS}, PPROF_TRUNCATED, SCRAPE_ENDLESS,
+     "headers without end"},
 
     {"cut inside gzip", PROFILE_HEAP, 0, {.status = 200}, PPROF_TRUNCATED, SCRAPE_TRUNCATED, "the reason"},
-    {"shorter than announced", PROFILE_HEAP, 0, {.end = HTTPC_TRUNCATED, .status = 200, .received_bytes = 9}, PPROF_TRUNCATED, SCRAPE_TRUNCATED, "ended early after 0 ms, 9 bytes"},
-    {"shorter, though the profile is whole", PROFILE_HEAP, 0, {.end = HTTPC_TRUNCATED, .status = 200}, PPROF_OK, SCRAPE_TRUNCATED, "ended early"},
+    {"shorter than announced", PROFILE_HEAP, 0, {.end = HTTPC_TRUNCATED, .status = 200, .received_bytes = 9},
+     PPROF_TRUNCATED, SCRAPE_TRUNCATED, "ended early after 0 ms, 9 bytes"},
+    {"shorter, though the profile is whole", PROFILE_HEAP, 0, {.end = HTTPC_TRUNCATED, .status = 200}, PPROF_OK,
+     SCRAPE_TRUNCATED, "ended early"},
     {"reset", PROFILE_HEAP, 0, {.end = HTTPC_RESET}, PPROF_TRUNCATED, SCRAPE_TRUNCATED, "reset"},
-    {"over the limit", PROFILE_HEAP, 0, {.end = HTTPC_TOO_BIG, .status = 200, .received_bytes = 8 << 20}, PPROF_TRUNCATED, SCRAPE_TOO_BIG, "larger than the spool can hold"},
-    {"over the limit at once", PROFILE_HEAP, 0, {.end = HTTPC_TOO_BIG, .status = 200}, PPROF_TRUNCATED, SCRAPE_TOO_BIG, "larger than the spool can hold"},
-    {"over the spool's", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EFBIG, .status = 200}, PPROF_TRUNCATED, SCRAPE_TOO_BIG, "larger than the spool can hold"},
-    {"the spool failed", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -ENOSPC, .status = 200}, PPROF_TRUNCATED, SCRAPE_ERROR, "given up"},
+    {"over the limit", PROFILE_HEAP, 0, {.end = HTTPC_TOO_BIG, .status = 200, .received_bytes = 8 << 20},
+     PPROF_TRUNCATED, SCRAPE_TOO_BIG, "larger than the spool can hold"},
+    {"over the limit at once", PROFILE_HEAP, 0, {.end = HTTPC_TOO_BIG, .status = 200}, PPROF_TRUNCATED, SCRAPE_TOO_BIG,
+     "larger than the spool can hold"},
+    {"over the spool's", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -EFBIG, .status = 200}, PPROF_TRUNCATED,
+     SCRAPE_TOO_BIG, "larger than the spool can hold"},
+    {"the spool failed", PROFILE_HEAP, 0, {.end = HTTPC_ABORTED, .abort_code = -ENOSPC, .status = 200}, PPROF_TRUNCATED,
+     SCRAPE_ERROR, "given up"},
     {"no memory", PROFILE_HEAP, 0, {.end = HTTPC_NO_MEMORY}, PPROF_TRUNCATED, SCRAPE_ERROR, "no memory"},
-    {"no descriptor", PROFILE_HEAP, 0, {.end = HTTPC_OTHER, .text = "cannot open a socket"}, PPROF_TRUNCATED, SCRAPE_ERROR, "\"cannot open a socket\""},
-    {"a URL that curl refuses", PROFILE_HEAP, 0, {.end = HTTPC_BAD_URL}, PPROF_TRUNCATED, SCRAPE_ERROR, "not a usable URL"},
+    {"no descriptor", PROFILE_HEAP, 0, {.end = HTTPC_OTHER, .text = "cannot open a socket"}, PPROF_TRUNCATED,
+     SCRAPE_ERROR, "\"cannot open a socket\""},
+    {"a URL that curl refuses", PROFILE_HEAP, 0, {.end = HTTPC_BAD_URL}, PPROF_TRUNCATED, SCRAPE_ERROR,
+     "not a usable URL"},
 };
 
 static void each_bad_answer_has_its_name(void **state)
@@ -167,7 +216,8 @@ static void each_bad_answer_has_its_name(void **state)
             summary.reason[0] = '\0';
         enum scrape_result got = scrape_judge(row->kind, row->seconds_ms, &row->http, &summary, words);
         if (got != row->expected)
-            fail_msg("%s: expected %s, got %s (%s)", row->what, scrape_result_names[row->expected], scrape_result_names[got], words);
+            fail_msg("%s: expected %s, got %s (%s)", row->what, scrape_result_names[row->expected],
+                     scrape_result_names[got], words);
         if (row->expected == SCRAPE_OK)
             expect_text(row->what, "", words);
         else
@@ -254,7 +304,8 @@ static int setup(void **state)
     bench->listening = peer_listen(&bench->port);
     snprintf(bench->base, sizeof(bench->base), "http://127.0.0.1:%u/debug/pprof", bench->port);
     const struct httpc_options client = {.user_agent = "profefe-agent/0", .transfers_max = 4};
-    if (bench->listening < 0 || loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &client, &bench->httpc, &err) < 0 ||
+    if (bench->listening < 0 || loop_new(&bench->loop, &err) < 0 ||
+        httpc_new(bench->loop, &client, &bench->httpc, &err) < 0 ||
         spool_new_memory(SPOOL_BUDGET_MIN, &bench->spool, &err) < 0)
         return -1;
     return 0;
@@ -283,9 +334,14 @@ static void on_done(void *ctx, const struct scrape_report *report)
 
 static int start_fetch(struct bench *bench, const struct profile_type *type, struct err *err)
 {
-    const struct scrape_request request = {.base_url = bench->base, .target_name = "api", .type = type,
-                                           .seconds_ms = type->seconds_ms, .connect_timeout_ms = 2000, .timeout_ms = bench->timeout_ms,
-                                           .body_max = SPOOL_BUDGET_MIN, .ask_gzip = bench->ask_gzip};
+    const struct scrape_request request = {.base_url = bench->base,
+                                           .target_name = "api",
+                                           .type = type,
+                                           .seconds_ms = type->seconds_ms,
+                                           .connect_timeout_ms = 2000,
+                                           .timeout_ms = bench->timeout_ms,
+                                           .body_max = SPOOL_BUDGET_MIN,
+                                           .ask_gzip = bench->ask_gzip};
     return scrape_start(bench->httpc, bench->spool, &request, on_done, bench, &bench->scrape, err);
 }
 
@@ -414,7 +470,9 @@ static void profiles_own_time_counts_when_it_is_near(void **state)
     static const struct {
         int64_t off_s;
         bool own;
-    } rows[] = {{0, true}, {-10, true}, {-23 * HOUR_S, true}, {23 * HOUR_S, true}, {-25 * HOUR_S, false}, {25 * HOUR_S, false}, {INT64_MIN, false}};
+    } rows[] = {{0, true},           {-10, true},           {-23 * HOUR_S, true},
+                {23 * HOUR_S, true}, {-25 * HOUR_S, false}, {25 * HOUR_S, false},
+                {INT64_MIN, false}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char body[64];
         struct spool_item item;
@@ -436,7 +494,8 @@ static void profiles_own_time_counts_when_it_is_near(void **state)
 static void cpu_asks_for_its_seconds(void **state)
 {
     struct bench *bench = *state;
-    bench->head = "HTTP/1.1 500 Internal Server Error\r\nX-Go-Pprof: 1\r\nConnection: close\r\n\r\nCould not enable CPU profiling: x\n";
+    bench->head = "HTTP/1.1 500 Internal Server Error\r\nX-Go-Pprof: 1\r\nConnection: close\r\n\r\nCould not enable "
+                  "CPU profiling: x\n";
     assert_int_equal(SCRAPE_BUSY, fetch(bench, &cpu)->result);
     expect_contains("request", bench->request, "GET /debug/pprof/profile?seconds=1 HTTP/1.1\r\n");
 }
@@ -570,7 +629,8 @@ static void bad_answers_leave_nothing_in_the_spool(void **state)
         {"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n", NULL, SCRAPE_STATUS},
         {"220 smtp.example.com ESMTP\r\n", NULL, SCRAPE_MALFORMED},
         {"", NULL, SCRAPE_TRUNCATED},
-        {"HTTP/1.1 200 OK\r\n", "X-Noise: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", SCRAPE_ENDLESS},
+        {"HTTP/1.1 200 OK\r\n", "X-Noise: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
+         SCRAPE_ENDLESS},
         {"", "HTTP/1.1 100 Continue\r\n\r\n", SCRAPE_ENDLESS},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -61,7 +61,8 @@ static int setup(void **state)
     options->connect_timeout_ms = options->scrape_timeout_ms = 5000;
     options->profile_max = SPOOL_BUDGET_MIN;
     const struct httpc_options client = {.user_agent = "profefe-agent/0", .transfers_max = 4};
-    if (bench->listening < 0 || loop_new(&bench->loop, &err) < 0 || httpc_new(bench->loop, &client, &bench->httpc, &err) < 0 ||
+    if (bench->listening < 0 || loop_new(&bench->loop, &err) < 0 ||
+        httpc_new(bench->loop, &client, &bench->httpc, &err) < 0 ||
         spool_new_memory(SPOOL_BUDGET_MIN, &bench->spool, &err) < 0)
         return -1;
     loop_timer_init(&bench->patience, bench->loop, on_late, bench);

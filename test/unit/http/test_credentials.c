@@ -278,8 +278,10 @@ static void bad_files_are_named(void **state)
         {{"ca.crt"}, {PRIVATE}, -EINVAL, "/ca.crt: expected PEM with a CERTIFICATE"},
         {{"tls.crt", "tls.key"}, {PRIVATE, CERT}, -EINVAL, "/tls.crt: expected PEM with a CERTIFICATE"},
         {{"tls.crt", "tls.key"}, {CERT, CERT}, -EINVAL, "/tls.key: expected PEM with a PRIVATE KEY"},
-        {{"tls.crt", "tls.key"}, {CERT, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"}, -EINVAL, "/tls.key: expected a key that is not encrypted"},
-        {{"tls.crt", "tls.key"}, {CERT, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"}, -EINVAL, "not encrypted"},
+        {{"tls.crt", "tls.key"}, {CERT, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"}, -EINVAL,
+         "/tls.key: expected a key that is not encrypted"},
+        {{"tls.crt", "tls.key"}, {CERT, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"}, -EINVAL,
+         "not encrypted"},
     };
     for (const struct row *row = rows; row < rows + COUNT_OF(rows); row++) {
         empty_dir();

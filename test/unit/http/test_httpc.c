@@ -283,8 +283,8 @@ static void fetch(struct outcome *outcome, const struct httpc_request *request)
     wait_done(outcome);
 }
 
-/* A transfer that is to run into its timeout, but has to come so far before: twice the time is given until it does, and in
- * the end the test sees that it did not. Starts the server and ends it. */
+/* A transfer that is to run into its timeout, but has to come so far before: twice the time is given until it does, and
+ * in the end the test sees that it did not. Starts the server and ends it. */
 static void fetch_until_timeout(struct outcome *outcome, struct httpc_request *request,
                                 void (*talk)(struct server *, int), bool (*has_come_far)(const struct httpc_result *))
 {
@@ -628,7 +628,8 @@ static void floods_of_headers_are_cut(void **state)
         {"HTTP/1.1 200 OK\r\n", "X-More: and more and more and more\r\n", HTTPC_ENDLESS},
         {"HTTP/1.1 200 OK\r\nX-Long: ", "without an end of line ", HTTPC_MALFORMED},
         {"HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", HTTPC_ENDLESS},
-        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-Trailer: and more and more\r\n", HTTPC_ENDLESS},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-Trailer: and more and more\r\n",
+         HTTPC_ENDLESS},
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Long: ", "trailer without end ", HTTPC_MALFORMED},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -970,9 +971,8 @@ static void proxy_of_the_environment_is_ignored(void **state)
 static void bad_urls_are_refused_at_once(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",          "/path",          "localhost:80",     "ftp://x/", "file:///etc/passwd",
-                                      "http://",   "http://x:70000", "http://x y/",      "http://[::1",
-                                      "gopher://x"};
+    static const char *const bad[] = {"",        "/path",          "localhost:80", "ftp://x/",    "file:///etc/passwd",
+                                      "http://", "http://x:70000", "http://x y/",  "http://[::1", "gopher://x"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct err err = {0};
         struct outcome outcome = {.done = 0};
@@ -1020,8 +1020,8 @@ int socket(int family, int type, int protocol)
     return real(family, type, protocol);
 }
 
-/* Bound to ::1 or 127.0.0.1. As long as it does not listen, connections are refused, and nobody else gets the port by chance
- * who takes any free one. */
+/* Bound to ::1 or 127.0.0.1. As long as it does not listen, connections are refused, and nobody else gets the port by
+ * chance who takes any free one. */
 static int bind_to(int family, uint16_t *port)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(*port)};

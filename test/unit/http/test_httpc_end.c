@@ -15,7 +15,8 @@ static const struct row {
     const char *words;
 } rows[] = {
     {"whole", {.code = CURLE_OK, .in_reply = true, .headers_whole = true}, HTTPC_OK, ""},
-    {"closed in the headers", {.code = CURLE_OK, .in_reply = true}, HTTPC_TRUNCATED, "closed inside the reply's headers"},
+    {"closed in the headers", {.code = CURLE_OK, .in_reply = true}, HTTPC_TRUNCATED,
+     "closed inside the reply's headers"},
     {"closed before them", {.code = CURLE_OK}, HTTPC_EMPTY, "closed inside the reply's headers"},
     {"nothing", {.code = CURLE_GOT_NOTHING}, HTTPC_EMPTY, CURLS},
     {"nothing more", {.code = CURLE_GOT_NOTHING, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
@@ -36,13 +37,19 @@ static const struct row {
     {"late reply", {.code = CURLE_OPERATION_TIMEDOUT, .looked_up = true, .connected = true}, HTTPC_TIMEOUT, CURLS},
 
     {"reset", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET}, HTTPC_RESET, CURLS},
-    {"reset in the reply", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
+    {"reset in the reply", {.code = CURLE_RECV_ERROR, .os_error = ECONNRESET, .in_reply = true}, HTTPC_TRUNCATED,
+     CURLS},
     {"chunks, 7.88", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_7}, HTTPC_MALFORMED, CHUNK_7},
     {"chunks, 8.14", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_8}, HTTPC_MALFORMED, CHUNK_8},
-    {"chunks without memory", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_8, .memory_failed = true}, HTTPC_NO_MEMORY, CHUNK_8},
-    {"late refusal", {.code = CURLE_RECV_ERROR, .over_tls = true, .curl_text = "x"}, HTTPC_TLS, "TLS ended before the reply, as with a server that wants a client certificate, or another: x"},
-    {"late refusal in words", {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNREFUSED, .curl_text = "An Alert"}, HTTPC_TLS, "or another: An Alert"},
-    {"reset over TLS", {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNRESET, .curl_text = "x"}, HTTPC_RESET, "x"},
+    {"chunks without memory", {.code = CURLE_RECV_ERROR, .in_reply = true, .curl_text = CHUNK_8, .memory_failed = true},
+     HTTPC_NO_MEMORY, CHUNK_8},
+    {"late refusal", {.code = CURLE_RECV_ERROR, .over_tls = true, .curl_text = "x"}, HTTPC_TLS,
+     "TLS ended before the reply, as with a server that wants a client certificate, or another: x"},
+    {"late refusal in words",
+     {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNREFUSED, .curl_text = "An Alert"}, HTTPC_TLS,
+     "or another: An Alert"},
+    {"reset over TLS", {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNRESET, .curl_text = "x"},
+     HTTPC_RESET, "x"},
     {"cut over TLS", {.code = CURLE_RECV_ERROR, .over_tls = true, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
     {"not sent", {.code = CURLE_SEND_ERROR}, HTTPC_RESET, CURLS},
     {"not sent any more", {.code = CURLE_SEND_ERROR, .in_reply = true}, HTTPC_TRUNCATED, CURLS},
@@ -57,16 +64,23 @@ static const struct row {
     {"handshake", {.code = CURLE_SSL_CONNECT_ERROR}, HTTPC_TLS, CURLS},
     {"stranger", {.code = CURLE_PEER_FAILED_VERIFICATION, .curl_text = "certificate"}, HTTPC_TLS, "certificate"},
     {"bad CA file", {.code = CURLE_SSL_CACERT_BADFILE}, HTTPC_TLS, CURLS},
-    {"announced too big", {.code = CURLE_FILESIZE_EXCEEDED, .body_max = 4096}, HTTPC_TOO_BIG, "reply body over 4096 bytes"},
+    {"announced too big", {.code = CURLE_FILESIZE_EXCEEDED, .body_max = 4096}, HTTPC_TOO_BIG,
+     "reply body over 4096 bytes"},
 
-    {"words of a dead connection", {.code = CURLE_SEND_ERROR, .curl_text = "old", .old_text = true}, HTTPC_RESET, CURLS},
+    {"words of a dead connection", {.code = CURLE_SEND_ERROR, .curl_text = "old", .old_text = true}, HTTPC_RESET,
+     CURLS},
 
-    {"headers without end", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_HEADERS}, HTTPC_ENDLESS, "reply headers over 65536 bytes"},
-    {"noise without end", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_NOISE}, HTTPC_ENDLESS, "over 1048576 bytes received that are neither"},
-    {"body over the limit", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_BODY, .body_max = 7}, HTTPC_TOO_BIG, "reply body over 7 bytes"},
+    {"headers without end", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_HEADERS}, HTTPC_ENDLESS,
+     "reply headers over 65536 bytes"},
+    {"noise without end", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_NOISE}, HTTPC_ENDLESS,
+     "over 1048576 bytes received that are neither"},
+    {"body over the limit", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_BODY, .body_max = 7}, HTTPC_TOO_BIG,
+     "reply body over 7 bytes"},
     {"sink", {.code = CURLE_WRITE_ERROR, .stop = HTTPC_STOP_CALLER, .abort_code = -EFBIG}, HTTPC_ABORTED, "stopped: "},
-    {"not watched", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_WATCH, .watch_error = ENOSPC}, HTTPC_OTHER, "cannot watch the socket: "},
-    {"not watched for want of memory", {.stop = HTTPC_STOP_WATCH, .watch_error = ENOMEM}, HTTPC_NO_MEMORY, "cannot watch the socket: "},
+    {"not watched", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_WATCH, .watch_error = ENOSPC}, HTTPC_OTHER,
+     "cannot watch the socket: "},
+    {"not watched for want of memory", {.stop = HTTPC_STOP_WATCH, .watch_error = ENOMEM}, HTTPC_NO_MEMORY,
+     "cannot watch the socket: "},
     {"libcurl", {.stop = HTTPC_STOP_CURL}, HTTPC_OTHER, "libcurl failed"},
     {"libcurl without memory", {.stop = HTTPC_STOP_CURL, .memory_failed = true}, HTTPC_NO_MEMORY, "libcurl failed"},
 };
@@ -92,9 +106,14 @@ static void no_code_is_without_an_end(void **state)
     (void)state;
     for (int code = 0; code <= CURL_LAST; code++) {
         for (unsigned bits = 0; bits < 64; bits++) {
-            const struct httpc_end_facts facts = {
-                .code = (CURLcode)code, .curl_text = "", .looked_up = bits & 1, .connected = bits & 2, .over_tls = bits & 4,
-                .in_reply = bits & 8, .headers_whole = bits & 16, .memory_failed = bits & 32};
+            const struct httpc_end_facts facts = {.code = (CURLcode)code,
+                                                  .curl_text = "",
+                                                  .looked_up = bits & 1,
+                                                  .connected = bits & 2,
+                                                  .over_tls = bits & 4,
+                                                  .in_reply = bits & 8,
+                                                  .headers_whole = bits & 16,
+                                                  .memory_failed = bits & 32};
             char text[ERR_TEXT_MAX];
             enum httpc_end end = httpc_end_of(&facts);
             assert_in_range(end, 0, HTTPC_END_COUNT - 1);

@@ -194,7 +194,8 @@ static struct httpc_result get(const char *host, const struct httpc_tls *tls)
 static void expect_ok(const char *row, const struct httpc_result *result)
 {
     if (result->end != HTTPC_OK || result->status != 200)
-        fail_msg("%s: expected ok, got %s, status %u: %s", row, httpc_end_names[result->end], result->status, result->text);
+        fail_msg("%s: expected ok, got %s, status %u: %s", row, httpc_end_names[result->end], result->status,
+                 result->text);
 }
 
 static void expect_end(const char *row, enum httpc_end end, const char *words, const struct httpc_result *result)

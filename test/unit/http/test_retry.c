@@ -24,7 +24,8 @@ static void every_draw_lies_between_floor_and_ceiling(void **state)
     (void)state;
     static const struct {
         int64_t min_ms, max_ms, ceiling_ms;
-    } rows[] = {{10, 10, 10}, {10, 3600000, 3600000}, {3600000, 3600000, 3600000}, {1, 5, 10}, {20, 10, 10}, {3, INT64_MAX, INT64_MAX}};
+    } rows[] = {{10, 10, 10}, {10, 3600000, 3600000}, {3600000, 3600000, 3600000},
+                {1, 5, 10},   {20, 10, 10},           {3, INT64_MAX, INT64_MAX}};
     uint64_t random = 88172645463325252ULL;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct retry retry = {.min_ms = rows[i].min_ms, .max_ms = rows[i].max_ms};

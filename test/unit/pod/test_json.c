@@ -111,7 +111,9 @@ static void json_get_is_safe_on_everything(void **state)
     (void)state;
     struct json json;
     int64_t number = 42;
-    read_quoted(&json, "{'list':['a'],'text':'t','number':1.5,'big':1e300,'object':{'a':1},'true':true,'false':false,'null':null}");
+    read_quoted(
+        &json,
+        "{'list':['a'],'text':'t','number':1.5,'big':1e300,'object':{'a':1},'true':true,'false':false,'null':null}");
     assert_null(json_get(NULL, "a"));
     assert_null(json_get(json_get(json.root, "list"), "a"));
     assert_null(json_get(json_get(json.root, "text"), "a"));

@@ -44,8 +44,9 @@ static void upload_url_has_all_parameters(void **state)
     labels.count = 0;
     upload.collector = "https://h/base//";
     upload.created_at_ms = 0;
-    expect_url("no labels", &upload,
-               "https://h/base/api/0/profiles?service=web&type=cpu&created_at=1970-01-01T00%3A00%3A00&instance_id=web-1");
+    expect_url(
+        "no labels", &upload,
+        "https://h/base/api/0/profiles?service=web&type=cpu&created_at=1970-01-01T00%3A00%3A00&instance_id=web-1");
 }
 
 static void labels_of_the_profile_follow_those_of_all(void **state)
@@ -88,8 +89,11 @@ static size_t unescape(const char *text, size_t len, char *out)
 static void label_values_survive_the_way_profefe_reads_them(void **state)
 {
     (void)state;
-    static const char *const values[] = {"plain",    "a b",          "a+b",   "a=b",  "a%2Cb", "100%",  "\"quoted\"", "a&b;c#d?e/f",
-                                         "gr\xc3\xbc\xc3\x9f", "\xe2\x82\xac", "a%25b", "~.-_", "'()*!",  "$%&{}[]|\\^`<>"};
+    static const char *const values[] = {"plain",        "a b",           "a+b",
+                                         "a=b",          "a%2Cb",         "100%",
+                                         "\"quoted\"",   "a&b;c#d?e/f",   "gr\xc3\xbc\xc3\x9f",
+                                         "\xe2\x82\xac", "a%25b",         "~.-_",
+                                         "'()*!",        "$%&{}[]|\\^`<>"};
     for (size_t i = 0; i < COUNT_OF(values); i++) {
         struct labels labels = {0};
         struct buf url;
@@ -207,7 +211,8 @@ static void replies_are_known_by_their_beginning(void **state)
         {"{\"code\":400,\"error\":\"bad \\\"type\\\" \\u003cx\\u003E \\\\ \\/\"}", true, 400, "bad \"type\" <x> \\ /"},
         {"{\"code\":400,\"error\":\"a\\nb\\tc\\u0007d\\u00e4\"}", true, 400, "a b c?d?"},
         {"{\"code\":400,\"error\":\"gr\xc3\xbc\xc3\x9f\"}", true, 400, "gr\xc3\xbc\xc3\x9f"},
-        {"{\"code\":400,\"error\":\"\\u\xe2\x82\xac \\u3\xc3\xbc \\u\\u004\"}", true, 400, "?\xe2\x82\xac ?\xc3\xbc ??"},
+        {"{\"code\":400,\"error\":\"\\u\xe2\x82\xac \\u3\xc3\xbc \\u\\u004\"}", true, 400,
+         "?\xe2\x82\xac ?\xc3\xbc ??"},
         {"{\"code\":400,\"error\":\"cut off", true, 400, "cut off"},
         {"{\"code\":400,\"error\":\"cut gr\xc3", true, 400, "cut gr"},
         {"{\"code\":400,\"error\":\"cut \\", true, 400, "cut \\"},
@@ -317,8 +322,12 @@ static void a_list_is_asked_for_by_service_type_and_second(void **state)
 {
     (void)state;
     static const struct labels labels = {.count = 1, .items = {{"pod", "web-1"}}};
-    const struct profefe_upload upload = {.collector = "http://h:1/base//", .service = "a b", .type = "cpu", .instance_id = "i",
-                                          .created_at_ms = INT64_C(1795366019999), .labels = &labels};
+    const struct profefe_upload upload = {.collector = "http://h:1/base//",
+                                          .service = "a b",
+                                          .type = "cpu",
+                                          .instance_id = "i",
+                                          .created_at_ms = INT64_C(1795366019999),
+                                          .labels = &labels};
     struct buf url;
     buf_init(&url, PROFEFE_URL_MAX);
     profefe_list_url(&url, &upload);

@@ -6,9 +6,15 @@
 #define NOON_MS INT64_C(1795366000500) /* 2026-11-22T16:46:40.5Z */
 #define HEAD "{\"code\":200,\"body\":["
 #define TAIL "]}\n"
-#define LABELS "[{\"key\":\"pod\",\"value\":\"web-1\"},{\"key\":\"team\",\"value\":\"shop\"},{\"key\":\"target\",\"value\":\"api\"}]"
-#define ENTRY "{\"id\":\"c1\",\"type\":\"cpu\",\"service\":\"web\",\"labels\":" LABELS ",\"created_at\":\"2026-11-22T16:46:40Z\"}"
-#define OTHER "{\"id\":\"c2\",\"type\":\"cpu\",\"service\":\"web\",\"labels\":[{\"key\":\"pod\",\"value\":\"web-2\"}],\"created_at\":\"2026-11-22T16:46:40Z\"}"
+#define LABELS                                                                                                         \
+    "[{\"key\":\"pod\",\"value\":\"web-1\"},{\"key\":\"team\",\"value\":\"shop\"},{\"key\":\"target\",\"value\":"      \
+    "\"api\"}]"
+#define ENTRY                                                                                                          \
+    "{\"id\":\"c1\",\"type\":\"cpu\",\"service\":\"web\",\"labels\":" LABELS ",\"created_at\":\"2026-11-22T16:46:"     \
+                                                                             "40Z\"}"
+#define OTHER                                                                                                          \
+    "{\"id\":\"c2\",\"type\":\"cpu\",\"service\":\"web\",\"labels\":[{\"key\":\"pod\",\"value\":\"web-2\"}],"          \
+    "\"created_at\":\"2026-11-22T16:46:40Z\"}"
 
 static struct labels labels;
 static const struct label target = {.key = "target", .value = "api"};
@@ -59,8 +65,10 @@ static void found_wherever_it_stands(void **state)
         /* members in any order, unknown ones, and labels in any order */
         {HEAD "{\"created_at\":\"2026-11-22T16:46:40Z\",\"labels\":[{\"value\":\"api\",\"key\":\"target\"},"
               "{\"key\":\"team\",\"x\":{\"key\":\"no\"},\"value\":\"shop\"},{\"key\":\"pod\",\"value\":\"web-1\"}],"
-              "\"external_id\":\"e\",\"service\":\"web\",\"type\":\"cpu\"}" TAIL, PROFEFE_LIST_FOUND},
-        {HEAD "{\"type\":\"c\\u0070u\",\"service\":\"\\u0077eb\",\"labels\":" LABELS ",\"created_at\":\"2026-11-22T16:46:40Z\"}" TAIL,
+              "\"external_id\":\"e\",\"service\":\"web\",\"type\":\"cpu\"}" TAIL,
+         PROFEFE_LIST_FOUND},
+        {HEAD "{\"type\":\"c\\u0070u\",\"service\":\"\\u0077eb\",\"labels\":" LABELS
+              ",\"created_at\":\"2026-11-22T16:46:40Z\"}" TAIL,
          PROFEFE_LIST_FOUND},
     };
     expect_rows(&wanted, rows, COUNT_OF(rows));
@@ -84,22 +92,39 @@ static void a_profile_that_differs_in_anything_is_not_it(void **state)
         {WITH("\"cpu\"", "\"web\"", LABELS, "\"2026-11-22T16:46:40\""), PROFEFE_LIST_ABSENT},
         {WITH("\"cpu\"", "\"web\"", LABELS, "\"2026-11-22T16:46:40+01:00\""), PROFEFE_LIST_ABSENT},
         {WITH("\"cpu\"", "\"web\"", LABELS, "1795366000"), PROFEFE_LIST_ABSENT},
-        {WITH("\"cpu\"", "\"web\"", LABELS, "\"2026-11-22T16:46:40Z\",\"created_at\":\"2026-11-22T16:46:41Z\""), PROFEFE_LIST_ABSENT},
+        {WITH("\"cpu\"", "\"web\"", LABELS, "\"2026-11-22T16:46:40Z\",\"created_at\":\"2026-11-22T16:46:41Z\""),
+         PROFEFE_LIST_ABSENT},
         {WITH("\"cpu\"", "\"web\"", "null", TIME), PROFEFE_LIST_ABSENT},
         {WITH("\"cpu\"", "\"web\"", "[]", TIME), PROFEFE_LIST_ABSENT},
         {WITH("\"cpu\"", "\"web\"", "[[{\"key\":\"pod\",\"value\":\"web-1\"}]]", TIME), PROFEFE_LIST_ABSENT},
         /* a label less, one more, another value, a value that is no string */
-        {WITH("\"cpu\"", "\"web\"", "[{\"key\":\"pod\",\"value\":\"web-1\"},{\"key\":\"team\",\"value\":\"shop\"}]", TIME), PROFEFE_LIST_ABSENT},
-        {WITH("\"cpu\"", "\"web\"", "[{\"key\":\"x\",\"value\":\"y\"},{\"key\":\"pod\",\"value\":\"web-1\"},{\"key\":\"team\",\"value\":\"shop\"},"
-                                  "{\"key\":\"target\",\"value\":\"api\"}]", TIME), PROFEFE_LIST_ABSENT},
-        {WITH("\"cpu\"", "\"web\"", "[{\"key\":\"pod\",\"value\":\"web-2\"},{\"key\":\"team\",\"value\":\"shop\"},"
-                                  "{\"key\":\"target\",\"value\":\"api\"}]", TIME), PROFEFE_LIST_ABSENT},
-        {WITH("\"cpu\"", "\"web\"", "[{\"key\":\"pod\",\"value\":1},{\"key\":\"team\",\"value\":\"shop\"},"
-                                  "{\"key\":\"target\",\"value\":\"api\"}]", TIME), PROFEFE_LIST_ABSENT},
-        {WITH("\"cpu\"", "\"web\"", "[{\"key\":\"pod\",\"value\":\"web-1\\u0000\"},{\"key\":\"team\",\"value\":\"shop\"},"
-                                  "{\"key\":\"target\",\"value\":\"api\"}]", TIME), PROFEFE_LIST_ABSENT},
+        {WITH("\"cpu\"", "\"web\"", "[{\"key\":\"pod\",\"value\":\"web-1\"},{\"key\":\"team\",\"value\":\"shop\"}]",
+              TIME),
+         PROFEFE_LIST_ABSENT},
+        {WITH("\"cpu\"", "\"web\"",
+              "[{\"key\":\"x\",\"value\":\"y\"},{\"key\":\"pod\",\"value\":\"web-1\"},{\"key\":\"team\",\"value\":"
+              "\"shop\"},"
+              "{\"key\":\"target\",\"value\":\"api\"}]",
+              TIME),
+         PROFEFE_LIST_ABSENT},
+        {WITH("\"cpu\"", "\"web\"",
+              "[{\"key\":\"pod\",\"value\":\"web-2\"},{\"key\":\"team\",\"value\":\"shop\"},"
+              "{\"key\":\"target\",\"value\":\"api\"}]",
+              TIME),
+         PROFEFE_LIST_ABSENT},
+        {WITH("\"cpu\"", "\"web\"",
+              "[{\"key\":\"pod\",\"value\":1},{\"key\":\"team\",\"value\":\"shop\"},"
+              "{\"key\":\"target\",\"value\":\"api\"}]",
+              TIME),
+         PROFEFE_LIST_ABSENT},
+        {WITH("\"cpu\"", "\"web\"",
+              "[{\"key\":\"pod\",\"value\":\"web-1\\u0000\"},{\"key\":\"team\",\"value\":\"shop\"},"
+              "{\"key\":\"target\",\"value\":\"api\"}]",
+              TIME),
+         PROFEFE_LIST_ABSENT},
         /* the halves of it in two profiles */
-        {HEAD "{\"type\":\"cpu\",\"service\":\"web\",\"labels\":" LABELS "},{\"created_at\":" TIME "}" TAIL, PROFEFE_LIST_ABSENT},
+        {HEAD "{\"type\":\"cpu\",\"service\":\"web\",\"labels\":" LABELS "},{\"created_at\":" TIME "}" TAIL,
+         PROFEFE_LIST_ABSENT},
         /* not in the list */
         {"{\"code\":200,\"other\":[" ENTRY "]}", PROFEFE_LIST_ABSENT},
         {"{\"code\":200,\"body\":[[" ENTRY "]]}", PROFEFE_LIST_ABSENT},
@@ -169,7 +194,8 @@ static void values_are_compared_unescaped(void **state)
         struct profefe_wanted what = {.service = "s", .type = "cpu", .created_at_ms = NOON_MS, .labels = &one};
         char text[512];
         snprintf(one.items[0].value, sizeof(one.items[0].value), "%s", rows[i].value);
-        snprintf(text, sizeof(text), WITH("\"cpu\"", "\"s\"", "[{\"key\":\"pod\",\"value\":\"%s\"}]", TIME), rows[i].written);
+        snprintf(text, sizeof(text), WITH("\"cpu\"", "\"s\"", "[{\"key\":\"pod\",\"value\":\"%s\"}]", TIME),
+                 rows[i].written);
         for (size_t piece = 1; piece < 8; piece++)
             expect_number(rows[i].written, rows[i].expected, read_in(&what, text, strlen(text), piece));
     }
@@ -219,7 +245,8 @@ static void every_cut_is_not_found(void **state)
     static const char text[] = HEAD OTHER "," ENTRY TAIL;
     size_t whole = strlen(HEAD OTHER "," ENTRY);
     for (size_t len = 0; len <= strlen(text); len++)
-        expect_number("length", len < whole ? PROFEFE_LIST_READING : PROFEFE_LIST_FOUND, read_in(&wanted, text, len, 5));
+        expect_number("length", len < whole ? PROFEFE_LIST_READING : PROFEFE_LIST_FOUND,
+                      read_in(&wanted, text, len, 5));
 }
 
 int main(void)

@@ -94,9 +94,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static const struct profile_dir_entry cpu = {.service = "web", .type = "cpu", .pod = "web-1", .target = "", .time_ms = TIME_MS};
+static const struct profile_dir_entry cpu = {
+    .service = "web", .type = "cpu", .pod = "web-1", .target = "", .time_ms = TIME_MS};
 
-static int put_entry(struct bench *bench, const struct profile_dir_entry *entry, const char *text, bool *was_there, struct err *err)
+static int put_entry(struct bench *bench, const struct profile_dir_entry *entry, const char *text, bool *was_there,
+                     struct err *err)
 {
     int rc = profile_dir_begin(bench->files, entry, err);
     if (rc == 0)
@@ -301,7 +303,8 @@ static void each_failure_leaves_nothing_and_the_next_try_works(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err err = {0};
         fault = rows[i].fault;
-        expect_failure(rows[i].words, -rows[i].code, rows[i].words, put_entry(bench, &cpu, "profile", &was_there, &err), &err);
+        expect_failure(rows[i].words, -rows[i].code, rows[i].words, put_entry(bench, &cpu, "profile", &was_there, &err),
+                       &err);
         expect_contains("path", err.text, bench->dir);
         fault = (typeof(fault)){0};
         expect_files(bench, (unsigned)i > 0 ? 1 : 0);

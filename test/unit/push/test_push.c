@@ -1,5 +1,5 @@
-/* push: each answer of a collector has its treatment. The collector is a script on the same loop: it reads one request a
- * connection, notes it, and answers as the test says. */
+/* push: each answer of a collector has its treatment. The collector is a script on the same loop: it reads one request
+ * a connection, notes it, and answers as the test says. */
 #include "unit.h"
 
 #include "alloc_fail.h"
@@ -79,7 +79,8 @@ struct bench {
     const char *output_dir; /* NULL = to the collector */
     char url[64];
     uint16_t port;
-    int port_fd; /* bound to it all along: while the collector is down nobody else gets it, and connections are refused */
+    int port_fd; /* bound to it all along: while the collector is down nobody else gets it, and connections are refused
+                  */
     struct listener *listener;
     uint64_t pauses;
     struct connection connections[CONNECTIONS_MAX];
@@ -181,7 +182,8 @@ static void handle_bytes(struct connection *c)
     snprintf(request->head, sizeof(request->head), "%.*s", (int)(end + 2 - c->bytes), c->bytes);
     request->is_whole = take_body(c, end + 4, request);
     const struct answer *answer = choose_answer(bench, request);
-    if (request->is_whole || answer->behaviour == ANSWER_EARLY || answer->behaviour == CLOSE_AT_HEAD || answer->behaviour == HANG)
+    if (request->is_whole || answer->behaviour == ANSWER_EARLY || answer->behaviour == CLOSE_AT_HEAD ||
+        answer->behaviour == HANG)
         give_answer(c, answer);
 }
 
@@ -578,7 +580,8 @@ static void a_large_profile_arrives_whole(void **state)
 static void refused_profile_is_dropped_and_the_next_goes_at_once(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{ANSWER, REFUSED}, {ANSWER, "HTTP/1.1 422 X\r\n" CLOSES "{\"code\":422,\"error\":\"bad\"}"}};
+    static const struct answer answers[] = {{ANSWER, REFUSED},
+                                            {ANSWER, "HTTP/1.1 422 X\r\n" CLOSES "{\"code\":422,\"error\":\"bad\"}"}};
     script(bench, answers, COUNT_OF(answers));
     add(bench, "bad");
     add(bench, "worse");
@@ -617,8 +620,9 @@ static void refusals_count_as_failures_until_one_is_stored(void **state)
 static void too_large_is_dropped_whoever_says_so(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{ANSWER, "HTTP/1.1 413 Payload Too Large\r\n" CLOSES "<html>nginx"},
-                                            {ANSWER_EARLY, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n" CLOSES}};
+    static const struct answer answers[] = {
+        {ANSWER, "HTTP/1.1 413 Payload Too Large\r\n" CLOSES "<html>nginx"},
+        {ANSWER_EARLY, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n" CLOSES}};
     size_t len = 300 * 1024;
     char *body = calloc(1, len);
     assert_non_null(body);
@@ -702,7 +706,8 @@ static void wrong_collector_loses_nothing(void **state)
     add(bench, "two");
     send_all(bench);
     expect_bodies(bench, "one one one one one one one one one one one two");
-    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_WRONG] = COUNT_OF(answers), [DELIVERY_STORED] = 2});
+    expect_results(bench,
+                   (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_WRONG] = COUNT_OF(answers), [DELIVERY_STORED] = 2});
     assert_int_equal(0, dropped_count(bench));
 }
 
@@ -718,8 +723,9 @@ static void wrong_collector_is_told_in_words(void **state)
     add(bench, "one");
     push_kick(bench->push);
     assert_true(run(bench, has_failed_once, PATIENCE_MS));
-    assert_string_equal("answered 200 \"<html>\\x1b[31mhotel</html>\": not what profefe says; is the collector's URL right?",
-                        push_get_stats(bench->push)->last_error);
+    assert_string_equal(
+        "answered 200 \"<html>\\x1b[31mhotel</html>\": not what profefe says; is the collector's URL right?",
+        push_get_stats(bench->push)->last_error);
 }
 
 /* profefe repeats the labels in its reply: with many long ones it is larger than what is kept of it. */
@@ -757,19 +763,22 @@ static void a_lost_reply_is_unsure_and_sent_again(void **state)
 {
     struct bench *bench = *state;
     static const struct answer answers[] = {{CLOSE_AT_END, NULL},
-                                            {CLOSE_AT_END, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":200"},
+                                            {CLOSE_AT_END,
+                                             "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":200"},
                                             {CLOSE_AT_END, "SSH-2.0-OpenSSH_9.2p1\r\n"}};
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
     send_all(bench);
     expect_bodies(bench, "one one one one");
-    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = COUNT_OF(answers), [DELIVERY_STORED] = 1});
+    expect_results(bench,
+                   (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = COUNT_OF(answers), [DELIVERY_STORED] = 1});
 }
 
 static void a_reply_broken_off_after_a_500_is_still_a_500(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{CLOSE_AT_END, "HTTP/1.1 500 X\r\nContent-Length: 100\r\n\r\n{\"code\":500"}};
+    static const struct answer answers[] = {
+        {CLOSE_AT_END, "HTTP/1.1 500 X\r\nContent-Length: 100\r\n\r\n{\"code\":500"}};
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
     send_all(bench);
@@ -800,8 +809,9 @@ static unsigned count_posts(const struct bench *bench)
     return posts;
 }
 
-/* One profile to a collector that hangs, with a short timeout. It strikes whatever is under way when this machine stalls
- * for so long: a POST that was sent is unsure as well, and where one was not sent yet it is all done again with more time. */
+/* One profile to a collector that hangs, with a short timeout. It strikes whatever is under way when this machine
+ * stalls for so long: a POST that was sent is unsure as well, and where one was not sent yet it is all done again with
+ * more time. */
 static void send_to_hanging(struct bench *bench, int64_t timeout_ms)
 {
     for (unsigned tries = 0; tries < 4; tries++, timeout_ms *= 2) {
@@ -815,7 +825,8 @@ static void send_to_hanging(struct bench *bench, int64_t timeout_ms)
             break;
     }
     assert_true(count_posts(bench) >= 2);
-    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = count_posts(bench) - 1, [DELIVERY_STORED] = 1});
+    expect_results(
+        bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = count_posts(bench) - 1, [DELIVERY_STORED] = 1});
 }
 
 static void a_collector_that_hangs_times_out(void **state)
@@ -863,7 +874,8 @@ static void retry_after_is_kept_to(void **state)
 static void push_now_does_not_wait_and_begins_anew_with_short_waits(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{ANSWER, "HTTP/1.1 503 X\r\nRetry-After: 600\r\n" CLOSES}, {ANSWER, FAILED}};
+    static const struct answer answers[] = {{ANSWER, "HTTP/1.1 503 X\r\nRetry-After: 600\r\n" CLOSES},
+                                            {ANSWER, FAILED}};
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
     push_kick(bench->push);
@@ -1148,7 +1160,8 @@ static int pod_setup(void **state)
 static void what_may_be_stored_is_asked_for_and_not_sent_twice(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{CLOSE_AT_END, NULL}, {ANSWER, LIST(LISTED("web-2", "2026-11-22T16:46:40Z") "," OURS)}};
+    static const struct answer answers[] = {{CLOSE_AT_END, NULL},
+                                            {ANSWER, LIST(LISTED("web-2", "2026-11-22T16:46:40Z") "," OURS)}};
     script(bench, answers, COUNT_OF(answers));
     uint64_t id = add(bench, "one");
     add(bench, "two");
@@ -1156,7 +1169,8 @@ static void what_may_be_stored_is_asked_for_and_not_sent_twice(void **state)
     expect_bodies(bench, "one GET two");
     expect_contains("question", bench->requests[1].head, "GET /api/0/profiles?service=web&type=heap"
                     "&from=2026-11-22T16%3A46%3A40&to=2026-11-22T16%3A46%3A41&limit=1000 HTTP/1.1\r\n");
-    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = 1, [DELIVERY_FOUND] = 1, [DELIVERY_STORED] = 1});
+    expect_results(
+        bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = 1, [DELIVERY_FOUND] = 1, [DELIVERY_STORED] = 1});
     assert_int_equal(2, bench->settled_count);
     assert_int_equal(id, bench->settled_ids[0]);
     assert_true(bench->settled_stored[0]);
@@ -1194,7 +1208,8 @@ static void what_is_not_found_is_sent_again(void **state)
         send_all(bench);
         expect_bodies(bench, "one GET one");
     }
-    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_UNSURE] = COUNT_OF(rows), [DELIVERY_STORED] = COUNT_OF(rows)});
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){
+                              [DELIVERY_UNSURE] = COUNT_OF(rows), [DELIVERY_STORED] = COUNT_OF(rows)});
 }
 
 static const struct answer *hang_when_asked(struct bench *bench, const struct request *request)
@@ -1216,7 +1231,9 @@ static void without_an_answer_it_is_sent_again(void **state)
 static void a_find_counts_also_in_a_list_that_breaks_off(void **state)
 {
     struct bench *bench = *state;
-    static const struct answer answers[] = {{CLOSE_AT_END, NULL}, {ANSWER, "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{\"code\":200,\"body\":[" OURS ",{"}};
+    static const struct answer answers[] = {
+        {CLOSE_AT_END, NULL},
+        {ANSWER, "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{\"code\":200,\"body\":[" OURS ",{"}};
     script(bench, answers, COUNT_OF(answers));
     add(bench, "one");
     send_all(bench);
@@ -1365,9 +1382,11 @@ static unsigned number_in(const char *head, const char *parameter)
 
 static const struct answer *answer_of_mood(struct bench *bench, const struct request *request)
 {
-    static const struct answer answers[] = {
-        {ANSWER, STORED}, {ANSWER, STORED}, {ANSWER, STORED}, {CLOSE_AT_END, NULL}, {CLOSE_AT_END, NULL}, {ANSWER, FAILED},
-        {ANSWER, REFUSED}, {ANSWER, "HTTP/1.1 413 X\r\n" CLOSES}, {CLOSE_AT_HEAD, NULL}, {ANSWER, "HTTP/1.1 401 X\r\n" CLOSES}};
+    static const struct answer answers[] = {{ANSWER, STORED},      {ANSWER, STORED},
+                                            {ANSWER, STORED},      {CLOSE_AT_END, NULL},
+                                            {CLOSE_AT_END, NULL},  {ANSWER, FAILED},
+                                            {ANSWER, REFUSED},     {ANSWER, "HTTP/1.1 413 X\r\n" CLOSES},
+                                            {CLOSE_AT_HEAD, NULL}, {ANSWER, "HTTP/1.1 401 X\r\n" CLOSES}};
     static struct answer list = {ANSWER, moody.list};
     static unsigned at_end; /* of the request whose end is awaited */
     static const struct answer *chosen;
@@ -1436,7 +1455,8 @@ static bool has_met_all(const struct bench *bench)
         dropped_count(bench) > 10;
 }
 
-/* A round is so many turns of the loop, however long they take; there are more of them where some way was not gone yet. */
+/* A round is so many turns of the loop, however long they take; there are more of them where some way was not gone
+ * yet. */
 static void every_profile_ends_in_one_counted_way(void **state)
 {
     struct bench *bench = *state;
@@ -1467,9 +1487,11 @@ static void every_profile_ends_in_one_counted_way(void **state)
         at_server += moody.stored[n];
     }
     uint64_t stored = result_count(bench, DELIVERY_STORED) + result_count(bench, DELIVERY_FOUND);
-    assert_in_range(at_server, stored, stored + result_count(bench, DELIVERY_UNSURE)); /* some were lost here while in doubt */
-    print_message("%u taken, %llu stored, %u found when asked, %llu dropped in the spool, %llu by the collector\n", moody.taken,
-                  (unsigned long long)stored, moody.found, (unsigned long long)spool_dropped(bench), (unsigned long long)dropped_count(bench));
+    assert_in_range(at_server, stored,
+                    stored + result_count(bench, DELIVERY_UNSURE)); /* some were lost here while in doubt */
+    print_message("%u taken, %llu stored, %u found when asked, %llu dropped in the spool, %llu by the collector\n",
+                  moody.taken, (unsigned long long)stored, moody.found, (unsigned long long)spool_dropped(bench),
+                  (unsigned long long)dropped_count(bench));
     assert_true(has_met_all(bench));
 }
 
@@ -1516,7 +1538,8 @@ static void credentials_are_looked_at_before_each_try(void **state)
     expect_contains("words", push_get_stats(bench->push)->last_error, "are the collector's credentials right?");
     write_file(bench, "token", "two words and therefore no token\n");
     unsigned before = push_get_stats(bench->push)->failures;
-    while (strstr(push_get_stats(bench->push)->last_error, "token") == NULL && push_get_stats(bench->push)->failures < before + 50)
+    while (strstr(push_get_stats(bench->push)->last_error, "token") == NULL &&
+           push_get_stats(bench->push)->failures < before + 50)
         run(bench, never, 20);
     expect_contains("words", push_get_stats(bench->push)->last_error, "token");
     assert_null(strstr(push_get_stats(bench->push)->last_error, "words"));
@@ -1942,7 +1965,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(labelled_profile_goes_in_chunks, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_labelled_goes_as_it_came, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(labelled_profile_is_tried_again_whole, labelled_setup, teardown),
-        cmocka_unit_test_setup_teardown(labelled_profile_evicted_before_it_is_read_is_given_up, labelled_setup, teardown),
+        cmocka_unit_test_setup_teardown(labelled_profile_evicted_before_it_is_read_is_given_up, labelled_setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(without_memory_there_is_no_pusher, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_short_for_a_moment_loses_no_profile, setup, teardown),
     };

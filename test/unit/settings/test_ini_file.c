@@ -1,6 +1,6 @@
 /* ini_file: INI texts as folders: fixtures/ini/NAME/in.ini gives what NAME/expected says: a line
- * "[SECTION] KEY = VALUE" for each call (" / " where the value has a new line), then "error: MESSAGE" where it ends with one. A handler that meets the key
- * `refuse` fails. */
+ * "[SECTION] KEY = VALUE" for each call (" / " where the value has a new line), then "error: MESSAGE" where it ends
+ * with one. A handler that meets the key `refuse` fails. */
 #include "unit.h"
 
 #include "alloc_fail.h"

@@ -30,7 +30,8 @@ static void stronger_origin_wins_in_any_order(void **state)
             }
             assert_string_equal(best == 0 ? "60s" : values[best - 1].text, settings_get(&settings, SETTING_INTERVAL));
             assert_int_equal(n > 0, settings_is_set(&settings, SETTING_INTERVAL));
-            assert_int_equal(best == 0 ? 60000 : (int64_t)(best + 1) * 60000, settings_get_ms(&settings, SETTING_INTERVAL));
+            assert_int_equal(best == 0 ? 60000 : (int64_t)(best + 1) * 60000,
+                             settings_get_ms(&settings, SETTING_INTERVAL));
             settings_done(&settings);
         }
     }

@@ -18,7 +18,8 @@ static void help_names_every_setting_of_the_use_with_its_default(void **state)
         for (int id = 0; id < SETTING_COUNT; id++) {
             const struct setting *row = &settings_table[id];
             char words[300];
-            bool flag = (row->where & uses[u]) != 0 && (uses[u] == SETTING_AGENT || strcmp(row->section, "server") == 0);
+            bool flag =
+                (row->where & uses[u]) != 0 && (uses[u] == SETTING_AGENT || strcmp(row->section, "server") == 0);
             if (!flag)
                 continue;
             snprintf(words, sizeof(words), "  --%s VALUE\n", id == SETTING_TARGETS ? "target" : row->name);
@@ -26,8 +27,8 @@ static void help_names_every_setting_of_the_use_with_its_default(void **state)
             snprintf(words, sizeof(words), "(default %s)", row->default_text);
             if (row->default_text != NULL)
                 expect_contains(row->name, help.data, words);
-            snprintf(words, sizeof(words), "env %s, INI [%s] %s\n", row->env, uses[u] == SETTING_AGENT ? "agent" : row->section,
-                     row->name);
+            snprintf(words, sizeof(words), "env %s, INI [%s] %s\n", row->env,
+                     uses[u] == SETTING_AGENT ? "agent" : row->section, row->name);
             expect_contains(row->name, help.data, words);
         }
         buf_done(&help);

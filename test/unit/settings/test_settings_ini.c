@@ -33,7 +33,8 @@ static void ini_gives_values_below_the_environment(void **state)
     assert_string_equal("from the file", settings_get(&settings, SETTING_SERVICE));
     assert_string_equal("cpu:30s=5s,heap,goroutine", settings_get(&settings, SETTING_TYPES));
     assert_string_equal("a=b,c=d;e", settings_get(&settings, SETTING_LABELS));
-    assert_string_equal("api=http://127.0.0.1:1/x,worker=http://127.0.0.1:2/x", settings_get(&settings, SETTING_TARGETS));
+    assert_string_equal("api=http://127.0.0.1:1/x,worker=http://127.0.0.1:2/x",
+                        settings_get(&settings, SETTING_TARGETS));
     settings_done(&settings);
 }
 
@@ -79,21 +80,25 @@ static void bad_ini_lines_are_named_with_file_line_and_key(void **state)
     } rows[] = {
         {SETTING_AGENT, "[agent]\ninterval = soon\n", ":2: [agent] interval: expected a whole number with a unit"},
         {SETTING_AGENT, "[agent]\n\n# x\nwhat is this\n", ":4: expected [section] or key = value"},
-        {SETTING_AGENT, "[agent]\nintervall = 1m\n", ":2: unknown key \"intervall\" in section \"agent\", did you mean interval?"},
+        {SETTING_AGENT, "[agent]\nintervall = 1m\n",
+         ":2: unknown key \"intervall\" in section \"agent\", did you mean interval?"},
         {SETTING_AGENT, "[agent]\nfoo = 1\n", ":2: unknown key \"foo\" in section \"agent\""},
         {SETTING_AGENT, "interval = 1m\n", ":1: unknown key \"interval\" in section \"\", expected it in [agent]"},
-        {SETTING_AGENT, "[agnet]\ninterval = 1m\n", ":2: unknown key \"interval\" in section \"agnet\", expected it in [agent]"},
+        {SETTING_AGENT, "[agnet]\ninterval = 1m\n",
+         ":2: unknown key \"interval\" in section \"agnet\", expected it in [agent]"},
         {SETTING_AGENT, "[a\x01]\nfoo = 1\n", ":2: unknown key \"foo\" in section \"a\\x01\""},
         {SETTING_AGENT, "[agent]\nport = 6060\n", ":2: unknown key \"port\" in section \"agent\""},
         {SETTING_AGENT, "[agent]\ninterval = 1m\ninterval = 2m\n", ":3: [agent] interval: given twice"},
         {SETTING_AGENT, "[agent]\ninterval = 1m\nservice = a\ninterval = 2m\n", ":4: [agent] interval: given twice"},
         {SETTING_AGENT, "[agent]\nlabels = a=b\nlabels = c=d\n", ":3: [agent] labels: given twice"},
         {SETTING_AGENT, "[agent]\ninterval = 1m\n  service = x\n", ":2: [agent] interval: expected one line"},
-        {SETTING_AGENT, "[agent]\nservice = a\ntypes = cpu,\n  haep\n", ":3: [agent] types: unknown profile type \"haep\""},
+        {SETTING_AGENT, "[agent]\nservice = a\ntypes = cpu,\n  haep\n",
+         ":3: [agent] types: unknown profile type \"haep\""},
         {SETTING_AGENT, "[agent]\ntargets =\n", ":2: [agent] targets: expected at least one target"},
         {SETTING_AGENT, "[agent]\ncollector =\n", ":2: [agent] collector: expected http://"},
         {SETTING_AGENT, "[agent]\nwhat is this\ninterval = soon\n", ":2: expected [section] or key = value"},
-        {SETTING_WEBHOOK, "[server]\nimage = a\n", ":2: unknown key \"image\" in section \"server\", expected it in [inject]"},
+        {SETTING_WEBHOOK, "[server]\nimage = a\n",
+         ":2: unknown key \"image\" in section \"server\", expected it in [inject]"},
         {SETTING_WEBHOOK, "[defaults]\nenable = true\n", ":2: unknown key \"enable\" in section \"defaults\""},
         {SETTING_WEBHOOK, "[inject]\nimage = Bad Image\n", ":2: [inject] image: expected an image"},
         {SETTING_WEBHOOK, "[agent]\nsidecar = 1\n", ":2: unknown key \"sidecar\" in section \"agent\""},

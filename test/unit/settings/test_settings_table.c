@@ -51,7 +51,8 @@ static void each_range_lets_something_in(void **state)
     (void)state;
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *row = &settings_table[id];
-        bool ranged = row->type == SETTING_TYPE_WHOLE || row->type == SETTING_TYPE_DURATION || row->type == SETTING_TYPE_TEXT;
+        bool ranged =
+            row->type == SETTING_TYPE_WHOLE || row->type == SETTING_TYPE_DURATION || row->type == SETTING_TYPE_TEXT;
         if (ranged && (row->min < 0 || row->min >= row->max))
             fail_msg("%s: range %lld to %lld", row->name, (long long)row->min, (long long)row->max);
         if (row->type == SETTING_TYPE_PATH && row->max <= 0)

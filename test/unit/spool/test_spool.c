@@ -1,4 +1,5 @@
-/* wrap: calloc realloc pwrite pread openat renameat unlinkat fstatat close fallocate ftruncate memfd_create flock mkdir fstat readdir */
+/* wrap: calloc realloc pwrite pread openat renameat unlinkat fstatat close fallocate ftruncate memfd_create */
+/* wrap: flock mkdir fstat readdir */
 /* The contract of spool.h, kept by both stores; and the ring. What only a directory does: test_spool_disk.c. */
 #include "spool_bench.h"
 
@@ -99,7 +100,8 @@ static void check_measured(const struct bench *bench)
     const struct spool_stats *stats = spool_get_stats(bench->spool);
     uint64_t measured = measured_bytes(bench);
     if (measured > stats->budget_bytes)
-        fail_msg("%llu bytes taken, budget %llu", (unsigned long long)measured, (unsigned long long)stats->budget_bytes);
+        fail_msg("%llu bytes taken, budget %llu", (unsigned long long)measured,
+                 (unsigned long long)stats->budget_bytes);
     if (bench->is_disk)
         assert_true(measured <= stats->bytes); /* XFS preallocates and gives back later */
     else if (has_exact_pages())
@@ -652,7 +654,8 @@ static size_t model_evictions(const struct model *model, uint64_t len)
     return n;
 }
 
-/* Takes over what the spool evicted: it must be the oldest, in order, and counted. On disk the file system decides how many. */
+/* Takes over what the spool evicted: it must be the oldest, in order, and counted. On disk the file system decides how
+ * many. */
 static void model_follow(struct model *model, size_t expected)
 {
     const struct spool_stats *stats = spool_get_stats(model->spool);

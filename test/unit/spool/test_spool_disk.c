@@ -1,6 +1,7 @@
-/* wrap: calloc realloc pwrite pread openat renameat unlinkat fstatat close fallocate ftruncate memfd_create flock mkdir fstat readdir */
-/* The spool in a directory: names, restarts, the lock, death at any instruction, disks that are full, read-only or gone.
- * What both stores keep: test_spool.c. */
+/* wrap: calloc realloc pwrite pread openat renameat unlinkat fstatat close fallocate ftruncate memfd_create */
+/* wrap: flock mkdir fstat readdir */
+/* The spool in a directory: names, restarts, the lock, death at any instruction, disks that are full, read-only or
+ * gone. What both stores keep: test_spool.c. */
 #include "spool_bench.h"
 
 #include <limits.h>

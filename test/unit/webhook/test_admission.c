@@ -332,7 +332,8 @@ static void expect_mounts(const struct fixture *f, const struct outcome *o, cons
     }
 }
 
-/* What holds of every injected container, whatever the pod: restricted Pod Security, no token, nothing that the app waits for. */
+/* What holds of every injected container, whatever the pod: restricted Pod Security, no token, nothing that the app
+ * waits for. */
 static void expect_promises(const struct fixture *f, const struct outcome *o, const cJSON *container, bool native)
 {
     struct json want;
@@ -363,7 +364,8 @@ static void expect_env_names(const struct fixture *f, const cJSON *container)
     cJSON_ArrayForEach(item, env)
     {
         const char *name = json_get_text(item, "name");
-        if (ends_with(name, "_PORT") || ends_with(name, "_HOST") || ends_with(name, "_ADDR") || ends_with(name, "_PROTO"))
+        if (ends_with(name, "_PORT") || ends_with(name, "_HOST") || ends_with(name, "_ADDR") ||
+            ends_with(name, "_PROTO"))
             fail_case(f, "%s could be a Service's", name);
         if (find_named(env, name) != item)
             fail_case(f, "%s is there twice", name);
@@ -723,9 +725,12 @@ static void admission_takes_an_ordinary_pod_of_a_megabyte(void **state)
     struct buf body, reply;
     struct err err = {0};
     buf_init(&body, 4 * 1024 * 1024);
-    buf_puts(&body, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"operation\":"
-                    "\"CREATE\",\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},\"object\":{\"metadata\":{\"annotations\":"
-                    "{\"profefe.com/enable\":\"true\"}},\"spec\":{\"containers\":[{\"name\":\"a\",\"env\":[{}");
+    buf_puts(
+        &body,
+        "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"operation\":"
+        "\"CREATE\",\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},\"object\":{\"metadata\":{"
+        "\"annotations\":"
+        "{\"profefe.com/enable\":\"true\"}},\"spec\":{\"containers\":[{\"name\":\"a\",\"env\":[{}");
     for (int i = 0; body.len < 1024 * 1024; i++)
         buf_printf(&body, ",{\"name\":\"VARIABLE_%d\",\"value\":\"the value of variable number %d\"}", i, i);
     buf_puts(&body, "]}]}}}}");
@@ -743,9 +748,12 @@ static void admission_reply_fits_its_buffer_whatever_the_annotations(void **stat
     struct buf body, reply;
     struct err err = {0};
     buf_init(&body, 1024 * 1024);
-    buf_puts(&body, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"operation\":"
-                    "\"CREATE\",\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},\"object\":{\"metadata\":{\"annotations\":"
-                    "{\"profefe.com/enable\":\"true\",\"profefe.com/service\":\"");
+    buf_puts(
+        &body,
+        "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"operation\":"
+        "\"CREATE\",\"kind\":{\"group\":\"\",\"version\":\"v1\",\"kind\":\"Pod\"},\"object\":{\"metadata\":{"
+        "\"annotations\":"
+        "{\"profefe.com/enable\":\"true\",\"profefe.com/service\":\"");
     for (int i = 0; i < 253; i++)
         buf_puts(&body, i % 2 == 0 ? "$" : "\\\"");
     buf_puts(&body, "\",\"profefe.com/labels\":\"");
@@ -760,7 +768,8 @@ static void admission_reply_fits_its_buffer_whatever_the_annotations(void **stat
     buf_puts(&body, "\",\"profefe.com/port\":\"");
     for (int i = 1; i <= 8; i++)
         buf_printf(&body, "%sp%062d=%d", i > 1 ? "," : "", i, i);
-    buf_puts(&body, "\",\"profefe.com/spool\":\"1Gi\",\"profefe.com/mode\":\"container\",\"profefe.com/collector-secret\":\"");
+    buf_puts(&body,
+             "\",\"profefe.com/spool\":\"1Gi\",\"profefe.com/mode\":\"container\",\"profefe.com/collector-secret\":\"");
     for (int i = 0; i < 253; i++)
         buf_putc(&body, 's');
     buf_puts(&body, "\",\"cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes\":\"");
@@ -781,7 +790,8 @@ static void admission_reply_fits_its_buffer_whatever_the_annotations(void **stat
 static void admission_says_when_the_reply_does_not_fit(void **state)
 {
     (void)state;
-    static const char body[] = "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\"}}";
+    static const char body[] =
+        "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\"}}";
     struct policy policy = {0};
     struct admission_result result = {.pod = "untouched"};
     struct buf reply;
@@ -806,11 +816,14 @@ static void admission_cuts_long_names_for_the_log(void **state)
     init_settings(&policy.settings);
     buf_init(&body, 4096);
     buf_init(&reply, REVIEW_REPLY_MAX);
-    buf_puts(&body, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"name\":\"");
+    buf_puts(
+        &body,
+        "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u\",\"name\":\"");
     for (int i = 0; i < 200; i++)
         buf_puts(&body, "ä");
     buf_puts(&body, "\"}}");
-    assert_int_equal(admission_answer(&policy, (struct span){buf_text(&body), body.len}, false, &result, &reply, &err), 0);
+    assert_int_equal(admission_answer(&policy, (struct span){buf_text(&body), body.len}, false, &result, &reply, &err),
+                     0);
     assert_int_equal(strlen(result.pod), 252);
     buf_done(&body);
     buf_done(&reply);

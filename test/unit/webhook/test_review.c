@@ -18,8 +18,9 @@ static void review_reply_holds_only_what_there_is(void **state)
 {
     (void)state;
     const struct review_response response = {.allowed = true, .reason = ""};
-    expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
-                            "\"allowed\":true}}");
+    expect_reply(&response,
+                 "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
+                 "\"allowed\":true}}");
 }
 
 static void review_reply_holds_all_of_it(void **state)
@@ -31,9 +32,12 @@ static void review_reply_holds_all_of_it(void **state)
     warnings_add(&warnings, "tab\there");
     const struct review_response response = {
         .allowed = true, .patch = {"[]", 2}, .warnings = &warnings, .decision = "skipped", .reason = "windows"};
-    expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
-                            "\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W10=\",\"warnings\":[\"a \\\"quoted\\\" one\","
-                            "\"tab\\\\x09here\"],\"auditAnnotations\":{\"decision\":\"skipped\",\"reason\":\"windows\",\"warning\":\"a \\\"quoted\\\" one\"}}}");
+    expect_reply(
+        &response,
+        "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
+        "\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W10=\",\"warnings\":[\"a \\\"quoted\\\" one\","
+        "\"tab\\\\x09here\"],\"auditAnnotations\":{\"decision\":\"skipped\",\"reason\":\"windows\",\"warning\":\"a "
+        "\\\"quoted\\\" one\"}}}");
 }
 
 /* metav1.Status: without a message the API server makes one up. All that is wrong is in it, and only there. */
@@ -45,9 +49,11 @@ static void review_reply_says_why_not(void **state)
     warnings_add(&warnings, "say \"no\"");
     warnings_add(&warnings, "twice");
     const struct review_response response = {.warnings = &warnings, .decision = "denied", .reason = ""};
-    expect_reply(&response, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
-                            "\"allowed\":false,\"status\":{\"code\":403,\"reason\":\"Forbidden\",\"message\":\"say \\\"no\\\" | twice\"},"
-                            "\"auditAnnotations\":{\"decision\":\"denied\",\"warning\":\"say \\\"no\\\"\"}}}");
+    expect_reply(
+        &response,
+        "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{\"uid\":\"u\","
+        "\"allowed\":false,\"status\":{\"code\":403,\"reason\":\"Forbidden\",\"message\":\"say \\\"no\\\" | twice\"},"
+        "\"auditAnnotations\":{\"decision\":\"denied\",\"warning\":\"say \\\"no\\\"\"}}}");
 }
 
 /* RFC 4648 §10, and every byte. */
@@ -60,8 +66,10 @@ static void review_patch_is_base64(void **state)
                  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},  {"foobar", "Zm9vYmFy"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char want[256];
-        snprintf(want, sizeof(want), "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":"
-                 "{\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"%s\"}}", cases[i].want);
+        snprintf(want, sizeof(want),
+                 "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":"
+                 "{\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"%s\"}}",
+                 cases[i].want);
         const struct review_response response = {.allowed = true, .patch = span_of(cases[i].text), .reason = ""};
         expect_reply(&response, want);
     }
@@ -119,7 +127,8 @@ static void review_finds_a_name(void **state)
         struct json json;
         struct review got;
         char text[256];
-        snprintf(text, sizeof(text), "{'kind':'AdmissionReview','apiVersion':'admission.k8s.io/v1','request':{'uid':'u',%s}}",
+        snprintf(text, sizeof(text),
+                 "{'kind':'AdmissionReview','apiVersion':'admission.k8s.io/v1','request':{'uid':'u',%s}}",
                  cases[i].request);
         read_quoted(&json, text);
         assert_int_equal(review_read(json.root, &got, NULL), 0);

@@ -70,7 +70,9 @@ static const struct {
     {"{'foo':['bar']}", "[{'op':'add','path':'/foo/0','value':'qux'}]", "{'foo':['qux','bar']}"},
     {"{'foo':['bar']}", "[{'op':'add','path':'/foo/1','value':'qux'}]", "{'foo':['bar','qux']}"},
     {"{'foo':['bar']}", "[{'op':'add','path':'/foo/-','value':['abc']}]", "{'foo':['bar',['abc']]}"},
-    {"{'foo':[]}", "[{'op':'add','path':'/foo/-','value':1},{'op':'add','path':'/foo/-','value':2},{'op':'add','path':'/foo/0','value':0}]",
+    {"{'foo':[]}",
+     "[{'op':'add','path':'/foo/-','value':1},{'op':'add','path':'/foo/-','value':2},{'op':'add','path':'/foo/"
+     "0','value':0}]",
      "{'foo':[0,1,2]}"},
     {"{'foo':[]}", "[{'op':'add','path':'/foo/0','value':1}]", "{'foo':[1]}"},
     {"{'a':{'b':1}}", "[{'op':'add','path':'/a/b','value':2}]", "{'a':{'b':2}}"},

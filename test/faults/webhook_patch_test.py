@@ -17,7 +17,9 @@ AGENT = "profefe-agent"
 STATUS = "profefe.com/status"
 EVICTABLE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-OURS = {STATUS, EVICTABLE, DEFAULT_CONTAINER}
+# Lists that ours is put behind, with what separates the names.
+LISTS = {EVICTABLE: ",", "eks.amazonaws.com/skip-containers": ",", "azure.workload.identity/skip-containers": ";"}
+OURS = {STATUS, DEFAULT_CONTAINER, *LISTS}
 # An empty folder, or a check that never applies, must not pass.
 CASES_MIN = 300
 RESTRICTED_MIN = 200
@@ -90,6 +92,11 @@ def without_ours(after, before):
     for key in ("containers", "initContainers"):
         if len(as_list(spec.get(key))) > len(as_list(old.get(key))):
             spec[key] = [c for c in spec[key] if as_dict(c).get("name") != AGENT]
+    for container, was in zip(as_list(spec.get("initContainers")), as_list(old.get("initContainers"))):
+        if as_dict(was).get("name") == AGENT and was.get("restartPolicy") is None:
+            container.pop("restartPolicy", None)
+            if "restartPolicy" in was:
+                container["restartPolicy"] = None
     spec["volumes"] = as_list(spec.get("volumes"))[:len(as_list(old.get("volumes")))]
     drop_requests_of_pod(spec, old)
     annotations = as_dict(as_dict(pod.get("metadata")).get("annotations"))
@@ -152,9 +159,10 @@ class ReviewPatch(Case):
         for key, value in fixture.expect.get("annotations", {}).items():
             self.assertEqual(value, annotations.get(key), key)
         was = as_dict(as_dict(before.get("metadata")).get("annotations"))
-        if isinstance(was.get(EVICTABLE), str):
-            others = [name for name in was[EVICTABLE].split(",") if name]
-            self.assertEqual(others, annotations[EVICTABLE].split(",")[:len(others)])
+        for key, separator in LISTS.items():
+            if isinstance(was.get(key), str):
+                others = [name for name in was[key].split(separator) if name]
+                self.assertEqual(others, annotations[key].split(separator)[:len(others)])
         if fixture.expect["decision"] == "injected":
             self.expect_agent(fixture, after)
 

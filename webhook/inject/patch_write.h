@@ -7,6 +7,6 @@
 
 /* Fills `patch`, which is empty before and finished after: what a refused pod, or one that nobody asked for, gets has
  * no operations. 0, -ENOMEM or -ENOBUFS. */
-int patch_write(const struct injection_plan *plan, struct patch *patch);
+MUST_CHECK int patch_write(const struct injection_plan *plan, struct patch *patch);
 
 #endif

@@ -35,8 +35,9 @@ struct pipeline_callbacks {
 };
 
 /* What waits in the spool already is sent at once. On failure *ret is empty. Stop with pipeline_stop. */
-MUST_CHECK int pipeline_start(const struct pipeline_base *base, const struct gather_options *options, struct taker_mode mode,
-                              const struct pipeline_callbacks *callbacks, struct pipeline *ret, struct err *err) NONNULL(1);
+MUST_CHECK int pipeline_start(const struct pipeline_base *base, const struct gather_options *options,
+                              struct taker_mode mode, const struct pipeline_callbacks *callbacks, struct pipeline *ret,
+                              struct err *err) NONNULL(1);
 void pipeline_stop(struct pipeline *pipeline); /* also an empty one; empty after it */
 
 /* From now on profiles go into this spool, borrowed like the first; those that wait in the first are sent before

@@ -32,7 +32,8 @@ enum {
 struct scrape_body;
 
 /* Writes to the spool where a profile has begun; size_max: bytes of it there. 0 or -ENOMEM. */
-MUST_CHECK int scrape_body_new(struct spool *spool, enum profile_kind kind, uint64_t size_max, struct scrape_body **ret) NONNULL(1);
+MUST_CHECK int scrape_body_new(struct spool *spool, enum profile_kind kind, uint64_t size_max, struct scrape_body **ret)
+    NONNULL(1);
 struct scrape_body *scrape_body_free(struct scrape_body *body); /* NULL allowed; returns NULL */
 
 static inline void cleanup_scrape_body(struct scrape_body **body)

@@ -54,8 +54,9 @@ struct taker_callbacks {
     void *ctx;
 };
 
-MUST_CHECK int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool, const struct gather_options *options,
-                         struct taker_mode mode, const struct taker_callbacks *callbacks, struct taker **ret, struct err *err) NONNULL(1);
+MUST_CHECK int taker_new(struct loop *loop, struct httpc *httpc, struct spool *spool,
+                         const struct gather_options *options, struct taker_mode mode,
+                         const struct taker_callbacks *callbacks, struct taker **ret, struct err *err) NONNULL(1);
 struct taker *taker_free(struct taker *taker); /* NULL allowed; returns NULL */
 
 static inline void cleanup_taker(struct taker **taker)

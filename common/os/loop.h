@@ -44,8 +44,8 @@ void loop_stop(struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop);
 int64_t loop_wall_ms(void);
 
-/* Unix time as the clock had it at the first call, gone on steadily since, through a suspended machine too: for ages, which
- * a clock that is set must not change. */
+/* Unix time as the clock had it at the first call, gone on steadily since, through a suspended machine too: for ages,
+ * which a clock that is set must not change. */
 int64_t loop_steady_ms(void);
 
 /* Descriptors: events is EPOLLIN | EPOLLOUT …, level-triggered. The descriptor stays the caller's. -ENOMEM, -ENOSPC

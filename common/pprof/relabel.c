@@ -152,8 +152,8 @@ static int64_t read_source(struct relabel *relabel, void *bytes, size_t len)
 
 /* --- between the readings: can it be labelled, and with what bytes --- */
 
-/* Entries of the table: label i has its key at strings + 2 i and its value after it; the comments follow, then the keys that
- * are renamed. */
+/* Entries of the table: label i has its key at strings + 2 i and its value after it; the comments follow, then the keys
+ * that are renamed. */
 static uint64_t string_index(const struct relabel *relabel, unsigned nth)
 {
     return relabel->summary.strings + nth;

@@ -16,11 +16,12 @@
  *
  * Strings at the end of the message are entries strings, strings + 1, … of the table, wherever its other parts
  * are (a repeated field of protobuf may be split). A label that is there stays; where a sample has a key already, as a
- * string or as a number, ours goes in as profefe_KEY, so that both can be split by. Comments are given unpacked beside those that are there. A profile that
- * cannot be labelled is pushed as it came, which is decided before the first byte: relabelling never loses one.
+ * string or as a number, ours goes in as profefe_KEY, so that both can be split by. Comments are given unpacked beside
+ * those that are there. A profile that cannot be labelled is pushed as it came, which is decided before the first byte:
+ * relabelling never loses one.
  *
- * profefe files a profile under its time_nanos (9) where that is set. Where it is not the time that the request names, it
- * is replaced on the way, in a profile that cannot be labelled too; a second one beside it would be refused.
+ * profefe files a profile under its time_nanos (9) where that is set. Where it is not the time that the request names,
+ * it is replaced on the way, in a profile that cannot be labelled too; a second one beside it would be refused.
  *
  * Memory, whatever the profile: 45 KB of our own; first 57 KB for the check, then 40 KB to inflate and 100 KB to
  * compress (gz.h), taken between the two readings. Nothing here waits.
@@ -63,7 +64,8 @@ struct relabel_request {
     uint64_t raw_max;            /* ceiling of inflated bytes, see PPROF_RAW_MAX */
     int64_t time_ms;             /* Unix time to be filed under; 0 = its own, whatever that is */
     /* Entries of the string table, from a check that said "ok" of this body, saw no sample over RELABEL_SAMPLE_MAX and
-     * none of the keys in the table: then the first reading is left out, and the second checks the body. 0 = not known. */
+     * none of the keys in the table: then the first reading is left out, and the second checks the body. 0 = not known.
+     */
     uint64_t known_strings;
 };
 

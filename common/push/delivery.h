@@ -19,9 +19,11 @@ enum delivery_result {
     DELIVERY_LATER,     /* 408, 429, 5xx */
     DELIVERY_WRONG,     /* the collector or its URL is wrong: 401, 403, 404, 3xx, not profefe's reply, … */
     DELIVERY_NETWORK,   /* no reply: not resolved, refused, reset, timed out before the body was sent */
-    DELIVERY_UNSURE,    /* no reply after the whole body was sent: it may be stored, and is asked for before the next try */
-    DELIVERY_WRITE,     /* the output directory cannot be written */
-    DELIVERY_NO_LENGTH, /* a body without a length is refused or emptied on the way: kept, and sent with one from now on */
+    DELIVERY_UNSURE, /* no reply after the whole body was sent: it may be stored, and is asked for before the next try
+                      */
+    DELIVERY_WRITE,  /* the output directory cannot be written */
+    DELIVERY_NO_LENGTH, /* a body without a length is refused or emptied on the way: kept, and sent with one from now on
+                         */
     DELIVERY_GONE,      /* evicted from the spool while it was sent */
     DELIVERY_RESULT_COUNT,
 };
@@ -41,8 +43,8 @@ void delivery_end_set_unread(struct delivery_end *end, int code); /* outgoing_re
 
 struct delivery;
 
-/* One try at a time. `done` is called once for each send or ask that returned 0, never from inside it; where they return
- * -Exxx it cannot even begin, and *end tells how that counts. */
+/* One try at a time. `done` is called once for each send or ask that returned 0, never from inside it; where they
+ * return -Exxx it cannot even begin, and *end tells how that counts. */
 struct delivery_ops {
     /* Sends a profile that is ready to be read. */
     int (*send)(struct delivery *delivery, struct outgoing *outgoing, struct delivery_end *end);

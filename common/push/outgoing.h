@@ -24,8 +24,8 @@ struct outgoing_options {
     bool sample_labels;            /* also write the labels into each sample */
 };
 
-/* What a check of a profile on its way into the spool spares the way out, as the note of the spool's item. watch: filled
- * by the check from outgoing_watch; NULL: its samples get no labels. time_ms: what the spool files it under. */
+/* What a check of a profile on its way into the spool spares the way out, as the note of the spool's item. watch:
+ * filled by the check from outgoing_watch; NULL: its samples get no labels. time_ms: what the spool files it under. */
 struct spool_note outgoing_note(const struct pprof_summary *summary, const struct pprof_watch *watch, int64_t time_ms);
 
 /* The keys that labels and the item's own may write into samples; borrows them. False: too many to watch for. */

@@ -77,8 +77,9 @@ void push_kick(struct push *push);
 /* Forgets the backoff and tries now (the flush at the end). */
 void push_now(struct push *push);
 
-/* Once its spool is empty it goes on with this one, for good, borrowed like the first. To be called when nothing is written
- * to the first one any more; once. What is lost in the next one before that is in its counters, but not told as settled. */
+/* Once its spool is empty it goes on with this one, for good, borrowed like the first. To be called when nothing is
+ * written to the first one any more; once. What is lost in the next one before that is in its counters, but not told as
+ * settled. */
 void push_go_on_with(struct push *push, struct spool *next);
 
 /* Nothing waits and nothing is under way. */

@@ -118,8 +118,8 @@ int64_t spool_read(struct spool *spool, uint64_t id, uint64_t offset, void *byte
 /* Gives the room back. -ENOENT when it is gone already. */
 int spool_remove(struct spool *spool, uint64_t id);
 
-/* Drops and counts all that began before steady_ms, by a clock that does not jump; returns how many. What was found at the
- * start goes by the Unix time in its name. */
+/* Drops and counts all that began before steady_ms, by a clock that does not jump; returns how many. What was found at
+ * the start goes by the Unix time in its name. */
 unsigned spool_expire(struct spool *spool, int64_t steady_ms);
 
 /* Puts the profile that is being sent on hold, in place of an earlier one: it is evicted and expires like all, but that

@@ -10,8 +10,8 @@
  * does; a directory that vanishes is made again at the next begin; a profile that cannot be deleted
  * (read-only) stays charged and is deleted when that works again, or is sent once more after a restart.
  *
- * entry.place is what is charged for a file. A name is made from the index entry again whenever it is needed, so that none
- * has to be kept.
+ * entry.place is what is charged for a file. A name is made from the index entry again whenever it is needed, so that
+ * none has to be kept.
  */
 #include "common/base/cleanup.h"
 #include "common/os/directory.h"
@@ -165,7 +165,8 @@ static bool parse_name(const char *text, struct spool_entry *entry, struct spool
     *entry = (struct spool_entry){0};
     struct span seq = next_field(&rest), time = next_field(&rest), type = next_field(&rest);
     struct span target = next_field(&rest), size = next_field(&rest);
-    if (number_parse_u64(seq, 1, NUMBER_MAX, &entry->id, NULL) < 0 || number_parse_u64(time, 0, INT64_MAX, &time_ms, NULL) < 0 ||
+    if (number_parse_u64(seq, 1, NUMBER_MAX, &entry->id, NULL) < 0 ||
+        number_parse_u64(time, 0, INT64_MAX, &time_ms, NULL) < 0 ||
         number_parse_u64(size, 0, NUMBER_MAX, &entry->size_bytes, NULL) < 0)
         return false;
     if (!percent_decode(type, meta->type, sizeof(meta->type)) || meta->type[0] == '\0' ||

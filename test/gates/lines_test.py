@@ -1,5 +1,5 @@
-"""What can be told of the sources line by line: how long lines and functions are, which calls are not made, and that nothing
-stands twice."""
+"""What can be told of the sources line by line: how long lines and functions are, which calls are not made, and that
+nothing stands twice."""
 
 import re
 import statistics

@@ -14,8 +14,9 @@
  * to 50m. What is annotated counts as it is, and so does a limit of [inject]; a request of [inject] from 10m on.
  *
  * Where spec.resources is set, the class and the sum are the pod's own: ours requests 0, a limit above the pod's would
- * be refused, and the lower bounds of [limits] have no say. What the pod leaves out, the API server completes from the containers, after the
- * webhooks since 1.37 and before them up to 1.36 (tried with 1.34.4 and 1.37.2, which agree on each form here):
+ * be refused, and the lower bounds of [limits] have no say. What the pod leaves out, the API server completes from the
+ * containers, after the webhooks since 1.37 and before them up to 1.36 (tried with 1.34.4 and 1.37.2, which agree on
+ * each form here):
  *   - a limit without a request: the request is what the containers request, else that limit. Our 0 would become it, so
  *     where nobody requests any the patch adds the limit as the pod's request;
  *   - no limit, but every container has one: the limit is their sum (since 1.37). Ours would keep it from that, or

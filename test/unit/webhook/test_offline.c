@@ -172,7 +172,8 @@ static void long_and_odd_names_make_a_review(void **state)
     memset(name, 'x', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
     snprintf(text, sizeof(text),
-             "{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'\\u0001%s','namespace':'%s'}}", name, name);
+             "{'kind':'Deployment','apiVersion':'apps/v1','metadata':{'name':'\\u0001%s','namespace':'%s'}}", name,
+             name);
     struct json json, review;
     struct buf out;
     read_quoted(&json, text);
@@ -190,7 +191,8 @@ static void review_that_does_not_fit_is_told(void **state)
     (void)state;
     struct json json;
     struct err err = {0};
-    read_quoted(&json, "{'kind':'Job','apiVersion':'batch/v1','metadata':{'name':'load'},'spec':{" TEMPLATE(ASKED) "}}");
+    read_quoted(&json,
+                "{'kind':'Job','apiVersion':'batch/v1','metadata':{'name':'load'},'spec':{" TEMPLATE(ASKED) "}}");
     for (size_t max = 0; max < 100; max++) {
         struct buf out;
         buf_init(&out, max);

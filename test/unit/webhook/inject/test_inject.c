@@ -18,8 +18,9 @@ static void inject_names_its_decisions_and_reasons(void **state)
 {
     (void)state;
     static const char *const decisions[] = {"injected", "skipped", "unchanged", "denied"};
-    static const char *const reasons[] = {"",        "not-annotated", "disabled",     "already-injected", "host-network",
-                                          "mirror-pod", "windows", "architecture", "no-such-port", "unsupported-object"};
+    static const char *const reasons[] = {
+        "",           "not-annotated", "disabled",     "already-injected", "host-network",
+        "mirror-pod", "windows",       "architecture", "no-such-port",     "unsupported-object"};
     assert_int_equal(INJECT_DECISION_COUNT, sizeof(decisions) / sizeof(decisions[0]));
     assert_int_equal(INJECT_REASON_COUNT, sizeof(reasons) / sizeof(reasons[0]));
     for (int i = 0; i < INJECT_DECISION_COUNT; i++)
@@ -39,15 +40,18 @@ static void inject_checks_the_configuration(void **state)
         {"none", "none", "none", "none", "", ""},
         {"100m", "0.1", "16Mi", "16777216", "", ""},
         {"100m", "50m", NULL, NULL, "[inject] cpu-request: expected at most cpu-limit, which is 50m, got 100m", ""},
-        {NULL, NULL, "64Mi", "63Mi", "[inject] memory-request: expected at most memory-limit, which is 63Mi, got 64Mi", ""},
+        {NULL, NULL, "64Mi", "63Mi", "[inject] memory-request: expected at most memory-limit, which is 63Mi, got 64Mi",
+         ""},
         {NULL, NULL, "64Mi", NULL, "", ""}, /* the default limit follows */
         {NULL, NULL, NULL, "16Mi", "", ""}, /* the default request follows */
         {NULL, "20m", NULL, NULL, "", "[inject] cpu-limit: 20m is below 50m: pods may start slowly or not at all"},
         {NULL, NULL, NULL, "8Mi", "", "[inject] memory-limit: 8Mi is below 12Mi: pods may start slowly or not at all"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const char *values[] = {cases[i].cpu_request, cases[i].cpu_limit, cases[i].memory_request, cases[i].memory_limit};
-        const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SETTING_MEMORY_REQUEST, SETTING_MEMORY_LIMIT};
+        const char *values[] = {cases[i].cpu_request, cases[i].cpu_limit, cases[i].memory_request,
+                                cases[i].memory_limit};
+        const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SETTING_MEMORY_REQUEST,
+                                       SETTING_MEMORY_LIMIT};
         struct settings settings;
         struct warnings warnings;
         struct err err = {0};
@@ -136,7 +140,8 @@ static void resources_weaker_value_follows_the_stronger(void **state)
         resources_resolve(&pod, &asked, 0, &got, &warnings);
         assert_true(cases[i].request == NULL ? got.memory_request.ptr == NULL
                                              : span_equal(got.memory_request, cases[i].request));
-        assert_true(cases[i].limit == NULL ? got.memory_limit.ptr == NULL : span_equal(got.memory_limit, cases[i].limit));
+        assert_true(cases[i].limit == NULL ? got.memory_limit.ptr == NULL
+                                           : span_equal(got.memory_limit, cases[i].limit));
         assert_string_equal(warnings_text(&warnings, 0), cases[i].warning);
         json_done(&json);
         settings_done(&settings);
@@ -160,8 +165,10 @@ static void resources_warn_of_a_limit_that_starts_badly(void **state)
     asked.given[SETTING_MEMORY_REQUEST] = asked.given[SETTING_MEMORY_LIMIT] = span_of("6Mi");
     resources_resolve(&pod, &asked, 0, &got, &warnings);
     assert_int_equal(warnings.count, 2);
-    assert_string_equal(warnings_text(&warnings, 0), "profefe.com/cpu-limit 20m is below 50m: the pod may start slowly or not at all");
-    assert_string_equal(warnings_text(&warnings, 1), "profefe.com/memory-limit 6Mi is below 12Mi: the pod may start slowly or not at all");
+    assert_string_equal(warnings_text(&warnings, 0),
+                        "profefe.com/cpu-limit 20m is below 50m: the pod may start slowly or not at all");
+    assert_string_equal(warnings_text(&warnings, 1),
+                        "profefe.com/memory-limit 6Mi is below 12Mi: the pod may start slowly or not at all");
     json_done(&json);
     settings_done(&settings);
 }
@@ -216,8 +223,8 @@ static enum qos class_of(const struct amounts *containers, int count)
     return !any ? BEST_EFFORT : guaranteed ? GUARANTEED : BURSTABLE;
 }
 
-/* pkg/apis/core/validation: a container's request within its limit, all requests within the pod's, each limit within the
- * pod's. NULL when the pod is valid. */
+/* pkg/apis/core/validation: a container's request within its limit, all requests within the pod's, each limit within
+ * the pod's. NULL when the pod is valid. */
 static const char *find_fault(const struct amounts *app, const struct amounts *ours, const struct amounts *pod)
 {
     for (int r = 0; r < RESOURCES; r++) {
@@ -237,7 +244,8 @@ struct combination {
     const char *text;      /* of the pod */
 };
 
-static const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SETTING_MEMORY_REQUEST, SETTING_MEMORY_LIMIT};
+static const enum setting_id ids[] = {SETTING_CPU_REQUEST, SETTING_CPU_LIMIT, SETTING_MEMORY_REQUEST,
+                                      SETTING_MEMORY_LIMIT};
 
 static bool is_none(const struct settings *settings, const struct combination *c, int i)
 {
@@ -266,7 +274,8 @@ static void check_combination(const struct settings *settings, const struct comb
     json_text_begin(&writer, &text, JSON_TEXT_REQUIRED);
     resources_write(&writer, NULL, &resources);
     assert_int_equal(json_read(&json, buf_text(&text), text.len, NULL), 0);
-    const struct amounts both[] = {read_amounts(json_get(pod->containers->child, "resources")), read_amounts(json.root)};
+    const struct amounts both[] = {read_amounts(json_get(pod->containers->child, "resources")),
+                                   read_amounts(json.root)};
     const struct amounts whole = read_amounts(json_get(pod->spec, "resources"));
     bool pod_level = json_get(pod->spec, "resources") != NULL;
     const char *fault = find_fault(&both[0], &both[1], &whole);
@@ -316,7 +325,8 @@ static void resources_never_make_a_pod_invalid(void **state)
         "{'requests':{'cpu':'1','memory':'1Gi'}}}]}}",
         "{'spec':{'resources':{'limits':{'cpu':'1','memory':'24Mi'}},'containers':[{'name':'a'}]}}",
         "{'spec':{'resources':{'requests':{'cpu':'1','memory':'1Gi'},'limits':{'cpu':'1','memory':'1Gi'}},"
-        "'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1Gi'},'limits':{'cpu':'1','memory':'1Gi'}}}]}}",
+        "'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1Gi'},'limits':{'cpu':'1','memory':'"
+        "1Gi'}}}]}}",
         "{'spec':{'resources':{'limits':{'memory':'20Mi'}},'containers':[{'name':'a'}]}}",
     };
     struct settings settings;
@@ -474,8 +484,8 @@ static void expand(const char *text, struct buf *out)
 static void container_values_survive_expansion(void **state)
 {
     (void)state;
-    static const char *const values[] = {"plain", "$", "$$", "$$$", "$(POD_NAME)", "$$(POD_NAME)", "$$$(X)", "a$b", "$(",
-                                         "x$", "$)(", "\"$(A)\\", "$(A)$(B)", "é$(é)"};
+    static const char *const values[] = {"plain", "$",  "$$", "$$$", "$(POD_NAME)", "$$(POD_NAME)", "$$$(X)",
+                                         "a$b",   "$(", "x$", "$)(", "\"$(A)\\",    "$(A)$(B)",     "é$(é)"};
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         struct buf text, expanded;
         struct json json;
@@ -546,7 +556,8 @@ static void injection_without_room_is_refused(void **state)
     struct err err = {0};
     struct json json;
     init_settings(&policy.settings);
-    read_quoted(&json, "{'metadata':{'annotations':{'profefe.com/enable':'true'}},'spec':{'containers':[{'name':'a'}]}}");
+    read_quoted(&json,
+                "{'metadata':{'annotations':{'profefe.com/enable':'true'}},'spec':{'containers':[{'name':'a'}]}}");
     extra_variables = AGENT_CONTAINER_ENV_MAX;
     assert_int_equal(inject_decide(&policy, json.root, false, &plan, &err), -ENOBUFS);
     extra_variables = 0;

@@ -316,8 +316,8 @@ static void resources_share_is_five_percent(void **state)
     (void)state;
     static const struct {
         const char *cpu, *want;
-    } rows[] = {{"1m", "10m"},   {"199m", "10m"}, {"200m", "10m"},  {"219m", "10m"},     {"220m", "11m"},
-                {"0.5", "25m"},  {"999m", "49m"}, {"1", "50m"},     {"64", "50m"},       {"9223372036854775807", "50m"}};
+    } rows[] = {{"1m", "10m"},  {"199m", "10m"}, {"200m", "10m"}, {"219m", "10m"}, {"220m", "11m"},
+                {"0.5", "25m"}, {"999m", "49m"}, {"1", "50m"},    {"64", "50m"},   {"9223372036854775807", "50m"}};
     struct policy policy = {0};
     init_settings(&policy.settings);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

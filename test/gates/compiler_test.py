@@ -38,8 +38,12 @@ OFFERED = {
     "scrape_judge": "pure: the judgement of a reply, without a server",
     "scrape_url": "pure: what is asked for, without a server",
     "tls_pair_parse": "takes PEM from memory, for tests whose certificates are in no file",
-    "verify_nothing_lost": "called where assertions run",
-    "verify_patch": "called where assertions run",
+    "patch_verify": "called where assertions run",
+    "patch_verify_nothing_lost": "called where assertions run",
+    "command_line_write_commands": "the help of a program with commands, of which neither of the two is one",
+    "limits_can_hold": "the rule by itself, for all settings in turn",
+    "name_distance": "pure: the measure by itself, without the choice that is made by it",
+    "settings_init": "an empty one, for whoever does not read the defaults into it",
 }
 
 

@@ -34,7 +34,6 @@ OFFERED = {
     "profile_dir_name": "pure: the names of files, without a directory",
     "plan_is_sampled": "pure: the draw by itself, over thousands of minutes",
     "pprof_verdict_names": "tests and their programs print them",
-    "resources_pod_is_guaranteed": "part of what resources.h says of a pod",
     "scrape_judge": "pure: the judgement of a reply, without a server",
     "scrape_url": "pure: what is asked for, without a server",
     "tls_pair_parse": "takes PEM from memory, for tests whose certificates are in no file",

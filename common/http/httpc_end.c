@@ -9,6 +9,8 @@
  */
 #include "common/http/httpc_end.h"
 
+#include "common/http/httpc_trust.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -137,6 +139,8 @@ enum httpc_end httpc_end_of(const struct httpc_end_facts *facts)
         return HTTPC_TOO_BIG;
     case HTTPC_STOP_CALLER:
         return HTTPC_ABORTED;
+    case HTTPC_STOP_PURPOSE:
+        return HTTPC_TLS;
     case HTTPC_STOP_WATCH:
         return facts->watch_error == ENOMEM ? HTTPC_NO_MEMORY : HTTPC_OTHER;
     case HTTPC_STOP_CURL:
@@ -147,12 +151,44 @@ enum httpc_end httpc_end_of(const struct httpc_end_facts *facts)
     return end_of_code(facts);
 }
 
+/* With TLS 1.2 the refusal comes inside the handshake: GnuTLS has a name for each alert, mbedTLS a number for all. A
+ * server that closes its socket at once leaves us no alert, only that we cannot send on. */
+static bool is_early_refusal(const struct httpc_end_facts *facts)
+{
+    static const char *const signs[] = {": Handshake failed", ": Certificate ", "(-0x7780)", "Send failure: "};
+    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
+        if (facts->code == CURLE_SSL_CONNECT_ERROR && strstr(facts->curl_text, signs[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* The same with TLS 1.3, after the handshake: what is left is a reset, before anything came over a connection that
+ * nothing has come over yet. */
+static bool is_reset_refusal(const struct httpc_end_facts *facts)
+{
+    bool is_reset = facts->code == CURLE_RECV_ERROR || facts->code == CURLE_SEND_ERROR;
+    return is_reset && facts->over_tls && facts->new_connection && !facts->in_reply;
+}
+
+static bool may_be_refusal(const struct httpc_end_facts *facts)
+{
+    return is_early_refusal(facts) || is_late_refusal(facts) || is_reset_refusal(facts);
+}
+
+static const char *words_of_code(const struct httpc_end_facts *facts)
+{
+    if (facts->curl_text[0] == '\0' || facts->old_text)
+        return curl_easy_strerror(facts->code);
+    const char *words = facts->over_tls ? httpc_trust_words(facts->curl_text, facts->gnutls_status) : NULL;
+    return words != NULL ? words : facts->curl_text;
+}
+
 static void describe_code(const struct httpc_end_facts *facts, char text[static ERR_TEXT_MAX])
 {
     static const char refusal[] = "TLS ended before the reply, as with a server that wants a client certificate, or "
                                   "another: ";
     CURLcode code = facts->code;
-    bool has_text = facts->curl_text[0] != '\0' && !facts->old_text;
     if (code == CURLE_FILESIZE_EXCEEDED)
         snprintf(text, ERR_TEXT_MAX, "reply body over %llu bytes", (unsigned long long)facts->body_max);
     else if (code == CURLE_COULDNT_CONNECT && facts->socket_error != 0)
@@ -162,8 +198,7 @@ static void describe_code(const struct httpc_end_facts *facts, char text[static 
     else if ((code == CURLE_OUT_OF_MEMORY || code == LINE_TOO_LONG) && end_of_code(facts) == HTTPC_MALFORMED)
         snprintf(text, ERR_TEXT_MAX, "a line of the reply's headers is too long");
     else
-        snprintf(text, ERR_TEXT_MAX, "%s%s", is_late_refusal(facts) ? refusal : "",
-                 has_text ? facts->curl_text : curl_easy_strerror(code));
+        snprintf(text, ERR_TEXT_MAX, "%s%s", may_be_refusal(facts) ? refusal : "", words_of_code(facts));
 }
 
 void httpc_end_describe(const struct httpc_end_facts *facts, char text[static ERR_TEXT_MAX])
@@ -178,6 +213,8 @@ void httpc_end_describe(const struct httpc_end_facts *facts, char text[static ER
         snprintf(text, ERR_TEXT_MAX, "reply body over %llu bytes", (unsigned long long)facts->body_max);
     else if (facts->stop == HTTPC_STOP_CALLER)
         snprintf(text, ERR_TEXT_MAX, "stopped: %s", strerror(-facts->abort_code));
+    else if (facts->stop == HTTPC_STOP_PURPOSE)
+        snprintf(text, ERR_TEXT_MAX, "%s", httpc_trust_wrong_purpose);
     else if (facts->stop == HTTPC_STOP_CURL)
         snprintf(text, ERR_TEXT_MAX, "libcurl failed");
     else if (facts->stop == HTTPC_STOP_WATCH)

@@ -236,6 +236,7 @@ static int set_up_url(struct httpc_transfer *transfer, const struct httpc_reques
     if (set_resolve(transfer, host, port) != CURLE_OK)
         return err_errno(err, ENOMEM, "HTTP transfer");
     transfer->over_tls = strcasecmp(scheme, "https") == 0;
+    transfer->verified = transfer->over_tls && !request->insecure;
     return transfer->over_tls ? check_cas(request, err) : 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/base/span.h"
 #include "common/base/utf8.h"
+#include "common/http/httpc_gnutls.h"
 #include "common/http/httpc_memory.h"
 #include "common/http/httpc_setup.h"
 
@@ -35,6 +36,10 @@ static int on_request(void *ctx, char *peer_ip, char *local_ip, int peer_port, i
     (void)local_ip;
     (void)peer_port;
     (void)local_port;
+    if (transfer->verified && !httpc_gnutls_is_server(transfer->easy)) {
+        transfer->stop = HTTPC_STOP_PURPOSE;
+        return CURL_PREREQFUNC_ABORT;
+    }
     transfer->connected = true;
     return CURL_PREREQFUNC_OK;
 }
@@ -254,17 +259,20 @@ struct httpc_transfer *httpc_transfer_free(struct httpc_transfer *transfer)
 static struct httpc_end_facts facts_of(const struct httpc_transfer *transfer, CURLcode code)
 {
     curl_off_t looked_up_us = 0;
-    long os_error = 0;
+    long os_error = 0, connections = 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up_us);
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connections);
     return (struct httpc_end_facts){
         .code = code,
         .stop = transfer->stop,
         .curl_text = transfer->curl_text,
+        .gnutls_status = httpc_gnutls_status(transfer->easy),
         .old_text = transfer->old_text,
         .looked_up = looked_up_us > 0,
         .connected = transfer->connected,
         .over_tls = transfer->over_tls,
+        .new_connection = connections > 0,
         .in_reply = transfer->header_bytes > 0,
         .headers_whole = transfer->headers_whole,
         .memory_failed = httpc_memory_failures() != transfer->memory_failures,

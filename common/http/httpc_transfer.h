@@ -25,6 +25,7 @@ struct httpc_transfer {
     bool headers_whole; /* of the final reply */
     bool has_name;      /* the host is a name that DNS answers for */
     bool over_tls;
+    bool verified;      /* the server must show who it is */
     size_t header_bytes;
     int64_t started_ms;
     unsigned long memory_failures; /* of the process, when we began */

@@ -68,22 +68,37 @@ class Https(AgentCase):
 
     def test_another_ca_is_refused_with_words(self):
         self.put(ca_crt=Authority(self.folder, "other").crt)
-        self.is_refused(self.serve(TlsCollector(self.ours.issue())), "collector", "certificate")
+        self.is_refused(self.serve(TlsCollector(self.ours.issue())), "is not from a CA that is trusted here")
 
     def test_another_name_is_refused_with_words(self):
         self.put(ca_crt=self.ours.crt)
-        self.is_refused(self.serve(TlsCollector(self.ours.issue(host="DNS:profefe.test"))), "collector", "certificate")
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(host="DNS:profefe.test"))), "certificate is for another name")
 
     def test_an_expired_certificate_is_refused_with_words(self):
         self.put(ca_crt=self.ours.crt)
-        self.is_refused(self.serve(TlsCollector(self.ours.issue(begins=-7200, ends=-3600))), "collector", "certificate")
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(begins=-7200, ends=-3600))), "certificate has expired")
+
+    def test_a_certificate_that_is_not_valid_yet_is_refused_with_words(self):
+        self.put(ca_crt=self.ours.crt)
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(begins=3600, ends=7200))), "is not valid yet")
+
+    def test_a_clients_certificate_is_refused_with_words_and_never_shown_the_token(self):
+        collector = self.serve(TlsCollector(self.ours.issue(usage="clientAuth")))
+        self.put(ca_crt=self.ours.crt, token=TOKEN.encode())
+        self.is_refused(collector, "certificate is not made for a server")
+        self.assertEqual(0, collector.requests)
 
     def test_without_a_ca_it_is_refused_with_words(self):
         self.is_refused(self.serve(TlsCollector(self.ours.issue())), "collector", "certificate")
 
     def test_without_the_client_certificate_it_is_refused_with_words(self):
         self.put(ca_crt=self.ours.crt)
-        self.is_refused(self.serve(TlsCollector(self.ours.issue(), self.ours.crt)), "collector")
+        self.is_refused(self.serve(TlsCollector(self.ours.issue(), self.ours.crt)), "wants a client certificate")
+
+    def test_without_the_client_certificate_it_is_refused_with_words_by_tls_1_2(self):
+        self.put(ca_crt=self.ours.crt)
+        collector = self.serve(TlsCollector(self.ours.issue(), self.ours.crt, ssl.TLSVersion.TLSv1_2))
+        self.is_refused(collector, "client certificate")
 
 
 class Target(AgentCase):

@@ -33,6 +33,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if size == 0:
                 return
 
+    def parse_request(self):
+        self.server.outer.count_request()
+        return super().parse_request()
+
     def do_POST(self):
         if self.headers.get("Transfer-Encoding") == "chunked":
             self.read_chunks()
@@ -72,6 +76,7 @@ class TlsCollector:
         self.lock = threading.Lock()
         self.posts = []
         self.handshakes = 0
+        self.requests = 0
         self.failures = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.outer = self
@@ -89,6 +94,10 @@ class TlsCollector:
     def count_handshake(self):
         with self.lock:
             self.handshakes += 1
+
+    def count_request(self):
+        with self.lock:
+            self.requests += 1
 
     def count_failure(self, error):
         with self.lock:

@@ -6,6 +6,14 @@
 #define CHUNK_7 "Problem (3) in the Chunked-Encoded data; malformed input in chunked-encoding"
 #define CHUNK_8 "chunk hex-length char not a hex digit: 0x7a"
 
+#define MBEDTLS "mbedTLS: certificate verification error 0x"
+#define WANTS "wants a client certificate, or another: "
+
+/* What failures of TLS have in common. */
+#define STRANGER .code = CURLE_PEER_FAILED_VERIFICATION, .over_tls = true, .curl_text
+#define HANDSHAKE .code = CURLE_SSL_CONNECT_ERROR, .over_tls = true, .curl_text
+#define LATE .code = CURLE_RECV_ERROR, .over_tls = true, .curl_text
+
 #define CURLS NULL /* words of libcurl's own, of which it may have been built without */
 
 static const struct row {
@@ -45,6 +53,16 @@ static const struct row {
      HTTPC_NO_MEMORY, CHUNK_8},
     {"late refusal", {.code = CURLE_RECV_ERROR, .over_tls = true, .curl_text = "x"}, HTTPC_TLS,
      "TLS ended before the reply, as with a server that wants a client certificate, or another: x"},
+    {"late refusal, mbedTLS", {LATE = "ssl_read returned: (-0x7780) "}, HTTPC_TLS, WANTS "the server sent an alert"},
+    {"early refusal, mbedTLS", {HANDSHAKE = "ssl_handshake returned: (-0x7780) "}, HTTPC_TLS,
+     WANTS "the server sent an alert"},
+    {"early refusal, GnuTLS", {HANDSHAKE = "gnutls_handshake() failed: Handshake failed"}, HTTPC_TLS,
+     WANTS "gnutls_handshake() failed: Handshake failed"},
+    {"early refusal lost", {HANDSHAKE = "Send failure: Broken pipe"}, HTTPC_TLS, WANTS "Send failure: Broken pipe"},
+    {"no TLS at all", {HANDSHAKE = "x"}, HTTPC_TLS, "x"},
+    {"late refusal lost",
+     {.code = CURLE_SEND_ERROR, .over_tls = true, .new_connection = true, .os_error = EPIPE, .curl_text = "x"},
+     HTTPC_RESET, WANTS "x"},
     {"late refusal in words",
      {.code = CURLE_RECV_ERROR, .over_tls = true, .os_error = ECONNREFUSED, .curl_text = "An Alert"}, HTTPC_TLS,
      "or another: An Alert"},
@@ -63,6 +81,22 @@ static const struct row {
     {"another failure", {.code = CURLE_FAILED_INIT}, HTTPC_OTHER, CURLS},
     {"handshake", {.code = CURLE_SSL_CONNECT_ERROR}, HTTPC_TLS, CURLS},
     {"stranger", {.code = CURLE_PEER_FAILED_VERIFICATION, .curl_text = "certificate"}, HTTPC_TLS, "certificate"},
+    {"unknown CA, mbedTLS", {STRANGER = MBEDTLS "00000008"}, HTTPC_TLS, "is not from a CA that is trusted here"},
+    {"expired, mbedTLS", {STRANGER = MBEDTLS "00000001"}, HTTPC_TLS, "has expired"},
+    {"early, mbedTLS", {STRANGER = MBEDTLS "00000200"}, HTTPC_TLS, "is not valid yet"},
+    {"another name, mbedTLS", {STRANGER = MBEDTLS "00000004"}, HTTPC_TLS, "is for another name"},
+    {"weak, mbedTLS", {STRANGER = MBEDTLS "00010000"}, HTTPC_TLS, "has a weak signature or key"},
+    {"another reason, mbedTLS", {STRANGER = MBEDTLS "00100000"}, HTTPC_TLS, MBEDTLS "00100000"},
+    {"wrong purpose, mbedTLS", {HANDSHAKE = "ssl_handshake returned: (-0x7A00) "}, HTTPC_TLS, "not made for a server"},
+    {"another handshake, mbedTLS", {HANDSHAKE = "ssl_handshake returned: (-0x7100) "}, HTTPC_TLS, "(-0x7100)"},
+    {"unknown CA, GnuTLS", {STRANGER = "x", .gnutls_status = 0x42}, HTTPC_TLS, "is not from a CA that is trusted here"},
+    {"expired, GnuTLS", {STRANGER = "x", .gnutls_status = 0x402}, HTTPC_TLS, "has expired"},
+    {"weak, GnuTLS", {STRANGER = "x", .gnutls_status = 0x102}, HTTPC_TLS, "has a weak signature or key"},
+    {"another name, GnuTLS", {STRANGER = "SSL: certificate subject name (a) does not match"}, HTTPC_TLS,
+     "is for another name"},
+    {"another library", {STRANGER = "x", .gnutls_status = 0x40}, HTTPC_TLS, "x"},
+    {"wrong purpose", {.code = CURLE_ABORTED_BY_CALLBACK, .stop = HTTPC_STOP_PURPOSE, .over_tls = true}, HTTPC_TLS,
+     "not made for a server"},
     {"bad CA file", {.code = CURLE_SSL_CACERT_BADFILE}, HTTPC_TLS, CURLS},
     {"announced too big", {.code = CURLE_FILESIZE_EXCEEDED, .body_max = 4096}, HTTPC_TOO_BIG,
      "reply body over 4096 bytes"},

@@ -337,6 +337,8 @@ static void connection_that_the_server_closed_is_opened_anew(void **state)
 
 static void server_must_be_who_it_says(void **state)
 {
+    static const char server_oid[] = GNUTLS_KP_TLS_WWW_SERVER, client_oid[] = GNUTLS_KP_TLS_WWW_CLIENT;
+    static const char any_oid[] = GNUTLS_KP_ANY;
     (void)state;
     static const struct row {
         const char *name;
@@ -348,13 +350,19 @@ static void server_must_be_who_it_says(void **state)
     } rows[] = {
         {"name", &ca, {.dns = "localhost"}, "localhost", HTTPC_OK, ""},
         {"address", &ca, {.loopback = true}, "127.0.0.1", HTTPC_OK, ""},
-        {"other name", &ca, {.dns = "collector.example"}, "localhost", HTTPC_TLS, "certificate"},
-        {"name for an address", &ca, {.dns = "localhost"}, "127.0.0.1", HTTPC_TLS, "certificate"},
-        {"address for a name", &ca, {.loopback = true}, "localhost", HTTPC_TLS, "certificate"},
-        {"nobody", &ca, {.dns = NULL}, "localhost", HTTPC_TLS, "certificate"},
-        {"expired", &ca, {.dns = "localhost", .expired = true}, "localhost", HTTPC_TLS, "certificate"},
-        {"unknown CA", &other_ca, {.dns = "localhost"}, "localhost", HTTPC_TLS, "certificate"},
-        {"itself", NULL, {.dns = "localhost"}, "localhost", HTTPC_TLS, "certificate"},
+        {"other name", &ca, {.dns = "collector.example"}, "localhost", HTTPC_TLS, "is for another name"},
+        {"name for an address", &ca, {.dns = "localhost"}, "127.0.0.1", HTTPC_TLS, "is for another name"},
+        {"address for a name", &ca, {.loopback = true}, "localhost", HTTPC_TLS, "is for another name"},
+        {"nobody", &ca, {.dns = NULL}, "localhost", HTTPC_TLS, "is for another name"},
+        {"expired", &ca, {.dns = "localhost", .expired = true}, "localhost", HTTPC_TLS, "has expired"},
+        {"early", &ca, {.dns = "localhost", .early = true}, "localhost", HTTPC_TLS, "is not valid yet"},
+        {"unknown CA", &other_ca, {.dns = "localhost"}, "localhost", HTTPC_TLS, "not from a CA that is trusted"},
+        {"itself", NULL, {.dns = "localhost"}, "localhost", HTTPC_TLS, "not from a CA that is trusted"},
+        {"for servers", &ca, {.dns = "localhost", .purpose = server_oid}, "localhost", HTTPC_OK, ""},
+        {"for all", &ca, {.dns = "localhost", .purpose = any_oid}, "localhost", HTTPC_OK, ""},
+        {"for both", &ca, {.dns = "localhost", .purpose = client_oid, .also = server_oid}, "localhost", HTTPC_OK, ""},
+        {"for clients", &ca, {.dns = "localhost", .purpose = client_oid}, "localhost", HTTPC_TLS,
+         "not made for a server"},
     };
     const struct httpc_tls tls = {.ca_file = ca_file};
     for (const struct row *row = rows; row < rows + COUNT_OF(rows); row++) {
@@ -370,6 +378,21 @@ static void server_must_be_who_it_says(void **state)
         expect_end(row->name, row->end, row->words, &result);
         expect_number(row->name, row->end == HTTPC_OK, server->requests);
     }
+}
+
+/* A server for whom nothing is verified is not asked for its purpose either. */
+static void without_verification_any_certificate_is_good(void **state)
+{
+    (void)state;
+    struct peer_pem pem;
+    tls_peer_make(&pem, &(struct tls_peer_cert){.purpose = GNUTLS_KP_TLS_WWW_CLIENT});
+    server->pem = &pem;
+    tls_peer_start(server);
+    struct httpc_request request = request_for("127.0.0.1", NULL);
+    request.insecure = true;
+    struct httpc_result result = fetch(&request);
+    stop_server();
+    expect_ok("for clients", &result);
 }
 
 static void bad_ca_files_are_named(void **state)
@@ -723,7 +746,7 @@ static void rotated_secret_works_from_the_next_request_on(void **state)
     expect_served("one CA more, written in place", credentials, "four", 4);
     put("ca.crt", ca.cert, ca.cert_len);
     result = get_with(credentials);
-    expect_end("wrong CA, written in place", HTTPC_TLS, "verif", &result);
+    expect_end("wrong CA, written in place", HTTPC_TLS, "not from a CA that is trusted", &result);
     stop_server();
     credentials_free(credentials);
 }
@@ -959,6 +982,7 @@ int main(void)
         TEST(transfer_under_way_goes_on_beside_one_with_other_files),
         TEST(connection_that_the_server_closed_is_opened_anew),
         TEST(server_must_be_who_it_says),
+        TEST(without_verification_any_certificate_is_good),
         TEST(bad_ca_files_are_named),
         TEST(the_systems_cas_do_not_know_the_test_server),
         TEST(without_any_ca_it_says_what_to_do),

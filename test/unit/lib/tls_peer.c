@@ -1,8 +1,6 @@
 /* sees: os */
 #include "tls_peer.h"
 
-#include <gnutls/x509.h>
-
 struct tls_peer_pair {
     gnutls_x509_crt_t cert;
     gnutls_x509_privkey_t key;
@@ -32,10 +30,10 @@ static void tls_peer_fill(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, con
     unsigned char serial[2] = {1, (unsigned char)++serials};
     const unsigned char loopback[4] = {127, 0, 0, 1};
     const char *name = how->is_ca ? "CN=Test CA" : "CN=Test";
-    time_t now = time(NULL);
+    time_t now = time(NULL), begin = how->early ? now + 24 * 3600 : now - 7200;
     bool ok = gnutls_x509_crt_set_version(cert, 3) == 0 && gnutls_x509_crt_set_serial(cert, serial, 2) == 0 &&
-              gnutls_x509_crt_set_activation_time(cert, now - 7200) == 0 &&
-              gnutls_x509_crt_set_expiration_time(cert, how->expired ? now - 3600 : now + 3600) == 0 &&
+              gnutls_x509_crt_set_activation_time(cert, begin) == 0 &&
+              gnutls_x509_crt_set_expiration_time(cert, how->expired ? now - 3600 : begin + 10800) == 0 &&
               gnutls_x509_crt_set_dn(cert, name, NULL) == 0 && gnutls_x509_crt_set_key(cert, key) == 0 &&
               gnutls_x509_crt_set_basic_constraints(cert, how->is_ca, -1) == 0;
     if (ok && how->is_ca)
@@ -45,6 +43,10 @@ static void tls_peer_fill(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, con
                                                   GNUTLS_FSAN_APPEND) == 0;
     if (ok && how->loopback)
         ok = gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_IPADDRESS, loopback, 4, GNUTLS_FSAN_APPEND) == 0;
+    if (ok && how->purpose != NULL)
+        ok = gnutls_x509_crt_set_key_purpose_oid(cert, how->purpose, 0) == 0;
+    if (ok && how->also != NULL)
+        ok = gnutls_x509_crt_set_key_purpose_oid(cert, how->also, 0) == 0;
     if (!ok)
         abort();
 }

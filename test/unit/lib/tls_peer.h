@@ -5,7 +5,7 @@
 #include "peer.h"
 #include "peer_pem.h"
 
-#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <stdatomic.h>
 
 /* Certificates */
@@ -16,6 +16,8 @@ struct tls_peer_cert {
     const char *dns;                /* subjectAltName; NULL = none */
     bool loopback;                  /* 127.0.0.1 in the subjectAltName */
     bool expired;
+    bool early;                     /* valid from tomorrow on */
+    const char *purpose, *also;     /* OIDs of the extended key usage; NULL = none */
 };
 
 /* Makes a key and its certificate. */

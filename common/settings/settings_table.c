@@ -228,6 +228,8 @@ const struct setting settings_table[SETTING_COUNT] = {
         .choices = "eks|azure",
         .help = "clouds whose webhooks are always asked to give the agent no token (default: where the pod shows "
                 "theirs)"},
+    [SETTING_IMAGE_PULL_SECRETS] = {"image-pull-secrets", SETTING_TYPE_NAMES, IN_WEBHOOK, "inject", NULL,
+        .help = "Secrets, in the pod's namespace, for pulling the agent image: added to the pod's own"},
 };
 /* clang-format on */
 

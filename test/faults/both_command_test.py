@@ -17,9 +17,9 @@ AGENT_SETTINGS = """service types interval cpu-seconds labels collector log-leve
     sidecar grace container pod-name pod-namespace pod-uid node-name pod-ip first-within
     scrape-timeout missing-retry retry-min retry-max""".split()
 AGENT_OPTIONS = "config once timeout target check version help".split()
-WEBHOOK_SETTINGS = """listen admin-listen cert key image image-prefixes image-pull-policy collector log-level log-format
-    cpu-request cpu-limit memory-request memory-limit port path scheme types interval cpu-seconds first-within
-    scrape-timeout
+WEBHOOK_SETTINGS = """listen admin-listen cert key image image-prefixes image-pull-policy image-pull-secrets
+    collector log-level log-format cpu-request cpu-limit memory-request memory-limit port path scheme types interval
+    cpu-seconds first-within scrape-timeout
     missing-retry mode""".split()
 WEBHOOK_OPTIONS = "config review all namespace check version help".split()
 

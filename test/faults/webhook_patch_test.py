@@ -99,6 +99,10 @@ def without_ours(after, before):
                 container["restartPolicy"] = None
     spec["volumes"] = as_list(spec.get("volumes"))[:len(as_list(old.get("volumes")))]
     drop_requests_of_pod(spec, old)
+    if isinstance(spec.get("imagePullSecrets"), list):
+        spec["imagePullSecrets"] = spec["imagePullSecrets"][:len(as_list(old.get("imagePullSecrets")))]
+        if "imagePullSecrets" not in old:
+            del spec["imagePullSecrets"]
     annotations = as_dict(as_dict(pod.get("metadata")).get("annotations"))
     was = as_dict(as_dict(before.get("metadata")).get("annotations"))
     for key in OURS & annotations.keys():

@@ -188,6 +188,7 @@ static void choose_container(struct work *work)
 {
     struct injection_plan *plan = work->plan;
     volumes_choose(&plan->pod, &work->asked, &plan->volumes);
+    plan->pull_secrets = span_of(settings_get(&work->policy->settings, SETTING_IMAGE_PULL_SECRETS));
     plan->container = (struct agent_container){
         .image = annotations_get(&work->asked, SETTING_IMAGE),
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),

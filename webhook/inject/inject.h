@@ -71,6 +71,7 @@ struct injection_plan {
     struct pod_notes notes;           /* of what is injected or skipped; the others are empty */
     struct volumes volumes;           /* from here on: set when the decision is INJECT_INJECTED */
     struct agent_container container;
+    struct span pull_secrets;         /* of the configuration; ptr NULL = none */
     struct agent_env env;             /* texts of the container's variables */
     struct buf status, lists[INJECT_LIST_COUNT]; /* texts of the notes */
     int restore;                      /* of what is unchanged: the init container that gets restartPolicy back, or -1 */

@@ -1,6 +1,7 @@
 #include "webhook/inject/patch_write.h"
 
 #include "common/base/number.h"
+#include "webhook/inject/pull_secrets.h"
 
 /* To the pod's list one by one, or as the list that it lacks. */
 static void write_volumes(const struct injection_plan *plan, struct patch *patch)
@@ -55,6 +56,7 @@ int patch_write(const struct injection_plan *plan, struct patch *patch)
     if (plan->decision == INJECT_INJECTED) {
         write_volumes(plan, patch);
         write_container(plan, patch);
+        pull_secrets_write(patch, &plan->pod, plan->pull_secrets);
         resources_write_of_pod(patch, &plan->pod, &plan->container.resources);
     }
     if (plan->restore >= 0)

@@ -23,6 +23,8 @@ static const struct node_label {
     {"node.kubernetes.io/windows-build", LABEL_OF_WINDOWS},
     {"cloud.google.com/gke-os-distribution", LABEL_SYSTEM},
     {"kubernetes.azure.com/os-sku", LABEL_SYSTEM},
+    {"kubernetes.azure.com/os-sku-requested", LABEL_SYSTEM},
+    {"kubernetes.azure.com/os-sku-effective", LABEL_SYSTEM},
 };
 
 /* A kind of node that is ours: Linux, and of this architecture or, with a NULL ptr, of any. */
@@ -85,6 +87,12 @@ static bool is_kept_out_by_values(const struct candidate *node, enum label_kind 
     return false;
 }
 
+/* The other operators let in a node without the label, or say nothing of it that is known here. */
+static bool needs_label(const char *operator)
+{
+    return strcmp(operator, "Exists") == 0 || strcmp(operator, "Gt") == 0 || strcmp(operator, "Lt") == 0;
+}
+
 static bool expression_lets_in(const struct candidate *node, const cJSON *expression)
 {
     const struct node_label *label = find_label(json_get_text(expression, "key"));
@@ -96,7 +104,7 @@ static bool expression_lets_in(const struct candidate *node, const cJSON *expres
         return is_let_in_by_values(node, label->kind, values);
     if (strcmp(operator, "NotIn") == 0)
         return !is_kept_out_by_values(node, label->kind, values);
-    return strcmp(operator, "Exists") != 0 || label->kind != LABEL_OF_WINDOWS;
+    return label->kind != LABEL_OF_WINDOWS || !needs_label(operator);
 }
 
 /* The expressions of a term are and-ed. */
@@ -127,16 +135,31 @@ static struct wishes read_wishes(const struct pod *pod)
     };
 }
 
-/* Terms are or-ed. */
+static bool is_empty_list(const cJSON *list)
+{
+    return list == NULL || list->child == NULL;
+}
+
+/* To the scheduler a term without a word lets no node in. */
+static bool is_empty_term(const cJSON *term)
+{
+    return is_empty_list(json_get_array(term, "matchExpressions")) && is_empty_list(json_get_array(term, "matchFields"));
+}
+
+/* Terms are or-ed. Where all are empty, or there is none, nothing is known of the nodes. */
 static bool affinity_lets_in(const struct candidate *node, const cJSON *terms)
 {
+    bool known = false;
     const cJSON *term;
     cJSON_ArrayForEach(term, terms)
     {
+        if (is_empty_term(term))
+            continue;
         if (term_lets_in(node, term))
             return true;
+        known = true;
     }
-    return terms == NULL || terms->child == NULL;
+    return !known;
 }
 
 static bool selector_lets_in(const struct candidate *node, const cJSON *selector)

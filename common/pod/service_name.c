@@ -86,6 +86,13 @@ static struct span less_version(const struct pod *pod, struct span name)
     return is_version_of && name.ptr[shorter.len] == '-' ? shorter : name;
 }
 
+/* A PipelineRun that holds its pipeline, or has it fetched, has no other name for it than its own. */
+static struct span less_pipeline_run(const struct pod *pod, struct span name)
+{
+    const char *run = pod_label(pod, "tekton.dev/pipelineRun");
+    return run != NULL && span_equal(name, run) ? less_run(pod, name) : name;
+}
+
 typedef struct span shorten_fn(const struct pod *pod, struct span name);
 
 static const struct {
@@ -121,10 +128,12 @@ static const struct {
     {"app", NULL},
     {"deploymentconfig", NULL},                     /* openshift/api apps/v1 */
     {"scaledjob.keda.sh/name", NULL},               /* kedacore/keda pkg/scaling/executor/scale_jobs.go */
-    {"tekton.dev/pipeline", NULL},                  /* tektoncd/pipeline docs/labels.md */
+    {"tekton.dev/pipeline", less_pipeline_run},     /* tektoncd/pipeline docs/labels.md */
     {"tekton.dev/task", NULL},
     {"workflows.argoproj.io/workflow", less_run},   /* argoproj/argo-workflows workflow/common/common.go */
     {"sparkoperator.k8s.io/app-name", less_number}, /* kubeflow/spark-operator pkg/common/spark.go */
+    {"spark-app-name", less_number},                /* apache/spark, of spark-submit: k8s/KubernetesConf.scala */
+    {"dag_id", NULL},                               /* apache/airflow providers/cncf/kubernetes */
     {"jobset.sigs.k8s.io/jobset-name", NULL},       /* kubernetes-sigs/jobset api/jobset/v1alpha2 */
     {"leaderworkerset.sigs.k8s.io/name", NULL},     /* kubernetes-sigs/lws api/leaderworkerset/v1 */
     {"training.kubeflow.org/job-name", NULL},       /* kubeflow/training-operator pkg/apis */

@@ -1,6 +1,7 @@
 #include "common/gather/scrape_body.h"
 
 #include "common/base/number.h"
+#include "common/base/quote.h"
 #include "common/base/span.h"
 #include "common/pprof/gotrace.h"
 #include "common/pprof/gz.h"
@@ -13,6 +14,7 @@ enum {
     HEAD_MAX = 1024,  /* bytes held back until it is clear what is in a gzip; its headers seldom take 100 */
     PEEK = 2,         /* bytes by which gzip is known */
     PIECE = 4 * 1024, /* bytes that come out of zlib at a time, on the stack */
+    CODING_SHOWN = 48, /* bytes of a Content-Encoding that is named */
 };
 
 enum form {
@@ -27,6 +29,7 @@ struct scrape_body {
     struct spool *spool;
     enum form form;
     bool is_encoded; /* Content-Encoding: gzip */
+    char other_coding[CODING_SHOWN]; /* a Content-Encoding that we cannot undo, quoted; "" = none */
     bool failed;
     struct err err;
     uint64_t size_max;
@@ -77,7 +80,10 @@ void scrape_body_begin(struct scrape_body *body, const char *encoding, const cha
 {
     struct span coding = span_of(encoding);
     uint64_t number = 0;
+    struct quoted q;
     body->is_encoded = span_equal_nocase(coding, "gzip") || span_equal_nocase(coding, "x-gzip");
+    if (!body->is_encoded && coding.len > 0 && !span_equal_nocase(coding, "identity"))
+        snprintf(body->other_coding, sizeof(body->other_coding), "%s", quote_bytes(&q, coding.ptr, coding.len));
     if (number_parse_u64(span_of(length), 0, UINT64_MAX, &number, NULL) == 0)
         body->length = number;
 }
@@ -264,6 +270,16 @@ static void finish_check(struct scrape_body *body, struct pprof_summary *ret)
         gotrace_check_finish(&body->trace, ret);
 }
 
+/* Brotli and the like have no first bytes to be known by. A wrong header before a good profile does no harm. */
+static void say_coding(const struct scrape_body *body, struct pprof_summary *ret)
+{
+    bool is_bad = ret->verdict == PPROF_MALFORMED || ret->verdict == PPROF_TRUNCATED || ret->verdict == PPROF_TEXT;
+    if (body->other_coding[0] == '\0' || !is_bad)
+        return;
+    ret->verdict = PPROF_MALFORMED;
+    snprintf(ret->reason, sizeof(ret->reason), "Content-Encoding is %s: expected gzip, or none", body->other_coding);
+}
+
 void scrape_body_judge(struct scrape_body *body, struct pprof_summary *ret)
 {
     if (body->form == FORM_PEEKING) /* ended before it showed what it holds */
@@ -276,6 +292,7 @@ void scrape_body_judge(struct scrape_body *body, struct pprof_summary *ret)
         ret->verdict = PPROF_TRUNCATED;
         snprintf(ret->reason, sizeof(ret->reason), "ended inside the gzip around the profile");
     }
+    say_coding(body, ret);
 }
 
 int scrape_body_end(struct scrape_body *body, struct err *err)

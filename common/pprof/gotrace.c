@@ -1,6 +1,7 @@
 #include "common/pprof/gotrace.h"
 
 #include "common/base/ascii.h"
+#include "common/pprof/pprof_foreign.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,6 +36,11 @@ static bool is_trace(const struct gotrace_check *check)
     return check->head_len >= GOTRACE_HEADER_BYTES && is_header(check->head);
 }
 
+static bool begins_as_trace(const struct gotrace_check *check)
+{
+    return check->head_len >= 5 && memcmp(check->head, "go 1.", 5) == 0;
+}
+
 int gotrace_check_feed(struct gotrace_check *check, const void *bytes, size_t len)
 {
     size_t room = sizeof(check->head) - check->head_len;
@@ -46,24 +52,37 @@ int gotrace_check_feed(struct gotrace_check *check, const void *bytes, size_t le
     return check->head_len == sizeof(check->head) && !is_trace(check) ? -EINVAL : 0;
 }
 
+#define EXPECTED "expected a Go execution trace, which begins with \"go 1.NN trace\""
+
+/* What is no trace: something else that is known, text, or neither. What comes gzipped is most likely a profile. */
+static enum pprof_verdict judge_other(const struct gotrace_check *check, char reason[static PPROF_REASON_MAX])
+{
+    bool is_gzip = check->head_len >= 2 && memcmp(check->head, "\x1f\x8b", 2) == 0;
+    const struct pprof_foreign *foreign = pprof_foreign_find(check->head, check->head_len);
+    if (is_gzip) {
+        snprintf(reason, PPROF_REASON_MAX, "gzip, as profiles are: " EXPECTED);
+    } else if (foreign != NULL && !begins_as_trace(check)) {
+        snprintf(reason, PPROF_REASON_MAX, "%s: " EXPECTED, foreign->what);
+        return foreign->verdict;
+    } else if (pprof_head_is_text(check->head, check->head_len, reason)) {
+        return PPROF_TEXT;
+    } else {
+        snprintf(reason, PPROF_REASON_MAX, EXPECTED);
+    }
+    return PPROF_MALFORMED;
+}
+
 static enum pprof_verdict judge(const struct gotrace_check *check, char reason[static PPROF_REASON_MAX])
 {
     const char *words = "";
-    enum pprof_verdict verdict = PPROF_OK;
-    if (check->bytes == 0) {
-        verdict = PPROF_TRUNCATED;
+    if (check->bytes == 0)
         words = "the body is empty";
-    } else if (is_trace(check) && check->bytes == GOTRACE_HEADER_BYTES) {
-        verdict = PPROF_TRUNCATED;
+    else if (!is_trace(check))
+        return judge_other(check, reason);
+    else if (check->bytes == GOTRACE_HEADER_BYTES)
         words = "ended after the header of the trace";
-    } else if (!is_trace(check)) {
-        if (pprof_head_is_text(check->head, check->head_len, reason))
-            return PPROF_TEXT;
-        verdict = PPROF_MALFORMED;
-        words = "expected a Go execution trace, which begins with \"go 1.NN trace\"";
-    }
     snprintf(reason, PPROF_REASON_MAX, "%s", words);
-    return verdict;
+    return words[0] != '\0' ? PPROF_TRUNCATED : PPROF_OK;
 }
 
 void gotrace_check_finish(const struct gotrace_check *check, struct pprof_summary *ret)

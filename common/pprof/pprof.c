@@ -134,7 +134,7 @@ static void decide_broken(struct pprof_check *check, enum pprof_verdict verdict,
     char words[PPROF_REASON_MAX];
     const struct pprof_foreign *foreign = pprof_foreign_find(check->head, check->head_len);
     if (foreign != NULL)
-        decide(check, foreign->verdict, "%s", foreign->words);
+        decide(check, foreign->verdict, "%s: %s", foreign->what, foreign->cure);
     if (!check->decided && pprof_head_is_text(check->head, check->head_len, words))
         decide(check, PPROF_TEXT, "%s", words);
     decide(check, verdict, "%s", reason);

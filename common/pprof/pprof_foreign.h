@@ -8,7 +8,8 @@
 
 struct pprof_foreign {
     enum pprof_verdict verdict; /* PPROF_TEXT or PPROF_MALFORMED */
-    const char *words;          /* what it is and what to do; at most PPROF_REASON_MAX - 1 bytes */
+    const char *what;
+    const char *cure;           /* for one who wanted a profile; "WHAT: CURE" has at most PPROF_REASON_MAX - 1 bytes */
 };
 
 /* head: the first bytes, inflated if the body was gzip; PPROF_HEAD_MAX when it has so many. NULL = nothing known. */

@@ -239,6 +239,28 @@ static void trace_is_stored_raw(void **state)
     free(encoded.ptr);
 }
 
+/* Brotli has no first bytes to be known by; a good profile is stored whatever the header says. */
+static void other_codings_are_named(void **state)
+{
+    struct bench *bench = *state;
+    static const char *const codings[] = {"br", "deflate", "gzip, gzip", "zstd"};
+    static uint8_t noise[] = {0x8B, 0x07, 0x80, 0xFF, 0x01};
+    for (size_t i = 0; i < COUNT_OF(codings); i++) {
+        struct pprof_summary summary;
+        CLEANUP_SCRAPE_BODY struct scrape_body *bad = begin(bench, PROFILE_HEAP, codings[i], "");
+        if (feed(bad, (struct bytes){noise, sizeof(noise)}, 2) == 0)
+            assert_null(scrape_body_error(bad));
+        scrape_body_judge(bad, &summary);
+        assert_int_equal(PPROF_MALFORMED, summary.verdict);
+        expect_contains(codings[i], summary.reason, "Content-Encoding is \"");
+        expect_contains(codings[i], summary.reason, codings[i]);
+        spool_abort(bench->spool);
+        CLEANUP_SCRAPE_BODY struct scrape_body *good = begin(bench, PROFILE_HEAP, codings[i], "");
+        assert_int_equal(0, feed(good, bench->once, 7));
+        expect_stored(bench, codings[i], good, bench->once);
+    }
+}
+
 /* ---- memory ---- */
 
 struct attempt {
@@ -290,6 +312,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_gzipped_copy_is_stored_however_it_came_and_was_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_wrapping_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_codings_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(compressed_size_is_what_has_to_fit, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_fit_compressed_is_too_big, setup, teardown),
         cmocka_unit_test_setup_teardown(announced_size_over_the_limit_evicts_nothing, setup, teardown),

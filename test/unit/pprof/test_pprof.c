@@ -183,6 +183,53 @@ static void reasons_name_what_was_found_and_expected(void **state)
     }
 }
 
+/* Nearly the right thing, each with what to do about it. */
+static void other_formats_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what, *body;
+        size_t len;
+        enum pprof_verdict verdict;
+        const char *words;
+    } rows[] = {
+#define BODY(text) text, sizeof(text) - 1
+        {"bzip2", BODY("BZh91AY&SY\xf6\x08"), PPROF_MALFORMED, "compressed by bzip2: expected gzip"},
+        {"xz", BODY("\xfd" "7zXZ\0\0\4\xe6\xd6"), PPROF_MALFORMED, "compressed by xz: expected gzip"},
+        {"lz4", BODY("\x04\x22\x4d\x18\x64\x40\xa7"), PPROF_MALFORMED, "compressed by lz4: expected gzip"},
+        {"snappy", BODY("\xff\x06\0\0sNaPpY\0"), PPROF_MALFORMED, "compressed by snappy: expected gzip"},
+        {"ZIP", BODY("PK\3\4\x14\0\0\0"), PPROF_MALFORMED, "a ZIP archive: expected gzip"},
+        {"zlib with a small window", BODY("\x18\x95\xe3\xe2"), PPROF_MALFORMED, "a zlib stream: expected gzip"},
+        {"zlib with a dictionary", BODY("\x78\xbb\xe3\xe2"), PPROF_TRUNCATED, "ended inside a field"},
+        {"base64", BODY("H4sIAK60CmsC/+Ni4WAUYBIC"), PPROF_TEXT, "gzip in base64"},
+        {"trace", BODY("go 1.22 trace\0\0\0\1\2\3"),
+         PPROF_MALFORMED, "a Go execution trace: types = trace takes those"},
+        {"Java heap", BODY("JAVA PROFILE 1.0.2\0\0\0\0\4"), PPROF_MALFORMED, "a Java heap dump: ask for pprof's"},
+        {"perf", BODY("PERFILE2\x68\0\0\0"), PPROF_MALFORMED, "a recording of Linux perf"},
+        {".NET", BODY("Nettrace\x14\0\0\0!FastSerialization.1"), PPROF_MALFORMED, "a .NET event trace"},
+        {"SVG in XML", BODY("<?xml version=\"1.0\"?>\n<svg>"), PPROF_TEXT, "an SVG picture of a profile"},
+        {"SVG after a line", BODY("\n<svg width=\"1\">"), PPROF_TEXT, "an SVG picture of a profile"},
+        {"Graphviz", BODY("<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?>\n<!DOCTYPE svg PUBLIC>"),
+         PPROF_TEXT, "XML, most likely an SVG picture"},
+        {"V8", BODY("{\"nodes\":[{\"id\":1,\"callFrame\":{}}]}"), PPROF_TEXT, "a profile of V8 as JSON"},
+        {"speedscope", BODY("{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\"}"), PPROF_TEXT,
+         "a profile of speedscope as JSON"},
+        {"Chrome", BODY("{\"traceEvents\":[]}"), PPROF_TEXT, "a trace of Chrome as JSON"},
+        {"folded", BODY("main;operator new;b 12\nmain;c 3\n"), PPROF_TEXT, "folded stacks"},
+        {"a number without stacks", BODY("waited 12\nmain;c 3\n"), PPROF_TEXT, "text, not a profile"},
+        {"words with a semicolon", BODY("no profile; sorry\n"), PPROF_TEXT, "text, not a profile"},
+        {"only a number", BODY("12\n;"), PPROF_TEXT, "text, not a profile"},
+#undef BODY
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct pprof_summary summary;
+        check_body((const uint8_t *)rows[i].body, rows[i].len, WHOLE, PPROF_RAW_MAX, &summary);
+        if (summary.verdict != rows[i].verdict || strstr(summary.reason, rows[i].words) == NULL)
+            fail_msg("%s: expected %s, got %s (%s)", rows[i].what, rows[i].words, pprof_verdict_names[summary.verdict],
+                     summary.reason);
+    }
+}
+
 static void each_cut_of_a_gzipped_profile_is_truncated(void **state)
 {
     (void)state;
@@ -438,6 +485,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gzipped_is_as_raw),
         cmocka_unit_test(summary_tells_what_is_in_it),
         cmocka_unit_test(reasons_name_what_was_found_and_expected),
+        cmocka_unit_test(other_formats_are_named),
         cmocka_unit_test(each_cut_of_a_gzipped_profile_is_truncated),
         cmocka_unit_test(no_flipped_bit_passes_as_another_profile),
         cmocka_unit_test(ceiling_is_exact),

@@ -121,9 +121,14 @@ static void judge_reply(const struct httpc_result *http, struct delivery_end *en
     if (end->result == DELIVERY_LATER)
         end->retry_after_ms = retry_parse_after(http->kept[RETRY_AFTER], loop_wall_ms());
     if (end->result != DELIVERY_STORED)
-        snprintf(end->words, sizeof(end->words), "answered %u %s%s", http->status,
-                 reply.is_profefe ? quote_text(&q, reply.error) : quote_bytes(&q, http->reply, http->reply_len),
-                 hint_of(end->result, http->status));
+        snprintf(end->words, sizeof(end->words), "answered %u %s", http->status,
+                 reply.is_profefe ? quote_text(&q, reply.error) : quote_bytes(&q, http->reply, http->reply_len));
+}
+
+static void add_words(struct delivery_end *end, const char *words)
+{
+    size_t used = strlen(end->words);
+    snprintf(end->words + used, sizeof(end->words) - used, "%s", words);
 }
 
 /* google/pprof's words for no byte at all, in profefe's answer to a profile that has some. */
@@ -134,17 +139,25 @@ static bool lost_body(const struct deliver_http *way, const struct httpc_result 
            memmem(http->reply, http->reply_len, words, sizeof(words) - 1) != NULL;
 }
 
+/* What a proxy says that cannot pass on a body without a length: 411; or, of a coding that it does not know, 501
+ * (RFC 9112 §6.1) or a 400 in words that are not profefe's. */
+static bool asks_for_length(const struct httpc_result *http, const struct delivery_end *end)
+{
+    return http->status == 411 || http->status == 501 || (http->status == 400 && end->result == DELIVERY_WRONG);
+}
+
 /* A proxy that cannot pass on a body without a length: it is the way's fault, not the profile's. */
 static void judge_way(struct deliver_http *way, const struct httpc_result *http, struct delivery_end *end)
 {
     bool had_length = outgoing_size(way->outgoing) >= 0, is_empty = lost_body(way, http, end);
-    if (!had_length && (is_empty || http->status == 411)) {
+    if (!had_length && (is_empty || asks_for_length(http, end))) {
         end->result = DELIVERY_NO_LENGTH;
         way->wants_length = true;
     } else if (is_empty) {
         end->result = DELIVERY_WRONG;
-        size_t used = strlen(end->words);
-        snprintf(end->words + used, sizeof(end->words) - used, ": the body was lost on its way to the collector");
+        add_words(end, ": the body was lost on its way to the collector");
+    } else {
+        add_words(end, hint_of(end->result, http->status));
     }
 }
 

@@ -1737,6 +1737,8 @@ static void bodies_have_a_length_where_others_do_not_get_through(void **state)
     struct bench *bench = *state;
     static const struct answer answers[] = {
         {ANSWER, "HTTP/1.1 411 Length Required\r\n" CLOSES "<html>length required</html>"},
+        {ANSWER, "HTTP/1.1 501 Not Implemented\r\n" CLOSES "unsupported transfer encoding"},
+        {ANSWER, "HTTP/1.1 400 Bad Request\r\n" CLOSES "<html>bad request</html>"},
         {ANSWER, "HTTP/1.1 400 Bad Request\r\n" CLOSES
                  "{\"code\":400,\"error\":\"malformed profile (could not parse pprof profile: "
                  "parsing profile: empty input file)\"}\n"},

@@ -50,17 +50,28 @@ static bool begins_with(const struct httpc_result *http, const char *words)
     return span_has_prefix(span_of(http->reply), words);
 }
 
+/* How others than Go say that a profile is being taken, under whatever status. */
+static bool says_busy(const char *reply)
+{
+    static const char *const words[] = {"already", "in progress", "in use", "is running"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcasestr(reply, words[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
 /* What takes SECONDS only; comes at once. Go: 500, "Could not enable CPU profiling: cpu profiling already in use".
- * Others say 409 or 429, or "already" under whatever status. */
+ * Others say 409, 423 or 429, or have words for it. */
 static bool is_busy(enum profile_kind kind, const struct httpc_result *http)
 {
     if (!profile_kinds[kind].timed)
         return false;
-    if (http->status == 409 || http->status == 429)
+    if (http->status == 409 || http->status == 423 || http->status == 429)
         return true;
     if (http->status == 500 && (http->kept[SCRAPE_X_GO_PPROF][0] != '\0' || begins_with(http, "Could not enable")))
         return true;
-    return http->status >= 400 && http->status != 404 && strcasestr(http->reply, "already") != NULL;
+    return http->status >= 400 && http->status != 404 && says_busy(http->reply);
 }
 
 /* Three forms were seen: the old 400; a wrapped ResponseWriter past its WriteTimeout closes without a reply after
@@ -248,12 +259,12 @@ static int take_body(void *ctx, const char *bytes, size_t len)
 }
 
 /* The profile's own time where it makes sense, else when we asked. A clock that is off by years would file the
- * profile where nobody looks. */
+ * profile where nobody looks, and so would one ahead of ours: apps that take their local time for UTC. */
 static int64_t profile_time_ms(const struct scrape *scrape, const struct pprof_summary *summary)
 {
-    enum { DAY_MS = 24 * 3600 * 1000 };
+    enum { BEHIND_MAX_MS = 24 * 3600 * 1000, AHEAD_MAX_MS = 15 * 60 * 1000 };
     int64_t time_ms = summary->time_nanos / 1000000;
-    bool near = time_ms > scrape->began_wall_ms - DAY_MS && time_ms < scrape->began_wall_ms + DAY_MS;
+    bool near = time_ms > scrape->began_wall_ms - BEHIND_MAX_MS && time_ms < loop_wall_ms() + AHEAD_MAX_MS;
     return near ? time_ms : scrape->began_wall_ms;
 }
 

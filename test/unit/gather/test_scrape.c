@@ -120,6 +120,13 @@ static const struct answer answers[] = {
     {"busy by status", PROFILE_CPU, 10000, {.status = 409}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
     {"busy by limit", PROFILE_OTHER, 10000, {.status = 429, BODY("slow down")}, PPROF_TRUNCATED, SCRAPE_BUSY,
      "\"slow down\""},
+    {"busy, locked", PROFILE_CPU, 10000, {.status = 423}, PPROF_TRUNCATED, SCRAPE_BUSY, "somebody else"},
+    {"busy in progress", PROFILE_CPU, 10000, {.status = 500, BODY("Profiling In Progress")}, PPROF_TRUNCATED,
+     SCRAPE_BUSY, "Profiling In Progress"},
+    {"busy in use", PROFILE_OTHER, 10000, {.status = 503, BODY("profiler in use")}, PPROF_TRUNCATED, SCRAPE_BUSY,
+     "profiler in use"},
+    {"busy running", PROFILE_CPU, 10000, {.status = 400, BODY("another session is running")}, PPROF_TRUNCATED,
+     SCRAPE_BUSY, "another session is running"},
     {"busy in other words", PROFILE_CPU, 10000, {.status = 400, BODY("{\"error\":\"Already profiling\"}")},
      PPROF_TRUNCATED, SCRAPE_BUSY, "Already profiling"},
     {"busy and unavailable", PROFILE_CPU, 10000, {.status = 503, .elapsed_ms = 5000, BODY("profiler already running")},
@@ -470,9 +477,8 @@ static void profiles_own_time_counts_when_it_is_near(void **state)
     static const struct {
         int64_t off_s;
         bool own;
-    } rows[] = {{0, true},           {-10, true},           {-23 * HOUR_S, true},
-                {23 * HOUR_S, true}, {-25 * HOUR_S, false}, {25 * HOUR_S, false},
-                {INT64_MIN, false}};
+    } rows[] = {{0, true},   {-10, true},          {-23 * HOUR_S, true}, {-25 * HOUR_S, false},
+                {300, true}, {HOUR_S / 2, false}, {25 * HOUR_S, false}, {INT64_MIN, false}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char body[64];
         struct spool_item item;

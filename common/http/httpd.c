@@ -12,6 +12,13 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+/* Without it libmicrohttpd 1.0 keeps a connection that it was given for its next run, and we do not know whose it is. */
+#if MHD_VERSION >= 0x01000000
+#define ONE_THREAD MHD_USE_NO_THREAD_SAFETY
+#else
+#define ONE_THREAD 0U
+#endif
+
 enum {
     BODIES_MAX_FACTOR = 4,  /* default of bodies_max, in bodies of the largest size */
     RUNS_MAX = 8,           /* of libmicrohttpd in a turn of the loop, while it asks to be called at once */
@@ -267,7 +274,7 @@ static int start_daemon(struct httpd *httpd, struct err *err)
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)options->tls_priorities},
         {MHD_OPTION_END, 0, NULL},
     };
-    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0U);
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | ONE_THREAD | (tls ? MHD_USE_TLS : 0U);
     errno = 0;
     httpd->daemon = MHD_start_daemon(flags, 0, NULL, NULL, httpd_request_take, httpd, MHD_OPTION_ARRAY, items,
                                      tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls_items, MHD_OPTION_END);

@@ -325,6 +325,8 @@ void httpd_request_end(void *cls, struct MHD_Connection *mhd, void **request, en
     struct httpd_connection *conn = connection_of(mhd);
     (void)request;
     httpd->moved = true;
+    if (conn->tls != NULL)
+        httpd->options.tls->session_end_reply(conn->tls);
     if (conn->stage != HTTPD_ROOM_REPLY && conn->refused == 0 && code != MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN)
         httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
     conn->good = conn->good || (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && conn->status == MHD_HTTP_OK);

@@ -329,6 +329,15 @@ static void session_hold_head(struct httpd_tls_session *own)
     own->head_next = true;
 }
 
+/* libmicrohttpd 1.0 sends a short reply's header and body as one record, and nothing after it. What the socket does not
+ * take now goes before the next thing that is sent. */
+static void session_end_reply(struct httpd_tls_session *own)
+{
+    own->head_next = false;
+    if (own->head_len > 0)
+        (void)drop_head(own, send(own->fd, own->head, own->head_len, MSG_NOSIGNAL));
+}
+
 static int check_priorities(const char *priorities, struct err *err)
 {
     gnutls_priority_t cache = NULL;
@@ -355,4 +364,5 @@ const struct httpd_tls httpd_tls_gnutls = {
     .session_is_open = session_is_open,
     .session_has_unread = session_has_unread,
     .session_hold_head = session_hold_head,
+    .session_end_reply = session_end_reply,
 };

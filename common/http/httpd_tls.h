@@ -43,6 +43,8 @@ struct httpd_tls {
     bool (*session_has_unread)(const struct httpd_tls_session *session); /* bytes that GnuTLS has not asked for yet */
     /* The next thing to send is a reply's header, and its body will follow. */
     void (*session_hold_head)(struct httpd_tls_session *session);
+    /* The reply is over: nothing of it waits any more, unless the client reads nothing. */
+    void (*session_end_reply)(struct httpd_tls_session *session);
 };
 
 extern const struct httpd_tls httpd_tls_gnutls;

@@ -72,7 +72,8 @@ class Https(AgentCase):
 
     def test_another_name_is_refused_with_words(self):
         self.put(ca_crt=self.ours.crt)
-        self.is_refused(self.serve(TlsCollector(self.ours.issue(host="DNS:profefe.test"))), "certificate is for another name")
+        collector = self.serve(TlsCollector(self.ours.issue(host="DNS:profefe.test")))
+        self.is_refused(collector, "certificate is for another name")
 
     def test_an_expired_certificate_is_refused_with_words(self):
         self.put(ca_crt=self.ours.crt)

@@ -12,7 +12,8 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-/* Without it libmicrohttpd 1.0 keeps a connection that it was given for its next run, and we do not know whose it is. */
+/* Without it libmicrohttpd 1.0 keeps a connection that it was given for its next run, and we do not know whose it is.
+ */
 #if MHD_VERSION >= 0x01000000
 #define ONE_THREAD MHD_USE_NO_THREAD_SAFETY
 #else

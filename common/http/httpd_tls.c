@@ -329,8 +329,8 @@ static void session_hold_head(struct httpd_tls_session *own)
     own->head_next = true;
 }
 
-/* Where libmicrohttpd sent a short reply's header and body as one record, nothing would come after it; none of 0.9.75 and
- * 1.0.10 does so. What the socket does not take now goes before the next thing that is sent. */
+/* Where libmicrohttpd sent a short reply's header and body as one record, nothing would come after it; neither 0.9.75
+ * nor 1.0.10 does so. What the socket does not take now goes before the next thing that is sent. */
 static void session_end_reply(struct httpd_tls_session *own)
 {
     own->head_next = false;

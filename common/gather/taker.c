@@ -126,10 +126,8 @@ static void remember(struct taker *taker, const struct plan_job *job, const stru
     }
     state->failures = 0;
     state->failing_since_ms = 0;
-    if (report->result == SCRAPE_OK) {
+    if (report->result == SCRAPE_OK)
         state->last_ok_wall_ms = loop_wall_ms();
-        state->last_bytes = report->bytes;
-    }
 }
 
 /* ---- the run ---- */

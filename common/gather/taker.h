@@ -30,7 +30,6 @@ struct taker_job {
     int64_t failing_since_ms;     /* monotonic; 0 = not failing */
     int64_t without_since_ms;     /* monotonic; of the first run in a row that was neither ok nor empty; 0 = none */
     int64_t last_ok_wall_ms;      /* 0 = never */
-    uint64_t last_bytes;
     bool is_raw;                  /* the app gave it without gzip, perhaps long ago */
     struct log_throttle throttles[SCRAPE_RESULT_COUNT]; /* each kind of failure is said at once, and then seldom */
 };

@@ -1,5 +1,5 @@
 """common/README.md against the sources: the wings are those of CMake, each call of the two ladders is in the file that
-is named beside it, and each ceiling is what its constants say."""
+is named beside it, and each ceiling is what its constants say. The pages of the programs: their metrics."""
 
 import os
 import re
@@ -86,3 +86,14 @@ class Readme(unittest.TestCase):
                 self.assertAlmostEqual(1, total / bytes_of(told[1]), delta=0.01)
                 total, sums = 0, sums + 1
         self.assertEqual(2, sums)
+
+
+class Metrics(unittest.TestCase):
+    def test_each_stands_on_the_page_of_its_program_and_no_other(self):
+        for program in ("agent", "webhook"):
+            with self.subTest(program=program):
+                name = rf"profefe_{program}_\w+"
+                told = set(re.findall(name, sources.read(f"{program}/README.md")))
+                made = set(re.findall(rf'"({name})"', "".join(sources.read(path) for path in sources.product(".c"))))
+                self.assertGreater(len(made), 10)
+                self.assertEqual(made | {f"profefe_{program}_build_info"}, told)

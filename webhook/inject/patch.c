@@ -57,6 +57,29 @@ void patch_end_add(struct patch *patch)
     patch->count++;
 }
 
+struct json_text *patch_items_next(struct patch_items *items)
+{
+    const char *const keys[] = {"spec", items->list, items->there ? "-" : NULL, NULL};
+    struct json_text *json = &items->patch->json;
+    if (items->open && items->there)
+        patch_end_add(items->patch);
+    if (!items->open || items->there)
+        patch_begin_add(items->patch, keys);
+    if (!items->open && !items->there)
+        json_text_open(json, NULL, '[');
+    items->open = true;
+    return json;
+}
+
+void patch_items_end(struct patch_items *items)
+{
+    if (!items->open)
+        return;
+    if (!items->there)
+        json_text_close(&items->patch->json, ']');
+    patch_end_add(items->patch);
+}
+
 int patch_finish(struct patch *patch)
 {
     if (patch->count > 0)

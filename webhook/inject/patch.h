@@ -11,6 +11,8 @@
 #include "common/base/marks.h"
 #include "common/pod/json.h"
 
+#include <stdbool.h>
+
 enum {
     /* Most bytes of a patch: a dozen env values of SETTINGS_VALUE_MAX, each escaped to six times its size at worst. */
     PATCH_MAX = 512 * 1024,
@@ -31,6 +33,19 @@ void patch_done(struct patch *patch); /* usable with CLEANUP */
  * one JSON value, without a key, must be written to the result before patch_end_add. Failure is sticky in it. */
 struct json_text *patch_begin_add(struct patch *patch, const char *const *keys);
 void patch_end_add(struct patch *patch);
+
+/* Adds items to the end of a list of `spec`: each by an operation of its own, or, where the list is not there, all of
+ * them together as one. */
+struct patch_items {
+    struct patch *patch; /* borrowed */
+    const char *list;    /* a key of `spec` */
+    bool there;          /* the pod has it; false also for an empty one, in whose place a new one goes */
+    bool open;           /* an operation is; false at first */
+};
+
+/* Exactly one JSON value, without a key, must be written to the result. No other operation may come in between. */
+struct json_text *patch_items_next(struct patch_items *items);
+void patch_items_end(struct patch_items *items); /* also after no item at all */
 
 /* Closes the array. 0, -ENOMEM or -ENOBUFS. A patch without operations stays the empty text. */
 int patch_finish(struct patch *patch);

@@ -3,43 +3,26 @@
 #include "common/base/number.h"
 #include "webhook/inject/pull_secrets.h"
 
-/* To the pod's list one by one, or as the list that it lacks. */
 static void write_volumes(const struct injection_plan *plan, struct patch *patch)
 {
-    bool there = plan->pod.volumes != NULL, open = false;
-    const char *const keys[] = {"spec", "volumes", there ? "-" : NULL, NULL};
+    struct patch_items items = {.patch = patch, .list = "volumes", .there = plan->pod.volumes != NULL};
     for (unsigned i = 0; i < plan->volumes.count; i++) {
-        const struct volume *volume = &plan->volumes.items[i];
-        if (volume->there)
-            continue;
-        if (!open)
-            patch_begin_add(patch, keys);
-        if (!open && !there)
-            json_text_open(&patch->json, NULL, '[');
-        volumes_write(&patch->json, &plan->volumes, volume);
-        if (there)
-            patch_end_add(patch);
-        open = !there;
+        if (!plan->volumes.items[i].there)
+            volumes_write(patch_items_next(&items), &plan->volumes, &plan->volumes.items[i]);
     }
-    if (open) {
-        json_text_close(&patch->json, ']');
-        patch_end_add(patch);
-    }
+    patch_items_end(&items);
 }
 
 /* Native sidecars go last among the init containers, plain ones last among the containers: kubectl logs and exec still
  * take the app, and nobody's order changes. */
 static void write_container(const struct injection_plan *plan, struct patch *patch)
 {
-    bool native = plan->container.native, there = !native || plan->pod.init_containers != NULL;
-    const char *const keys[] = {"spec", native ? "initContainers" : "containers", there ? "-" : NULL, NULL};
-    struct json_text *json = patch_begin_add(patch, keys);
-    if (!there)
-        json_text_open(json, NULL, '[');
-    agent_container_write(json, &plan->container);
-    if (!there)
-        json_text_close(json, ']');
-    patch_end_add(patch);
+    bool native = plan->container.native;
+    struct patch_items items = {.patch = patch,
+                                .list = native ? "initContainers" : "containers",
+                                .there = !native || plan->pod.init_containers != NULL};
+    agent_container_write(patch_items_next(&items), &plan->container);
+    patch_items_end(&items);
 }
 
 static void write_restart_policy(int init_container, struct patch *patch)

@@ -35,25 +35,14 @@ static void write_reference(struct json_text *json, struct span name)
 void pull_secrets_write(struct patch *patch, const struct pod *pod, struct span wanted)
 {
     const cJSON *list = json_get(pod->spec, "imagePullSecrets");
-    bool there = list != NULL && list->child != NULL, open = false;
-    const char *const keys[] = {"spec", "imagePullSecrets", there ? "-" : NULL, NULL};
+    struct patch_items items = {
+        .patch = patch, .list = "imagePullSecrets", .there = list != NULL && list->child != NULL};
     struct span rest = wanted, name;
     if (list != NULL && !cJSON_IsArray(list))
         return; /* the API server refuses it after us */
     while (span_next_item(&rest, &name)) {
-        if (name.len == 0 || pod_names(list, name) || !comes_first(wanted, name))
-            continue;
-        if (!open)
-            patch_begin_add(patch, keys);
-        if (!open && !there)
-            json_text_open(&patch->json, NULL, '[');
-        write_reference(&patch->json, name);
-        if (there)
-            patch_end_add(patch);
-        open = !there;
+        if (name.len > 0 && !pod_names(list, name) && comes_first(wanted, name))
+            write_reference(patch_items_next(&items), name);
     }
-    if (open) {
-        json_text_close(&patch->json, ']');
-        patch_end_add(patch);
-    }
+    patch_items_end(&items);
 }

@@ -11,7 +11,7 @@ enum label_kind {
     LABEL_SYSTEM,       /* a system of any name that does not begin with Windows */
 };
 
-/* Kubernetes: k8s.io/api/core/v1 well_known_labels.go. GKE and AKS: their nodes' own. */
+/* Kubernetes: k8s.io/api/core/v1 well_known_labels.go. GKE, AKS and OpenShift: their nodes' own. */
 static const struct node_label {
     const char *key;
     enum label_kind kind;
@@ -25,6 +25,7 @@ static const struct node_label {
     {"kubernetes.azure.com/os-sku", LABEL_SYSTEM},
     {"kubernetes.azure.com/os-sku-requested", LABEL_SYSTEM},
     {"kubernetes.azure.com/os-sku-effective", LABEL_SYSTEM},
+    {"node.openshift.io/os_id", LABEL_SYSTEM},
 };
 
 /* A kind of node that is ours: Linux, and of this architecture or, with a NULL ptr, of any. */

@@ -53,3 +53,14 @@ bool cloud_identity_is_expected(const struct pod *pod, enum cloud_identity cloud
     }
     return has_label_of(pod, cloud) || has_volume_of(pod, cloud);
 }
+
+bool cloud_identity_is_given(const cJSON *container, enum cloud_identity cloud)
+{
+    const cJSON *mount;
+    cJSON_ArrayForEach(mount, json_get_array(container, "volumeMounts"))
+    {
+        if (is_volume_of(json_get_text(mount, "name"), cloud))
+            return true;
+    }
+    return false;
+}

@@ -23,4 +23,7 @@ extern const struct cloud_identity_list {
 /* `always`: a checked value of skip-containers. */
 bool cloud_identity_is_expected(const struct pod *pod, enum cloud_identity cloud, struct span always);
 
+/* Has the container such a token? */
+bool cloud_identity_is_given(const cJSON *container, enum cloud_identity cloud);
+
 #endif

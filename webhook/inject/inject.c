@@ -95,6 +95,20 @@ static void restore_restart_policy(struct injection_plan *plan)
     }
 }
 
+/* A patch only adds, so a token that a later webhook gave the agent stays. The next pod can do without. */
+static void tell_tokens(struct injection_plan *plan)
+{
+    struct pod_iter iter = {.pod = &plan->pod};
+    while (pod_iter_next(&iter)) {
+        for (int cloud = 0; is_ours(iter.item) && cloud < CLOUD_IDENTITY_COUNT; cloud++) {
+            if (cloud_identity_is_given(iter.item, (enum cloud_identity)cloud))
+                warnings_add(&plan->warnings,
+                             POD_AGENT_NAME ": expected no credential, got a token from a webhook that came after this "
+                             "one; [inject] skip-containers = %s keeps it out", cloud_identity_lists[cloud].name);
+        }
+    }
+}
+
 /* A pod without a word is wanted where the namespace says all. */
 static enum inject_reason judge_wish(const struct work *work)
 {
@@ -375,6 +389,7 @@ static int apply_verdict(struct work *work)
         plan->decision = INJECT_UNCHANGED;
         warnings_clear(&plan->warnings); /* they were told the first time */
         restore_restart_policy(plan);
+        tell_tokens(plan);
     }
     return is_told_of_skipping(plan->reason) ? note_status(plan) : 0;
 }

@@ -49,7 +49,7 @@ static void put_pushes(struct buf *out, const struct view *view)
     for (unsigned r = 0; r < DELIVERY_RESULT_COUNT; r++)
         metrics_sample(out, "profefe_agent_pushes_total", push->results[r], "result", delivery_result_names[r], NULL);
     metrics_family(out, "profefe_agent_relabel_skipped_total", "counter",
-                   "Profiles pushed without labels in their samples, by reason.");
+                   "Profiles pushed without labels in their samples, or with a time that nobody looked at, by reason.");
     for (unsigned r = RELABEL_DONE + 1; r < RELABEL_RESULT_COUNT; r++)
         metrics_sample(out, "profefe_agent_relabel_skipped_total", push->unlabelled[r], "reason",
                        relabel_result_names[r], NULL);

@@ -149,10 +149,10 @@ static void fill_request(struct outgoing *outgoing, struct relabel_request *ret)
         ret->known_strings = item->note.number;
 }
 
-/* What is not asked for is not missed. */
+/* Labels that are not asked for are not missed; without memory a wrong time stays as it is. */
 static enum relabel_result missed(const struct outgoing *outgoing, enum relabel_result result)
 {
-    return outgoing->options->sample_labels ? result : RELABEL_DONE;
+    return outgoing->options->sample_labels || result == RELABEL_NO_MEMORY ? result : RELABEL_DONE;
 }
 
 void outgoing_start(struct outgoing *outgoing, enum relabel_result *ret_unlabelled)

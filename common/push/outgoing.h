@@ -54,7 +54,7 @@ void outgoing_open(struct outgoing *outgoing, struct spool *spool, const struct 
 void outgoing_close(struct outgoing *outgoing); /* may be called again */
 
 /* Makes it ready to be read, unless it is to be scanned first. *ret_unlabelled: RELABEL_DONE, or why labels that were
- * asked for are left out. */
+ * asked for are left out; RELABEL_NO_MEMORY also where only its time would have been looked at. */
 void outgoing_start(struct outgoing *outgoing, enum relabel_result *ret_unlabelled);
 
 /* Reads about max_bytes of it ahead. 1 = go on, 0 = ready, *ret_unlabelled as above; -Exxx of spool_read. */

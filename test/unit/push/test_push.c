@@ -801,6 +801,23 @@ static void a_cut_body_is_a_network_failure(void **state)
     assert_int_equal(0, spool_remove(bench->spool, id));
 }
 
+/* libcurl goes on sending after a 200, until the connection breaks. */
+static void stored_before_the_whole_body_was_sent_is_not_believed(void **state)
+{
+    struct bench *bench = *state;
+    static const struct answer answers[] = {{ANSWER_EARLY, STORED}};
+    size_t len = 4 * 1024 * 1024; /* more than both socket buffers hold */
+    char *body = calloc(1, len);
+    assert_non_null(body);
+    script(bench, answers, COUNT_OF(answers));
+    uint64_t id = add_bytes(bench, "heap", "", body, len);
+    free(body);
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_NETWORK] = 1});
+    assert_int_equal(0, spool_remove(bench->spool, id));
+}
+
 static unsigned count_posts(const struct bench *bench)
 {
     unsigned posts = 0;
@@ -1865,6 +1882,20 @@ static int new_attempt(void *ctx)
     return rc;
 }
 
+/* The first allocation is what looks at its time: it goes with the one that it has, and that is counted. */
+static void a_time_that_cannot_be_looked_at_for_want_of_memory_is_counted(void **state)
+{
+    struct bench *bench = *state;
+    size_t len = add_fixture(bench, "cpu", FIXTURES "/pprof/ok/foreign-time-in-us.pb");
+    alloc_fail_arm(0, /* for_ever= */ false);
+    send_all(bench);
+    assert_true(alloc_fail_disarm());
+    assert_int_equal(len, bench->requests[0].body_len);
+    assert_int_equal(0, push_get_stats(bench->push)->times_replaced);
+    assert_int_equal(1, push_get_stats(bench->push)->unlabelled[RELABEL_NO_MEMORY]);
+    assert_int_equal(1, result_count(bench, DELIVERY_STORED));
+}
+
 /* An allocation of ours that fails while a profile is sent: it is tried again, and arrives. */
 static int send_attempt(void *ctx)
 {
@@ -1929,6 +1960,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_reply_is_unsure_and_sent_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reply_broken_off_after_a_500_is_still_a_500, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_body_is_a_network_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(stored_before_the_whole_body_was_sent_is_not_believed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_collector_that_hangs_times_out, setup, teardown),
         cmocka_unit_test_setup_teardown(collector_down_then_up_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(retry_after_is_kept_to, setup, teardown),
@@ -1970,6 +2002,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(labelled_profile_evicted_before_it_is_read_is_given_up, labelled_setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(without_memory_there_is_no_pusher, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_time_that_cannot_be_looked_at_for_want_of_memory_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_short_for_a_moment_loses_no_profile, setup, teardown),
     };
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);

@@ -77,6 +77,12 @@ void pprof_check_watch(struct pprof_check *check, struct pprof_watch *watch)
     pprof_walk_init(&check->walk, check->gz.raw_max, watch);
 }
 
+void pprof_check_ids(struct pprof_check *check, struct pprof_ids *ids)
+{
+    assert(check->gz.state == GZ_START);
+    check->walk.ids = ids;
+}
+
 static void decide(struct pprof_check *check, enum pprof_verdict verdict, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,5 +1,6 @@
 #include "common/pprof/pprof_walk.h"
 
+#include "common/pprof/pprof_ids.h"
 #include "common/pprof/proto.h"
 
 #include <assert.h>
@@ -152,6 +153,14 @@ static void note_index(struct pprof_walk *walk, uint64_t index)
         walk->index_max = index;
 }
 
+/* False for the id that may not be 0. */
+static bool note_id(struct pprof_walk *walk, enum pprof_id_set set, uint64_t id)
+{
+    if (walk->ids != NULL && id != 0)
+        pprof_ids_add(walk->ids, set, id);
+    return id != 0;
+}
+
 static void push(struct pprof_walk *walk, enum kind kind, uint64_t len)
 {
     assert(walk->depth + 1 < PPROF_WALK_DEPTH);
@@ -243,16 +252,16 @@ static bool close_message(struct pprof_walk *walk, enum kind kind, const uint64_
     case MAPPING:
         note_index(walk, slots[MAPPING_FILE]);
         note_index(walk, slots[MAPPING_BUILD_ID]);
-        return slots[MAPPING_ID] != 0;
+        return note_id(walk, PPROF_IDS_MAPPINGS, slots[MAPPING_ID]);
     case FUNCTION:
         note_index(walk, slots[FUNCTION_NAME]);
         note_index(walk, slots[FUNCTION_SYSTEM_NAME]);
         note_index(walk, slots[FUNCTION_FILE]);
-        return slots[FUNCTION_ID] != 0;
+        return note_id(walk, PPROF_IDS_FUNCTIONS, slots[FUNCTION_ID]);
     case LOCATION:
-        return slots[LOCATION_ID] != 0;
+        return note_id(walk, PPROF_IDS_LOCATIONS, slots[LOCATION_ID]);
     case LINE:
-        return slots[LINE_FUNCTION] != 0;
+        return note_id(walk, PPROF_IDS_IN_LINES, slots[LINE_FUNCTION]);
     default:
         return true;
     }
@@ -260,7 +269,8 @@ static bool close_message(struct pprof_walk *walk, enum kind kind, const uint64_
 
 /* Messages that are wholly at hand: most of them, and most of a profile. They need no frame, and no look at what is at
  * hand before each number. False = something is unusual or wrong: then the walk goes through the message once more,
- * field by field, and says what. So nothing may be done here that it must not do twice. */
+ * field by field, and says what. So nothing may be done here that it must not do twice: a message's own id is noted as
+ * the last thing. */
 
 static uint64_t load_le64(const uint8_t *at)
 {
@@ -301,13 +311,23 @@ static bool count_varints(const uint8_t *at, const uint8_t *end, bool zero_allow
     return run == 0;
 }
 
+/* The locations of a list that was counted. */
+static void note_locations(struct pprof_walk *walk, const uint8_t *at, const uint8_t *end)
+{
+    uint64_t id = 0;
+    for (int n; at < end && (n = proto_read_varint(at, (size_t)(end - at), &id)) > 0; at += n)
+        note_id(walk, PPROF_IDS_SAMPLED, id);
+}
+
 /* A packed list; *values grows by the elements that are values. */
-static bool take_whole_list(enum kind list, const uint8_t *at, const uint8_t *end, uint64_t *values)
+static bool take_whole_list(struct pprof_walk *walk, enum kind list, const uint8_t *at, const uint8_t *end, uint64_t *values)
 {
     uint64_t count = 0;
     if (list == COMMENTS || !count_varints(at, end, /* zero_allowed= */ list == VALUES, &count))
         return false;
     *values += list == VALUES ? count : 0;
+    if (walk->ids != NULL && list == LOCATION_IDS)
+        note_locations(walk, at, end);
     return true;
 }
 
@@ -335,7 +355,7 @@ static bool take_whole_message(struct pprof_walk *walk, enum kind kind, const ui
         at += value;
         bool fine = field.action == SKIP;
         if (field.action == LIST)
-            fine = take_whole_list((enum kind)field.arg, payload, at, &slots[SAMPLE_VALUES]);
+            fine = take_whole_list(walk, (enum kind)field.arg, payload, at, &slots[SAMPLE_VALUES]);
         else if (field.action == MESSAGE)
             fine = take_whole_message(walk, (enum kind)field.arg, payload, at);
         if (!fine)
@@ -390,7 +410,7 @@ static bool take_element(struct pprof_walk *walk, enum kind list, struct pprof_w
         owner->slots[SAMPLE_VALUES]++;
     else if (list == COMMENTS)
         note_index(walk, value);
-    else if (value == 0)
+    else if (!note_id(walk, PPROF_IDS_SAMPLED, value))
         return fail(walk, "a sample refers to location 0 before byte %llu", (unsigned long long)walk->position);
     return true;
 }

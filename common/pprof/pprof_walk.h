@@ -10,7 +10,7 @@
  *
  * Source of the field numbers: google/pprof proto/profile.proto; of what is refused: its profile package
  * (encode.go, CheckValid in profile.go), whose older copy profefe uses. What needs a table in memory is not
- * checked: that ids are unique, and that each location, mapping and function referred to exists.
+ * checked here: that ids are unique, and that what they refer to exists (pprof_ids.h).
  */
 #ifndef PROFEFE_PPROF_WALK_H
 #define PROFEFE_PPROF_WALK_H
@@ -28,6 +28,8 @@ enum {
     PPROF_WALK_REST_MAX = 2 * 10 + PPROF_WATCH_TEXT_MAX,
 };
 
+struct pprof_ids;
+
 struct pprof_walk_frame {
     uint8_t kind;
     uint64_t end;                     /* position after the last byte */
@@ -40,6 +42,7 @@ struct pprof_walk {
     uint64_t position; /* of the next byte in the profile */
     uint64_t raw_max;
     struct pprof_watch *watch;
+    struct pprof_ids *ids; /* filled as they go by; NULL = not asked for */
     uint64_t watched_lengths; /* bit n: a watched string has n bytes */
     uint64_t index_max;       /* largest string index referred to */
     uint64_t values_min, values_max; /* values in one sample */

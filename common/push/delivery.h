@@ -14,7 +14,7 @@
 enum delivery_result {
     DELIVERY_STORED,
     DELIVERY_FOUND,     /* it was there already: an unanswered try had stored it */
-    DELIVERY_REFUSED,   /* 400, 422 in profefe's words: dropped */
+    DELIVERY_REFUSED,   /* 400, 422 in profefe's words, or ids that readers refuse: dropped */
     DELIVERY_TOO_LARGE, /* 413: dropped */
     DELIVERY_LATER,     /* 408, 429, 5xx */
     DELIVERY_WRONG,     /* the collector or its URL is wrong: 401, 403, 404, 3xx, not profefe's reply, … */
@@ -33,6 +33,7 @@ struct delivery_end {
     enum delivery_result result;
     bool refused_connection; /* DELIVERY_NETWORK: nobody listens there */
     bool broke_inside;       /* DELIVERY_NETWORK: the connection broke after some of the body */
+    bool unchecked;          /* DELIVERY_STORED, _FOUND: its ids were to be checked, and could not */
     int64_t retry_after_ms;  /* -1 = the server did not say */
     char words[ERR_TEXT_MAX];
 };

@@ -256,6 +256,7 @@ static void finish(struct push *push, const struct delivery_end *end)
     if (end->result == DELIVERY_STORED || end->result == DELIVERY_FOUND) {
         note_replaced_time(push);
         push->stats.labels_renamed += outgoing_has_renamed(&push->outgoing) ? 1 : 0;
+        push->stats.unchecked += end->unchecked ? 1 : 0;
     }
     outgoing_close(&push->outgoing);
     push->stats.results[end->result]++;

@@ -57,6 +57,7 @@ struct push_stats {
     uint64_t unlabelled[RELABEL_RESULT_COUNT]; /* pushed as they came, by reason */
     uint64_t times_replaced;     /* stored under another time than their own */
     uint64_t labels_renamed;     /* stored with a key as profefe_KEY, since their samples had it */
+    uint64_t unchecked;          /* stored though their ids could not be checked */
     uint64_t stored_bytes;       /* as they were in the spool */
     unsigned failures;           /* in a row, refusals included, since the last stored profile */
     int64_t failing_since_ms;    /* monotonic; 0 = not failing */

@@ -15,6 +15,7 @@ var verdicts = map[string]func(path string) error{
 	"empty":     expectNoSamples,
 	"malformed": expectRefused,
 	"truncated": expectRefused,
+	"ids":       expectRefused,
 }
 
 func checkVerdicts(fixtures string) error {

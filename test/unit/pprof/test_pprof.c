@@ -1,7 +1,7 @@
 #include "pprof_fixtures.h"
 
 #include "common/pprof/gz.h"
-#include "common/pprof/pprof.h"
+#include "common/pprof/pprof_ids.h"
 
 #include <errno.h>
 
@@ -453,6 +453,18 @@ static void watched_strings_are_found_however_the_body_is_cut(void **state)
     }
 }
 
+/* With its ids: "malformed" for those that readers refuse, "unchecked" where they are not known. */
+static const char *verdict_of(struct pprof_check *check, const struct pprof_ids *ids)
+{
+    char reason[PPROF_REASON_MAX];
+    struct pprof_summary summary;
+    pprof_check_finish(check, &summary);
+    bool is_whole = summary.verdict == PPROF_OK || summary.verdict == PPROF_EMPTY;
+    if (is_whole && ids->unchecked)
+        return "unchecked";
+    return pprof_verdict_names[is_whole && !pprof_ids_are_right(ids, reason) ? PPROF_MALFORMED : summary.verdict];
+}
+
 /* --verdict FILE...   prints the verdict and the path of each; for test/go/pprofcheck */
 static int verdict_main(char **paths)
 {
@@ -464,12 +476,14 @@ static int verdict_main(char **paths)
             return 1;
         }
         char bytes[4096];
+        struct pprof_ids ids;
+        pprof_ids_init(&ids);
+        pprof_check_ids(check, &ids);
         for (size_t n; (n = fread(bytes, 1, sizeof(bytes), file)) > 0;)
             pprof_check_feed(check, bytes, n);
-        struct pprof_summary summary;
-        pprof_check_finish(check, &summary);
-        printf("%s %s\n", pprof_verdict_names[summary.verdict], *paths);
+        printf("%s %s\n", verdict_of(check, &ids), *paths);
         pprof_check_free(check);
+        pprof_ids_done(&ids);
         fclose(file);
     }
     return 0;

@@ -378,6 +378,18 @@ static uint64_t add(struct bench *bench, const char *body)
     return add_bytes(bench, "heap", "", body, strlen(body));
 }
 
+static size_t add_fixture(struct bench *bench, const char *type, const char *path)
+{
+    char *bytes = NULL;
+    size_t len = 0;
+    struct err err;
+    if (file_read(path, 8 << 20, &bytes, &len, &err) < 0)
+        fail_msg("%s", err.text);
+    add_bytes(bench, type, "api", bytes, len);
+    free(bytes);
+    return len;
+}
+
 static void on_turn(void *ctx)
 {
     struct bench *bench = ctx;
@@ -1705,6 +1717,40 @@ static void files_are_labelled_too_but_traces_are_not(void **state)
         assert_int_equal(0, push_get_stats(bench->push)->unlabelled[r]);
 }
 
+/* A collector would refuse it: here nobody else looks. */
+static void a_profile_with_ids_that_readers_refuse_is_dropped(void **state)
+{
+    struct bench *bench = *state;
+    add_fixture(bench, "cpu", FIXTURES "/pprof/ids/odd-location-missing.pb");
+    add_fixture(bench, "heap", FIXTURES "/pprof/ok/odd-ids-far.pb");
+    add_fixture(bench, "trace", FIXTURES "/pprof/ids/odd-location-missing.pb");
+    push_kick(bench->push);
+    assert_true(run(bench, has_failed_once, PATIENCE_MS));
+    expect_contains("words", push_get_stats(bench->push)->last_error,
+                    "readers refuse it: a sample refers to id 7, which none of the locations has");
+    send_all(bench);
+    expect_results(bench, (uint64_t[DELIVERY_RESULT_COUNT]){[DELIVERY_REFUSED] = 1, [DELIVERY_STORED] = 2});
+    assert_int_equal(1, push_get_stats(bench->push)->dropped[PUSH_DROP_REFUSED]);
+    assert_int_equal(1, push_get_stats(bench->push)->unchecked);
+    expect_account(bench);
+}
+
+/* It is written all the same, and counted: the check itself, and a page for each of five sets, or what zlib wants. */
+static void a_file_that_cannot_be_checked_for_want_of_memory_is_written(void **state)
+{
+    struct bench *bench = *state;
+    bool failed = true;
+    for (unsigned n = 0; failed && n < 100; n++) {
+        add_fixture(bench, "cpu", FIXTURES "/pprof/ok/odd-no-time.pb");
+        alloc_fail_arm(n, /* for_ever= */ false);
+        send_all(bench);
+        failed = alloc_fail_disarm();
+    }
+    assert_false(failed);
+    assert_int_equal(0, dropped_count(bench));
+    assert_in_range(push_get_stats(bench->push)->unchecked, 6, 20);
+}
+
 static void a_file_is_given_up_when_its_profile_is_evicted(void **state)
 {
     struct bench *bench = *state;
@@ -1734,18 +1780,6 @@ static int labelled_setup(void **state)
     bench_start(bench);
     *state = bench;
     return 0;
-}
-
-static size_t add_fixture(struct bench *bench, const char *type, const char *path)
-{
-    char *bytes = NULL;
-    size_t len = 0;
-    struct err err;
-    if (file_read(path, 8 << 20, &bytes, &len, &err) < 0)
-        fail_msg("%s", err.text);
-    add_bytes(bench, type, "api", bytes, len);
-    free(bytes);
-    return len;
 }
 
 /* Either proxy costs no profile, no wait and one try; from then on bodies have a length. */
@@ -1991,6 +2025,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(profiles_become_files, profile_dir_setup, teardown),
         cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_written_loses_nothing, profile_dir_setup, teardown),
         cmocka_unit_test_setup_teardown(files_are_labelled_too_but_traces_are_not, profile_dir_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_profile_with_ids_that_readers_refuse_is_dropped, profile_dir_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_cannot_be_checked_for_want_of_memory_is_written, profile_dir_setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_file_is_given_up_when_its_profile_is_evicted, profile_dir_setup, teardown),
         cmocka_unit_test_setup_teardown(bodies_have_a_length_where_others_do_not_get_through, labelled_setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_that_is_lost_on_the_way_in_spite_of_its_length_is_kept, labelled_setup,

@@ -144,7 +144,8 @@ static bool is_empty_list(const cJSON *list)
 /* To the scheduler a term without a word lets no node in. */
 static bool is_empty_term(const cJSON *term)
 {
-    return is_empty_list(json_get_array(term, "matchExpressions")) && is_empty_list(json_get_array(term, "matchFields"));
+    return is_empty_list(json_get_array(term, "matchExpressions")) &&
+           is_empty_list(json_get_array(term, "matchFields"));
 }
 
 /* Terms are or-ed. Where all are empty, or there is none, nothing is known of the nodes. */

@@ -1,6 +1,6 @@
 /* Can a pod come to a node that runs the agent's image? Judged by what the pod itself asks of its nodes: its os,
- * nodeSelector and the required node affinity (In, NotIn, Exists), with the labels that tell a node's system or
- * architecture.
+ * nodeSelector and the required node affinity (In, NotIn, and whether Exists, Gt and Lt want a label that only Windows
+ * nodes have), with the labels that tell a node's system or architecture.
  *
  * A container whose image does not run keeps a native pod from starting, for ever. So a pod is skipped when *every*
  * node that it lets in is foreign; one that says nothing, or leaves a choice, is not.

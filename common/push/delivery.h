@@ -19,11 +19,9 @@ enum delivery_result {
     DELIVERY_LATER,     /* 408, 429, 5xx */
     DELIVERY_WRONG,     /* the collector or its URL is wrong: 401, 403, 404, 3xx, not profefe's reply, … */
     DELIVERY_NETWORK,   /* no reply: not resolved, refused, reset, timed out before the body was sent */
-    DELIVERY_UNSURE, /* no reply after the whole body was sent: it may be stored, and is asked for before the next try
-                      */
-    DELIVERY_WRITE,  /* the output directory cannot be written */
-    DELIVERY_NO_LENGTH, /* a body without a length is refused or emptied on the way: kept, and sent with one from now on
-                         */
+    DELIVERY_UNSURE,    /* no reply after the whole body was sent: it may be stored, and is asked for first */
+    DELIVERY_WRITE,     /* the output directory cannot be written */
+    DELIVERY_NO_LENGTH, /* a body without a length is refused or emptied on the way: kept, from now on sent with one */
     DELIVERY_GONE,      /* evicted from the spool while it was sent */
     DELIVERY_RESULT_COUNT,
 };

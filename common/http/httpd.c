@@ -24,6 +24,8 @@ enum {
     BODIES_MAX_FACTOR = 4,  /* default of bodies_max, in bodies of the largest size */
     RUNS_MAX = 8,           /* of libmicrohttpd in a turn of the loop, while it asks to be called at once */
     HANDSHAKE_WAIT_MS = 10, /* between runs in which nothing comes of a handshake; what does come wakes us at once */
+    ADMISSION_MS = 10,      /* between tries of those that wait for a place: every grace is over within some of them */
+    WAITING_MAX = 512,      /* of them; with all connections still less than the 1024 descriptors that are usual */
     STALL_TURNS = 100,      /* of the loop in a row in which libmicrohttpd asks to be called at once and does nothing */
     STALL_MS = 100,         /* a body that has grown within so many is not what it turns for */
 };
@@ -43,11 +45,6 @@ const char *const httpd_cut_names[HTTPD_CUT_COUNT] = {
 
 /* Who is let in */
 
-static unsigned open_connections(const struct httpd *httpd)
-{
-    return httpd->stats.connections - httpd->cut;
-}
-
 /* One of those in httpd->guests. */
 static void cut_guest(struct httpd *httpd, size_t index, enum httpd_room_answer answer)
 {
@@ -66,7 +63,7 @@ static bool is_full(void *ctx)
 {
     struct httpd *httpd = ctx;
     size_t index;
-    return open_connections(httpd) >= httpd->options.connections_max &&
+    return httpd->stats.connections >= httpd->options.connections_max &&
            find_room(httpd, NULL, httpd->options.connections_max, &index) == HTTPD_ROOM_WAIT;
 }
 
@@ -75,7 +72,7 @@ static bool spare_descriptor(void *ctx)
 {
     struct httpd *httpd = ctx;
     size_t index = 0;
-    unsigned open = open_connections(httpd);
+    unsigned open = httpd->stats.connections;
     if (httpd->cut > 0 || open == 0)
         return false;
     enum httpd_room_answer answer = find_room(httpd, NULL, open, &index);
@@ -87,43 +84,111 @@ static bool spare_descriptor(void *ctx)
 
 static bool may_lack_room(const struct httpd *httpd)
 {
-    unsigned open = open_connections(httpd);
+    unsigned open = httpd->stats.connections;
     unsigned peer_max = httpd->options.connections_peer_max;
     return open >= httpd->options.connections_max || (peer_max > 0 && open >= peer_max);
 }
 
-/* NULL when there is no room for it, or no memory. */
-static struct httpd_connection *admit(struct httpd *httpd, int fd, const struct sockaddr *address)
+/* False = somebody has to go first, and nobody can be spared now. */
+static bool make_room(struct httpd *httpd, const struct in6_addr *peer)
 {
     size_t index = 0;
-    if (may_lack_room(httpd)) {
-        struct in6_addr peer = httpd_connection_peer(address);
-        enum httpd_room_answer answer = find_room(httpd, &peer, httpd->options.connections_max, &index);
-        if (answer == HTTPD_ROOM_WAIT)
-            return NULL;
-        if (answer != HTTPD_ROOM_FREE)
-            cut_guest(httpd, index, answer);
-    }
-    return httpd_connection_new(httpd, fd, address);
+    if (!may_lack_room(httpd))
+        return true;
+    enum httpd_room_answer answer = find_room(httpd, peer, httpd->options.connections_max, &index);
+    if (answer == HTTPD_ROOM_CUT_IDLE || answer == HTTPD_ROOM_CUT_SLOW)
+        cut_guest(httpd, index, answer);
+    return answer != HTTPD_ROOM_WAIT;
 }
 
-static void on_accept(void *ctx, int fd, const struct sockaddr *addr, socklen_t addr_len)
+static void refuse(struct httpd *httpd, int fd)
 {
-    struct httpd *httpd = ctx;
-    struct httpd_connection *conn = admit(httpd, fd, addr);
+    httpd->stats.refused[HTTPD_REFUSED_LIMIT]++;
+    close(fd);
+}
+
+static void let_in(struct httpd *httpd, const struct httpd_newcomer *newcomer)
+{
+    const struct sockaddr *address = (const struct sockaddr *)&newcomer->address;
+    struct httpd_connection *conn = httpd_connection_new(httpd, newcomer->fd, address);
     if (conn == NULL) {
-        httpd->stats.refused[HTTPD_REFUSED_LIMIT]++;
-        close(fd);
+        refuse(httpd, newcomer->fd);
         return;
     }
     httpd->accepting = conn;
-    /* Closes fd when it fails. */
-    if (MHD_add_connection(httpd->daemon, fd, addr, addr_len) != MHD_YES)
+    /* Closes the descriptor when it fails. */
+    if (MHD_add_connection(httpd->daemon, newcomer->fd, address, newcomer->address_len) != MHD_YES)
         httpd->stats.refused[HTTPD_REFUSED_LIMIT]++;
     if (httpd->accepting != NULL)
         httpd_connection_free(httpd->accepting); /* on_connection() was not reached */
     httpd->accepting = NULL;
     httpd->due = true;
+}
+
+static struct in6_addr peer_of(const struct httpd_newcomer *newcomer)
+{
+    return httpd_connection_peer((const struct sockaddr *)&newcomer->address);
+}
+
+static bool is_queued(const struct httpd_queue *queue, const struct in6_addr *peer)
+{
+    for (size_t i = 0; i < queue->count; i++) {
+        struct in6_addr other = peer_of(&queue->newcomers[i]);
+        if (IN6_ARE_ADDR_EQUAL(&other, peer))
+            return true;
+    }
+    return false;
+}
+
+/* The oldest first; where one has to wait, so do the others of its address. No more in a turn than are accepted in one:
+ * those that make room are closed at its end. */
+static void let_queue_in(struct httpd *httpd)
+{
+    struct httpd_queue *queue = &httpd->queue;
+    struct in6_addr waiting = IN6ADDR_ANY_INIT; /* which is nobody's */
+    int let = 0;
+    for (size_t i = 0; i < queue->count && let < LISTENER_BURST;) {
+        struct in6_addr peer = peer_of(&queue->newcomers[i]);
+        if (IN6_ARE_ADDR_EQUAL(&peer, &waiting) || !make_room(httpd, &peer)) {
+            waiting = peer;
+            i++;
+            continue;
+        }
+        struct httpd_newcomer newcomer = httpd_queue_take(queue, i);
+        let_in(httpd, &newcomer);
+        let++;
+    }
+}
+
+/* Who has waited for as long as a request may take is waited for by nobody any more. */
+static void on_admission(void *ctx)
+{
+    struct httpd *httpd = ctx;
+    let_queue_in(httpd);
+    struct httpd_queue *queue = &httpd->queue;
+    int64_t late_ms = loop_now_ms(httpd->loop) - httpd->options.request_timeout_ms;
+    while (queue->count > 0 && queue->newcomers[0].since_ms <= late_ms)
+        refuse(httpd, httpd_queue_take(queue, 0).fd);
+    if (queue->count > 0)
+        loop_timer_arm(&httpd->admission, ADMISSION_MS);
+}
+
+static void on_accept(void *ctx, int fd, const struct sockaddr *address, socklen_t address_len)
+{
+    struct httpd *httpd = ctx;
+    struct httpd_newcomer newcomer = {.fd = fd, .address_len = address_len, .since_ms = loop_now_ms(httpd->loop)};
+    memcpy(&newcomer.address, address, address_len);
+    struct in6_addr peer = peer_of(&newcomer);
+    if (!is_queued(&httpd->queue, &peer) && make_room(httpd, &peer)) {
+        let_in(httpd, &newcomer);
+        return;
+    }
+    if (!httpd_queue_add(&httpd->queue, &newcomer)) {
+        refuse(httpd, fd);
+        return;
+    }
+    if (!httpd->admission.armed)
+        loop_timer_arm(&httpd->admission, ADMISSION_MS);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
@@ -247,10 +312,11 @@ static int check_options(struct httpd_options *options, struct err *err)
     return options->tls != NULL ? options->tls->check_priorities(options->tls_priorities, err) : 0;
 }
 
-/* Ours and those that are cut, which libmicrohttpd closes at the end of the turn. */
+/* Ours and those that are cut, which libmicrohttpd closes at the end of the turn: for those that are accepted in it, and
+ * for those that waited. */
 static size_t connection_limit(const struct httpd_options *options)
 {
-    return (size_t)options->connections_max + LISTENER_BURST + 1;
+    return (size_t)options->connections_max + 2 * LISTENER_BURST + 1;
 }
 
 static int start_daemon(struct httpd *httpd, struct err *err)
@@ -304,11 +370,14 @@ int httpd_new(struct loop *loop, const struct httpd_options *options, struct htt
     httpd->loop = loop;
     httpd->options = *options;
     loop_timer_init(&httpd->sweep, loop, httpd_connection_sweep, httpd);
+    loop_timer_init(&httpd->admission, loop, on_admission, httpd);
     httpd->guests_max = connection_limit(options);
     httpd->guests = calloc(httpd->guests_max, sizeof(httpd->guests[0]));
     if (httpd->guests == NULL)
         return err_errno(err, ENOMEM, "HTTP server");
-    int rc = check_options(&httpd->options, err);
+    int rc = httpd_queue_init(&httpd->queue, options->connections_peer_max > 0 ? WAITING_MAX : 0, err);
+    if (rc == 0)
+        rc = check_options(&httpd->options, err);
     if (rc == 0)
         rc = start_daemon(httpd, err);
     if (rc == 0)
@@ -345,9 +414,13 @@ void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx)
     httpd->quiesced = true;
     httpd->on_quiesced = done;
     httpd->quiesced_ctx = ctx;
-    if (httpd->listener != NULL && !httpd->running) /* libmicrohttpd takes none while it calls a handler */
+    if (httpd->listener != NULL && !httpd->running) { /* libmicrohttpd takes none while it calls a handler */
         listener_take_rest(httpd->listener);
+        let_queue_in(httpd);
+    }
     httpd->listener = listener_free(httpd->listener);
+    loop_timer_disarm(&httpd->admission);
+    httpd_queue_done(&httpd->queue);
     for (struct httpd_connection *conn = httpd->connections; conn != NULL; conn = conn->next) {
         if (httpd_connection_is_idle(conn))
             httpd_connection_cut(conn);
@@ -357,7 +430,7 @@ void httpd_quiesce(struct httpd *httpd, httpd_quiesced *done, void *ctx)
 
 bool httpd_is_empty(const struct httpd *httpd)
 {
-    return httpd->stats.connections == 0;
+    return httpd->connections == NULL;
 }
 
 struct httpd *httpd_free(struct httpd *httpd)
@@ -371,6 +444,8 @@ struct httpd *httpd_free(struct httpd *httpd)
     loop_watch_free(httpd->watch);
     MHD_stop_daemon(httpd->daemon); /* NULL allowed; ends every connection through on_connection() */
     loop_timer_disarm(&httpd->sweep);
+    loop_timer_disarm(&httpd->admission);
+    httpd_queue_done(&httpd->queue);
     if (httpd->options.tls != NULL)
         httpd->options.tls->keys_done(&httpd->keys);
     free(httpd->guests);

@@ -7,7 +7,7 @@
  *
  * When all connections are taken somebody makes room for a newcomer, and so where no descriptor is left, or a peer has
  * its share; httpd_room.h says who, and whose body goes when all together are too large. While nobody can be spared the
- * clients wait in the kernel's backlog.
+ * clients wait in the kernel's backlog; those of a peer with its share wait accepted, so that they hold nobody else up.
  *
  * A refused body of up to HTTPD_DRAIN_MAX bytes is read and thrown away before the answer goes out: a client that
  * is still writing would otherwise meet a reset and never see why. A longer one, or one that waits for
@@ -70,7 +70,7 @@ struct httpd_options {
     size_t bodies_max;                /* bytes of all bodies being received together; 0 = 4 * body_max */
     size_t response_max;              /* bytes */
     unsigned connections_max;         /* at least 1 */
-    unsigned connections_peer_max;    /* of these for one address while others want in; 0 = all */
+    unsigned connections_peer_max;    /* of these for one address; 0 = all */
     unsigned idle_timeout_s;          /* no byte for so long: closed; at least 1 */
     unsigned request_timeout_ms;      /* to receive a request; again as long to take the reply, and to read it; at
                                          least 1 */
@@ -109,7 +109,7 @@ struct httpd_stats {
     uint64_t tls_failures;   /* connections that sent something but never finished the handshake, or showed no good
                                 certificate */
     uint64_t accept_pauses;  /* no descriptor or no room left: accepting rested for a moment */
-    unsigned connections;    /* open now */
+    unsigned connections;    /* open now, without those that are on their way out */
     unsigned in_flight;      /* requests between their first line and the end of their reply */
 };
 

@@ -23,8 +23,10 @@ void httpd_connection_set_deadline(struct httpd_connection *conn, int64_t deadli
  * the TLS handshake included. */
 void httpd_connection_cut(struct httpd_connection *conn)
 {
-    if (!conn->cut)
+    if (!conn->cut) {
         conn->httpd->cut++;
+        conn->httpd->stats.connections--;
+    }
     conn->cut = true;
     conn->deadline_ms = INT64_MAX;
     shutdown(conn->fd, SHUT_RDWR);
@@ -164,10 +166,11 @@ void httpd_connection_free(struct httpd_connection *conn)
         conn->httpd->options.tls->session_free(conn->tls);
     if (conn->cut)
         conn->httpd->cut--;
+    else
+        conn->httpd->stats.connections--;
     *conn->link = conn->next;
     if (conn->next != NULL)
         conn->next->link = conn->link;
-    conn->httpd->stats.connections--;
     free(conn);
 }
 

@@ -4,6 +4,7 @@
  *   httpd_connection.c  a connection's life, and its deadlines
  *   httpd_request.c     a request: read, judged, given to its handler, answered
  *   httpd_room.c        the policy of overload
+ *   httpd_queue.c       newcomers that wait for a place
  *   httpd_tls.c         TLS, where the program has it
  */
 #ifndef PROFEFE_HTTPD_CONNECTION_H
@@ -11,6 +12,7 @@
 
 #include "common/base/buf.h"
 #include "common/http/httpd.h"
+#include "common/http/httpd_queue.h"
 #include "common/http/httpd_room.h"
 #include "common/http/httpd_tls.h"
 #include "common/http/listener.h"
@@ -68,6 +70,8 @@ struct httpd {
     struct httpd_connection *accepting; /* handed to libmicrohttpd, not claimed by on_connection() yet */
     struct httpd_tls_keys keys;
     unsigned cut; /* connections that are shut down and not closed yet */
+    struct httpd_queue queue;
+    struct loop_timer admission; /* when those in the queue try again */
     struct httpd_room_bodies bodies;
     struct httpd_room_guest *guests; /* for questions to httpd_room */
     size_t guests_max;               /* as many as there may be connections */

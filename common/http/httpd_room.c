@@ -63,11 +63,8 @@ enum httpd_room_answer httpd_room_find(const struct httpd_room_guest *guests, si
         taken += guests[i].leaving ? 0 : 1;
         of_peer += !guests[i].leaving && guests[i].same_peer ? 1 : 0;
     }
-    if (limits->peer_max > 0 && of_peer >= limits->peer_max) {
-        enum httpd_room_answer answer = find_among(guests, count, /* same_peer= */ true, ret);
-        if (answer != HTTPD_ROOM_WAIT)
-            return answer;
-    }
+    if (limits->peer_max > 0 && of_peer >= limits->peer_max)
+        return find_among(guests, count, /* same_peer= */ true, ret);
     return taken < limits->places ? HTTPD_ROOM_FREE : find_among(guests, count, /* same_peer= */ false, ret);
 }
 

@@ -9,8 +9,8 @@
  * Of equals the one goes that has been so for longest. Where nobody can be spared, the newcomer waits: every grace is
  * over within HTTPD_ROOM_SLOW_MS, which an API server's timeout of 2 s outlasts.
  *
- * Peers. Where an address has its share of the places already, its own make room for its newcomer, so that nobody can
- * push all others out. The share is soft: where none of them can be spared, a free place is given all the same.
+ * Peers. Where an address has its share of the places, its own make room for its newcomer in the same order, and where
+ * none of them can be spared the newcomer waits, also while other places are free: nobody can push all others out.
  *
  * Bodies. When the bodies under way are too much together, the largest goes, whoever came last. Those over
  * HTTPD_ROOM_SMALL_BODY bytes never take the last quarter of the memory, which is kept for the small ones. What counts

@@ -6,6 +6,7 @@ import http.client
 import json
 import multiprocessing
 import os
+import re
 import select
 import signal
 import socket
@@ -25,6 +26,8 @@ PAUSE_SECONDS = 0.03
 ATTACK_SECONDS = 60  # at most; it is ended when the honest ones are through
 WARM_UP_SECONDS = 1.5  # for the attack to hold what it can
 READERS = 256
+PEER_MAX = 128  # connections of one address
+OTHER_ADDRESS = "127.0.0.2"
 PIPELINED = 8  # reviews; their replies are more than the kernel takes, they themselves are not
 SOCKETS_MAX = 16 << 20
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -49,8 +52,8 @@ class Base(Case):
 class Attack:
     """`count` connections that all say the same and then no more; one that is cut is made again."""
 
-    def __init__(self, port, count, say=b"", tls=True, receive_buffer=None, per_second=None):
-        self.port, self.count, self.say, self.tls = port, count, say, tls
+    def __init__(self, port, count, say=b"", tls=True, receive_buffer=None, per_second=None, source="127.0.0.1"):
+        self.port, self.count, self.say, self.tls, self.source = port, count, say, tls, source
         self.receive_buffer, self.per_second = receive_buffer, per_second
         self.context = ssl._create_unverified_context()
         self.held = {}
@@ -61,6 +64,7 @@ class Attack:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         plain.settimeout(2)
         try:
+            plain.bind((self.source, 0))
             plain.connect(("127.0.0.1", self.port))
             connection = self.context.wrap_socket(plain) if self.tls else plain
             connection.settimeout(0.5)
@@ -115,16 +119,17 @@ def send_whole_bodies(port, body):
 
 
 class Honest(threading.Thread):
-    def __init__(self, server, keep):
+    def __init__(self, server, keep, source="127.0.0.1"):
         super().__init__(daemon=True)
-        self.server, self.keep = server, keep
+        self.server, self.keep, self.source = server, keep, source
         self.answered, self.troubles = 0, []
         self.connection = None
 
     def ask(self):
         if self.connection is None:
             self.connection = http.client.HTTPSConnection("127.0.0.1", self.server.port, timeout=HONEST_SECONDS,
-                                                          context=self.server.tls())
+                                                          context=self.server.tls(),
+                                                          source_address=(self.source, 0))
         self.connection.request("POST", "/mutate", review(), JSON)
         reply = self.connection.getresponse()
         body = reply.read()
@@ -169,10 +174,13 @@ class Overload(Base):
     def hold(self, *args, **more):
         self.attack(Attack(self.server.port, *args, **more).run)
 
-    def expect_honest_answered(self):
-        both = [Honest(self.server, keep=True), Honest(self.server, keep=False)]
+    def expect_honest_answered(self, source="127.0.0.1", meanwhile=lambda: None):
+        both = [Honest(self.server, keep=True, source=source), Honest(self.server, keep=False, source=source)]
         for honest in both:
             honest.start()
+        while any(honest.is_alive() for honest in both):
+            meanwhile()
+            time.sleep(PAUSE_SECONDS)
         for honest in both:
             honest.join()
         for honest in both:
@@ -193,6 +201,21 @@ class Overload(Base):
         self.server.start()
         self.hold(300, HEAD.encode() + b"Content-Length: 1000\r\n\r\n" + b"{" * 500)
         self.expect_honest_answered()
+
+    def test_one_address_holds_half_at_most(self):
+        self.server.start()
+        self.hold(300, tls=False)
+        most = 0
+
+        def look():
+            nonlocal most
+            most = max(most, int(re.search(r"^profefe_webhook_connections (\d+)$", self.metrics(), re.MULTILINE)[1]))
+
+        look()
+        self.assertLessEqual(most, PEER_MAX)
+        self.expect_honest_answered(OTHER_ADDRESS, look)
+        self.assertGreaterEqual(most, PEER_MAX)
+        self.assertLessEqual(most, PEER_MAX + 2, "beyond its half and the two honest ones")
 
     def test_half_reviews_after_good_ones(self):
         self.server.start()

@@ -590,6 +590,22 @@ static void slow_requests_make_room(void **state)
     assert_int_equal(httpd_get_stats(served_httpd)->in_flight, 0);
 }
 
+/* There are places, but not for one more of the same address: it waits, and holds up nobody else meanwhile. */
+static void peer_with_its_share_waits(void **state)
+{
+    (void)state;
+    struct httpd_options options = served_default_options();
+    options.connections_peer_max = 2;
+    served_start_with(&options);
+    struct jam jam = {.held = 3};
+    assert_true(peer_play(served_loop, play_jam, &jam));
+    served_assert_starts(jam.reply, "HTTP/1.1 200 ");
+    assert_true(cut(HTTPD_CUT_SLOW) >= 2);
+    assert_int_equal(httpd_get_stats(served_httpd)->accept_pauses, 0);
+    assert_int_equal(served_refused(HTTPD_REFUSED_LIMIT), 0);
+    served_run_until_empty();
+}
+
 /* There are places, but not for one more of the same address: its own idle connection goes. */
 static void peer_with_its_share_makes_room_itself(void **state)
 {
@@ -994,6 +1010,7 @@ int main(void)
         TEST(endless_chunk_extension_is_cut_without_burning_the_cpu),
         TEST(idle_connections_make_room),
         TEST(slow_requests_make_room),
+        TEST(peer_with_its_share_waits),
         TEST(peer_with_its_share_makes_room_itself),
         TEST(draining_server_closes_after_each_reply),
         TEST(without_descriptors_accepting_rests_and_goes_on_later),

@@ -24,6 +24,8 @@ enum {
 #define GOOD_SENDING(ms) {.used = true, .good = true, .stage = HTTPD_ROOM_HEADERS, .age_ms = (ms)}
 #define LEAVING {.used = true, .leaving = true, .age_ms = 9000}
 #define OWN_IDLE(ms) {.used = true, .same_peer = true, .age_ms = (ms)}
+#define OWN_GOOD_IDLE(ms) {.used = true, .good = true, .same_peer = true, .age_ms = (ms)}
+#define OWN_LEAVING {.used = true, .leaving = true, .same_peer = true, .age_ms = 9000}
 #define OWN_SENDING(ms) {.used = true, .same_peer = true, .stage = HTTPD_ROOM_BODY, .age_ms = (ms)}
 
 static const struct row {
@@ -60,8 +62,11 @@ static const struct row {
 
     {"a peer under its share", {OWN_IDLE(5), IDLE(9)}, 2, {4, 2}, HTTPD_ROOM_FREE, NOBODY},
     {"a peer at its share gives up its own", {IDLE(9000), OWN_IDLE(5), OWN_IDLE(7)}, 3, {4, 2}, HTTPD_ROOM_CUT_IDLE, 2},
-    {"the share is soft while there are places", {OWN_SENDING(0), OWN_SENDING(0)}, 2, {4, 2}, HTTPD_ROOM_FREE, NOBODY},
-    {"and then another goes", {IDLE(1), OWN_SENDING(0), OWN_SENDING(0)}, 3, {3, 2}, HTTPD_ROOM_CUT_IDLE, 0},
+    {"and waits where none of them can go", {OWN_SENDING(0), OWN_SENDING(0)}, 2, {4, 2}, HTTPD_ROOM_WAIT, NOBODY},
+    {"also where another could go", {IDLE(1), OWN_SENDING(0), OWN_SENDING(0)}, 3, {3, 2}, HTTPD_ROOM_WAIT, NOBODY},
+    {"its own that leave are none", {OWN_SENDING(0), OWN_LEAVING}, 2, {4, 2}, HTTPD_ROOM_FREE, NOBODY},
+    {"at its share the same order holds", {OWN_GOOD_IDLE(9000), OWN_SENDING(SLOW_MS), SILENT(9000)}, 3, {4, 2},
+     HTTPD_ROOM_CUT_SLOW, 1},
 };
 
 static void somebody_makes_room_in_order(void **state)

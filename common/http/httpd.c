@@ -312,8 +312,8 @@ static int check_options(struct httpd_options *options, struct err *err)
     return options->tls != NULL ? options->tls->check_priorities(options->tls_priorities, err) : 0;
 }
 
-/* Ours and those that are cut, which libmicrohttpd closes at the end of the turn: for those that are accepted in it, and
- * for those that waited. */
+/* Ours and those that are cut, which libmicrohttpd closes at the end of the turn: for those that are accepted in it,
+ * and for those that waited. */
 static size_t connection_limit(const struct httpd_options *options)
 {
     return (size_t)options->connections_max + 2 * LISTENER_BURST + 1;

@@ -13,6 +13,9 @@
  * is still writing would otherwise meet a reset and never see why. A longer one, or one that waits for
  * "100 Continue", is answered at once and the connection closed.
  *
+ * Whoever sends request upon request and does not read the replies is closed after the one that makes
+ * LISTENER_SEND_BUFFER bytes of them.
+ *
  * Every connection has an inactivity timeout AND a whole-request deadline (the TLS handshake and the reading of
  * the reply included), so that neither a silent nor a one-byte-a-second client holds a slot.
  */

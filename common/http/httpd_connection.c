@@ -32,11 +32,16 @@ void httpd_connection_cut(struct httpd_connection *conn)
     shutdown(conn->fd, SHUT_RDWR);
 }
 
+size_t httpd_connection_untaken(const struct httpd_connection *conn)
+{
+    int untaken = 0;
+    return ioctl(conn->fd, SIOCOUTQ, &untaken) == 0 ? (size_t)untaken : SIZE_MAX;
+}
+
 /* A reply that went into the socket may lie there for ever: whoever does not take it in time has no use for more. */
 static bool has_read_all(const struct httpd_connection *conn)
 {
-    int unsent = 0;
-    return ioctl(conn->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+    return httpd_connection_untaken(conn) == 0;
 }
 
 static void meet_deadline(struct httpd_connection *conn)

@@ -34,6 +34,7 @@ struct httpd_connection {
     bool good;    /* a request was answered with 200 */
     bool cut;     /* we shut the socket down */
     bool unread;  /* at the deadline its last reply must have been read */
+    bool hoarder; /* asks on and on and does not read: the reply to this request is its last */
     int64_t deadline_ms;
     int64_t since_ms;  /* since then it is idle, or its request has been going on */
     int64_t active_ms; /* last progress of the body */
@@ -99,6 +100,9 @@ void httpd_connection_begin(struct httpd_connection *conn);
 void httpd_connection_end(struct httpd_connection *conn);
 
 void httpd_connection_drop_body(struct httpd_connection *conn);
+
+/* Bytes of its replies that lie in the socket: the client's kernel has not taken them. */
+size_t httpd_connection_untaken(const struct httpd_connection *conn);
 
 bool httpd_connection_is_idle(const struct httpd_connection *conn);
 

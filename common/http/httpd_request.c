@@ -30,7 +30,7 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct h
         return MHD_NO;
     if (allow != NULL && MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow) != MHD_YES)
         return MHD_NO;
-    if (conn->httpd->draining)
+    if (conn->httpd->draining || conn->hoarder)
         return MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     return MHD_YES;
 }
@@ -170,6 +170,8 @@ void *httpd_request_begin(void *cls, const char *uri, struct MHD_Connection *mhd
     int64_t deadline_ms = loop_now_ms(conn->httpd->loop) + conn->httpd->options.request_timeout_ms;
     if (conn->unread || deadline_ms < conn->deadline_ms)
         httpd_connection_set_deadline(conn, deadline_ms);
+    /* Small replies go into the kernel's last packet beyond what the socket may hold. */
+    conn->hoarder = conn->unread && httpd_connection_untaken(conn) >= LISTENER_SEND_BUFFER;
     conn->unread = false;
     if (has_too_many_arguments(uri))
         httpd_connection_cut(conn);

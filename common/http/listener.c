@@ -6,6 +6,7 @@
 #include "common/base/span.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -31,12 +32,14 @@ static int open_socket(const struct address *address)
         return -errno;
     int send = LISTENER_SEND_BUFFER;
     int receive = LISTENER_RECEIVE_BUFFER;
+    unsigned untaken_ms = LISTENER_UNTAKEN_MS;
     /* Without it a restart fails while old connections linger in TIME_WAIT. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
         return -errno;
     /* Accepted sockets inherit them. */
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, sizeof(send)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive)) < 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &untaken_ms, sizeof(untaken_ms)) < 0)
         return -errno;
     /* The default of net.ipv6.bindv6only may be either. */
     if (address->any && address->storage.ss_family == AF_INET6 &&

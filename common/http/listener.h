@@ -22,6 +22,7 @@ enum {
      * and it counts against the memory limit. A reply mostly fits; a large body comes by windows of it. */
     LISTENER_SEND_BUFFER = 8 * 1024,
     LISTENER_RECEIVE_BUFFER = 16 * 1024,
+    LISTENER_UNTAKEN_MS = 10 * 1000, /* what a client takes nothing of for so long is thrown away, closed or not */
 };
 
 struct listener;

@@ -16,7 +16,7 @@ import time
 
 import pods
 from blackbox import WEBHOOK, Case
-from children import wait_until
+from children import run, wait_until
 from webhook import Webhook
 
 HONEST_SECONDS = 1
@@ -25,12 +25,12 @@ REVIEWS = 100  # honest ones, for each of the two ways
 PAUSE_SECONDS = 0.03
 ATTACK_SECONDS = 60  # at most; it is ended when the honest ones are through
 WARM_UP_SECONDS = 1.5  # for the attack to hold what it can
-READERS = 256
 PEER_MAX = 128  # connections of one address
 OTHER_ADDRESS = "127.0.0.2"
 PIPELINED = 8  # reviews; their replies are more than the kernel takes, they themselves are not
-SOCKETS_MAX = 16 << 20
-PAGE = os.sysconf("SC_PAGESIZE")
+FILLING = 1000  # reviews; more than all buffers between the two take
+FILLING_BUFFER = 64 << 10  # bytes that a filling client keeps itself
+SOCKETS_MAX = 16 << 20  # bytes of the webhook's own
 JSON = {"Content-Type": "application/json"}
 HEAD = "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -52,9 +52,11 @@ class Base(Case):
 class Attack:
     """`count` connections that all say the same and then no more; one that is cut is made again."""
 
-    def __init__(self, port, count, say=b"", tls=True, receive_buffer=None, per_second=None, source="127.0.0.1"):
+    def __init__(self, port, count, say=b"", tls=True, receive_buffer=None, per_second=None, source="127.0.0.1",
+                 fill=False):
+        """fill: say only as much as the sockets take."""
         self.port, self.count, self.say, self.tls, self.source = port, count, say, tls, source
-        self.receive_buffer, self.per_second = receive_buffer, per_second
+        self.receive_buffer, self.per_second, self.fill = receive_buffer, per_second, fill
         self.context = ssl._create_unverified_context()
         self.held = {}
 
@@ -62,15 +64,21 @@ class Attack:
         plain = socket.socket()
         if self.receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        if self.fill:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FILLING_BUFFER)
         plain.settimeout(2)
+        connection = plain
         try:
             plain.bind((self.source, 0))
             plain.connect(("127.0.0.1", self.port))
-            connection = self.context.wrap_socket(plain) if self.tls else plain
-            connection.settimeout(0.5)
+            if self.tls:
+                connection = self.context.wrap_socket(plain)
+            connection.settimeout(0 if self.fill else 0.5)
             connection.sendall(self.say)
+        except (ssl.SSLWantWriteError, BlockingIOError):
+            pass
         except OSError:
-            plain.close()
+            connection.close()
             return
         self.held[connection.fileno()] = connection
 
@@ -241,12 +249,30 @@ class Overload(Base):
 
     def test_slow_readers_and_their_memory(self):
         self.server.start()
-        before = tcp_memory()
         body = review()
         good = HEAD.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
-        self.hold(READERS, good * PIPELINED, receive_buffer=4096)
-        self.expect_honest_answered()
-        self.assertLess(tcp_memory() - before, SOCKETS_MAX)
+        self.hold(PEER_MAX, good * PIPELINED, receive_buffer=4096)
+        self.hold(PEER_MAX, good * PIPELINED, receive_buffer=4096, source=OTHER_ADDRESS)
+        self.expect_honest_answered_with_little_memory()
+
+    def test_readers_that_fill_all_buffers_and_their_memory(self):
+        self.server.start()
+        body = review()
+        good = HEAD.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        self.hold(PEER_MAX, good * FILLING, fill=True)
+        self.hold(PEER_MAX, good * FILLING, fill=True, source=OTHER_ADDRESS)
+        self.expect_honest_answered_with_little_memory()
+
+    def expect_honest_answered_with_little_memory(self):
+        most = 0
+
+        def look():
+            nonlocal most
+            most = max(most, socket_memory(self.server.port))
+
+        self.expect_honest_answered("127.0.0.3", look)
+        self.assertGreater(most, 0)
+        self.assertLess(most, SOCKETS_MAX)
 
     def test_few_descriptors(self):
         self.server.start(wrap=["sh", "-c", 'ulimit -n 20; exec "$@"', "sh"])
@@ -254,13 +280,11 @@ class Overload(Base):
         self.expect_honest_answered()
 
 
-def tcp_memory():
-    """Bytes of all TCP sockets of this machine."""
-    with open("/proc/net/sockstat", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("TCP:"):
-                return int(line.split()[-1]) * PAGE
-    raise OSError("no TCP in /proc/net/sockstat")
+def socket_memory(port):
+    """Bytes that the kernel holds for the server's side of its connections: received, reserved, and not sent yet."""
+    sockets = run(["ss", "-tmnH", f"sport = :{port}"], HONEST_SECONDS * 10).out
+    found = re.findall(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),", sockets)
+    return sum(int(number) for one in found for number in one)
 
 
 class Requests(Base):

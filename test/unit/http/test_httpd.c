@@ -471,19 +471,31 @@ static void idle_connection_is_closed(void **state)
     assert_int_equal(served_refused(HTTPD_REFUSED_INCOMPLETE), 0);
 }
 
+static uint64_t cut(enum httpd_cut reason)
+{
+    return httpd_get_stats(served_httpd)->cut[reason];
+}
+
 /* Asks for more than the sockets hold and leaves the reading to the test. */
+struct asking {
+    const char *request;
+    unsigned times;
+    int fd;
+};
+
 static void play_asking_only(void *ctx)
 {
     int size = 2048;
-    int *ret_fd = ctx;
+    struct asking *asking = ctx;
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(httpd_port(served_httpd))};
     addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     peer_set_patience(fd);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0)
-        peer_send(fd, "GET /full HTTP/1.1\r\nHost: x\r\n\r\n");
-    *ret_fd = fd;
+    bool ok = connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0;
+    for (unsigned i = 0; ok && i < asking->times; i++)
+        ok = peer_send(fd, asking->request);
+    asking->fd = fd;
 }
 
 static void client_that_does_not_take_its_answer_is_cut(void **state)
@@ -493,11 +505,23 @@ static void client_that_does_not_take_its_answer_is_cut(void **state)
     options.request_timeout_ms = SERVED_CUT_MS;
     options.response_max = 16 * 1024 * 1024; /* more than both socket buffers */
     served_start_with(&options);
-    int fd = -1;
-    assert_true(peer_play(served_loop, play_asking_only, &fd));
+    struct asking asking = {"GET /full HTTP/1.1\r\nHost: x\r\n\r\n", 1, -1};
+    assert_true(peer_play(served_loop, play_asking_only, &asking));
     served_run_until_empty();
     assert_int_equal(served_seen.calls, 1);
-    close(fd);
+    close(asking.fd);
+}
+
+static void client_that_asks_on_and_does_not_read_gets_no_more(void **state)
+{
+    (void)state;
+    served_start();
+    struct asking asking = {"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", 400, -1};
+    assert_true(peer_play(served_loop, play_asking_only, &asking));
+    served_run_until_empty();
+    assert_in_range(served_seen.calls, 2, asking.times - 1);
+    assert_int_equal(cut(HTTPD_CUT_DEADLINE), 0);
+    close(asking.fd);
 }
 
 /* libmicrohttpd 0.9.75 turns without end at a chunk size line longer than its buffer. */
@@ -530,11 +554,6 @@ static void play_crowd(void *ctx)
     }
     for (int i = 0; i < 4; i++)
         close(fds[i]);
-}
-
-static uint64_t cut(enum httpd_cut reason)
-{
-    return httpd_get_stats(served_httpd)->cut[reason];
 }
 
 static void idle_connections_make_room(void **state)
@@ -855,8 +874,8 @@ static void quiesced_server_closes_after_the_reply_on_its_way(void **state)
     struct httpd_options options = served_default_options();
     options.response_max = 16 * 1024 * 1024; /* more than both socket buffers */
     served_start_with(&options);
-    int fd = -1;
-    assert_true(peer_play(served_loop, play_asking_only, &fd));
+    struct asking asking = {"GET /full HTTP/1.1\r\nHost: x\r\n\r\n", 1, -1};
+    assert_true(peer_play(served_loop, play_asking_only, &asking));
     while (served_seen.calls == 0)
         served_run_for(2);
     unsigned told = 0;
@@ -866,7 +885,8 @@ static void quiesced_server_closes_after_the_reply_on_its_way(void **state)
     assert_false(httpd_is_empty(served_httpd));
     assert_int_equal(told, 0);
     int64_t begin_ms = peer_now_ms();
-    assert_true(peer_play(served_loop, play_reading, &fd)); /* ends with the connection, long before idle_timeout_s */
+    /* Ends with the connection, long before idle_timeout_s. */
+    assert_true(peer_play(served_loop, play_reading, &asking.fd));
     served_run_until_empty();
     assert_true(peer_now_ms() - begin_ms < PEER_PATIENCE_S * 1000 / 2);
     assert_int_equal(told, 1);
@@ -1007,6 +1027,7 @@ int main(void)
         TEST(kept_connection_cannot_be_held_by_trickling),
         TEST(idle_connection_is_closed),
         TEST(client_that_does_not_take_its_answer_is_cut),
+        TEST(client_that_asks_on_and_does_not_read_gets_no_more),
         TEST(endless_chunk_extension_is_cut_without_burning_the_cpu),
         TEST(idle_connections_make_room),
         TEST(slow_requests_make_room),

@@ -15,6 +15,7 @@
 #include <gnutls/gnutls.h>
 #include <malloc.h>
 #include <microhttpd.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,6 +151,15 @@ static int serve(const struct webhook_command *command, const struct settings *s
     return 1;
 }
 
+/* Until the loop takes it: it asks for what the start does anyway, and must not end it. */
+static void keep_sighup(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int run(const struct webhook_command *command)
 {
     CLEANUP(policy_done) struct policy policy = {0};
@@ -158,6 +168,8 @@ static int run(const struct webhook_command *command)
         return print(webhook_command_write_help);
     if (command->version)
         return print(write_version);
+    if (!command->check && command->review == NULL)
+        keep_sighup();
     if (config_load(&command->base, command->config, &policy, &err) < 0)
         return complain(&err);
     config_set_up_log(&policy.settings);

@@ -287,6 +287,12 @@ def socket_memory(port):
     return sum(int(number) for one in found for number in one)
 
 
+def blocks(pid, signo):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)[1]
+    return int(blocked, 16) >> (signo - 1) & 1 == 1
+
+
 class Requests(Base):
     """What is odd in one request or one signal."""
 
@@ -307,6 +313,23 @@ class Requests(Base):
             os.kill(self.server.child.pid, getattr(signal, name))
         self.assertEqual(200, self.server.post(review())[0])
         self.server.child.must_live()
+
+    def test_hangup_does_not_end_a_start(self):
+        path = os.path.join(self.folder, "tls.key")
+        with open(path, "rb") as file:
+            key = file.read()
+        os.unlink(path)
+        os.mkfifo(path)
+        writer = os.open(path, os.O_RDWR)
+
+        def hang_up_while_it_waits_for_its_key():
+            wait_until(lambda: blocks(self.server.child.pid, signal.SIGTERM), 10, self.server.child.log_tail)
+            os.kill(self.server.child.pid, signal.SIGHUP)
+            os.write(writer, key)
+            os.close(writer)
+
+        self.server.start(before_ready=hang_up_while_it_waits_for_its_key)
+        self.assertEqual(200, self.server.post(review())[0])
 
     def test_hangup_means_look_at_the_files_now(self):
         self.server.start(env={"PROFEFE_WEBHOOK_RELOAD": "1h"})

@@ -58,10 +58,11 @@ class Webhook:
     def url(self, path="/mutate"):
         return f"https://127.0.0.1:{self.port}{path}"
 
-    def start(self, env=None, wrap=()):
+    def start(self, env=None, wrap=(), before_ready=lambda: None):
         """wrap: a command that execs its arguments."""
         self.child = Child("profefe-webhook", [*wrap, self.binary, "--config", self.config],
                            os.path.join(self.folder, "webhook.log"), env=env)
+        before_ready()
         wait_until(self._ready, START_SECONDS,
                    lambda: f"/readyz of profefe-webhook did not say 200 within {START_SECONDS} s; the end of its "
                            f"output:\n"

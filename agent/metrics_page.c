@@ -60,7 +60,7 @@ static void put_pushes(struct buf *out, const struct view *view)
                    "Profiles stored under the time when they were taken in place of their own, which was far from it.");
     metrics_sample(out, "profefe_agent_replaced_times_total", push->times_replaced, NULL);
     metrics_family(out, "profefe_agent_unchecked_files_total", "counter",
-                   "Profiles written to the output directory though their ids were too large, or memory too short, to check.");
+                   "Files written though the profile's ids were too large, or memory too short, to check them.");
     metrics_sample(out, "profefe_agent_unchecked_files_total", push->unchecked, NULL);
     metrics_family(out, "profefe_agent_pushed_bytes_total", "counter", "Bytes of stored profiles.");
     metrics_sample(out, "profefe_agent_pushed_bytes_total", push->stored_bytes, NULL);

@@ -86,8 +86,8 @@ struct pprof_check *pprof_check_free(struct pprof_check *check); /* NULL allowed
 /* Also fills watch (borrowed until the free); before the first feed. */
 void pprof_check_watch(struct pprof_check *check, struct pprof_watch *watch);
 
-/* Also fills ids (pprof_ids.h; borrowed until the free), of which the verdict says nothing; before the first feed, after
- * pprof_check_watch. */
+/* Also fills ids (pprof_ids.h; borrowed until the free), of which the verdict says nothing; before the first feed,
+ * after pprof_check_watch. */
 void pprof_check_ids(struct pprof_check *check, struct pprof_ids *ids);
 
 /* 0, or -EINVAL as soon as the verdict is clear and bad: the transfer may be cut; pprof_check_finish tells it.

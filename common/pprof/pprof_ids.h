@@ -19,7 +19,7 @@
 enum {
     PPROF_IDS_PAGE_BYTES = 4096,
     PPROF_IDS_PAGES = 16,
-    /* Producers count from 1, and a location takes some 20 bytes: 10 MB of locations alone. At most 320 KB are taken. */
+    /* Producers count from 1, and a location takes some 20 bytes: 10 MB of locations alone. At most 320 KB. */
     PPROF_IDS_MAX = PPROF_IDS_PAGES * PPROF_IDS_PAGE_BYTES * 8,
 };
 

@@ -320,7 +320,8 @@ static void note_locations(struct pprof_walk *walk, const uint8_t *at, const uin
 }
 
 /* A packed list; *values grows by the elements that are values. */
-static bool take_whole_list(struct pprof_walk *walk, enum kind list, const uint8_t *at, const uint8_t *end, uint64_t *values)
+static bool take_whole_list(struct pprof_walk *walk, enum kind list, const uint8_t *at, const uint8_t *end,
+                            uint64_t *values)
 {
     uint64_t count = 0;
     if (list == COMMENTS || !count_varints(at, end, /* zero_allowed= */ list == VALUES, &count))

@@ -10,7 +10,7 @@
 #include "common/push/delivery.h"
 
 enum {
-    DELIVER_DIR_TURN_BYTES = 64 * 1024, /* of a file written in one turn; labelled and checked that is 5 to 30 ms of work */
+    DELIVER_DIR_TURN_BYTES = 64 * 1024, /* of a file written in one turn; labelled and checked: 5 to 30 ms of work */
 };
 
 /* All borrowed. */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define KEY(name) SETTINGS_ANNOTATION_PREFIX name
+#define APPARMOR_KEY "container.apparmor.security.beta.kubernetes.io/" POD_AGENT_NAME
 
 const char *const inject_decision_names[INJECT_DECISION_COUNT] = {
     [INJECT_INJECTED] = "injected",
@@ -198,6 +199,12 @@ static uint16_t choose_agent_port(const struct work *work)
     return port;
 }
 
+/* Not beside the older annotation for the agent itself: where the two differ the pod is refused (core/validation). */
+static bool needs_apparmor(const struct pod *pod)
+{
+    return pod_has_own_apparmor(pod) && json_get(pod->annotations, APPARMOR_KEY) == NULL;
+}
+
 static void choose_container(struct work *work)
 {
     struct injection_plan *plan = work->plan;
@@ -208,7 +215,7 @@ static void choose_container(struct work *work)
         .pull_policy = annotations_get(&work->asked, SETTING_IMAGE_PULL_POLICY),
         .native = choose_native(work),
         .set_user = pod_runs_as_root(&plan->pod),
-        .set_apparmor = pod_has_own_apparmor(&plan->pod),
+        .set_apparmor = needs_apparmor(&plan->pod),
         .port = choose_agent_port(work),
         .volumes = &plan->volumes,
     };

@@ -247,6 +247,12 @@ class Overload(Base):
         self.hold(300, tls=False, per_second=300)
         self.expect_honest_answered()
 
+    def test_300_full_handshakes_a_second(self):
+        self.server.start()
+        # At most: who makes them shares the CPUs, and takes longer over one than the webhook.
+        self.hold(300, tls=True, per_second=300)
+        self.expect_honest_answered()
+
     def test_slow_readers_and_their_memory(self):
         self.server.start()
         body = review()

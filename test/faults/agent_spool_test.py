@@ -37,6 +37,7 @@ FAULTS_A_PROFILE = 4  # at most: one that fails five times while the next one pa
 LIVES_A_FULL_SPOOL = 4
 SEED_NAME = "PROFEFE_TEST_SEED"
 SOME = 4
+MANY = 1500  # profiles, more than the index of a small spool has
 INSTRUMENTED_MIB = 1024  # of an agent with a sanitizer or in an emulator, which alone takes more than the limits here
 DISK_MIB = 1
 DRAIN_SECONDS = 120      # for a hundred megabytes, with labels in them
@@ -287,6 +288,22 @@ class Disk(DiskCase):
         self.drain(agent, self.app)
         # The last that the app gave may have been on its way to the agent when the signal came.
         self.assertEqual(sorted(serial for serial, _ in self.app.given)[:taken], self.collector.serials())
+        self.stops(agent)
+
+    def test_a_large_directory_holds_more_than_a_small_one(self):
+        """The index of a spool of 64 MiB is larger than the 1,024 profiles of the default."""
+        self.collector.answer_post = words(500, "down")
+        agent = self.start_on_disk()
+        self.waits(agent)
+        self.stops(agent)
+        self.app.open = False
+        names = sorted(name for name in os.listdir(self.spool) if name[0].isdigit())
+        sequence, rest = names[-1].split("-", 1)
+        for i in range(1, MANY):
+            os.link(os.path.join(self.spool, names[-1]), os.path.join(self.spool, f"{int(sequence) + i:010}-{rest}"))
+        agent = self.start_on_disk(PROFEFE_AGENT_SPOOL_BYTES=str(64 * MIB))
+        seen = self.waits(agent, len(names) + MANY - 1)
+        self.assertEqual(0, seen.sum("dropped_profiles_total"), seen.text)
         self.stops(agent)
 
 

@@ -37,6 +37,10 @@ static uint8_t *take_page(struct pprof_ids *ids, enum pprof_id_set set, uint64_t
 
 void pprof_ids_add(struct pprof_ids *ids, enum pprof_id_set set, uint64_t id)
 {
+    if (id >= PPROF_IDS_MAX && set > PPROF_IDS_FUNCTIONS) {
+        ids->beyond[set] = ids->beyond[set] != 0 ? ids->beyond[set] : id;
+        return;
+    }
     uint8_t *page = ids->unchecked ? NULL : take_page(ids, set, id);
     if (page == NULL) {
         ids->unchecked = true;
@@ -66,6 +70,7 @@ static bool has_each(const struct pprof_ids *ids, enum pprof_id_set wanted, enum
                      char reason[static PPROF_REASON_MAX])
 {
     uint64_t missing = find_missing(ids->pages[wanted], ids->pages[there]);
+    missing = missing != 0 ? missing : ids->beyond[wanted]; /* nothing there is as large: it would be unchecked */
     if (missing == 0)
         return true;
     snprintf(reason, PPROF_REASON_MAX, "a %s refers to id %llu, which none of the %s has", set_names[wanted],

@@ -4,8 +4,8 @@
  *
  * Filled as the walk goes by (pprof_check_ids), where references may come before what they refer to. A bit an id, in
  * pages that are taken when an id of theirs comes: 20 KB for most profiles, PPROF_IDS_MAX / 8 bytes for each of five
- * sets at most. Ids at or above the ceiling (some producers use addresses or hashes), or without the memory for a page,
- * leave the profile unchecked: then nothing is said about it.
+ * sets at most. Things with ids at or above the ceiling (some producers use addresses or hashes), or no memory for a
+ * page, leave the profile unchecked: then nothing is said about it.
  */
 #ifndef PROFEFE_PPROF_IDS_H
 #define PROFEFE_PPROF_IDS_H
@@ -35,6 +35,7 @@ enum pprof_id_set {
 struct pprof_ids {
     uint8_t *pages[PPROF_IDS_SET_COUNT][PPROF_IDS_PAGES]; /* NULL = no id in it */
     uint64_t doubled[PPROF_IDS_SET_COUNT]; /* the first id that came twice; 0 = none */
+    uint64_t beyond[PPROF_IDS_SET_COUNT]; /* the first id referred to at or above the ceiling; 0 = none */
     bool unchecked;
 };
 

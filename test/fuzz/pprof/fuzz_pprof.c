@@ -1,13 +1,13 @@
 /* Any bytes as the body of a profile. What must hold, besides no error of memory:
  *
- *   - the verdict is the same however the body is cut, and the same for the body gzipped (a cut body apart);
+ *   - the verdict, on its ids too, is the same however the body is cut, and for the body gzipped (a cut body apart);
  *   - a profile that is ok comes out of relabel ok, with as many samples and the new strings, or as it came;
  *   - all else comes out of relabel as it came.
  *
  * The ways of cutting follow from the input itself, so that an input alone is the whole case.
  */
 #include "common/pprof/gz.h"
-#include "common/pprof/pprof.h"
+#include "common/pprof/pprof_ids.h"
 #include "common/pprof/relabel.h"
 
 #include <stdint.h>
@@ -32,11 +32,21 @@ static void must(bool holds, const char *what)
     abort();
 }
 
+/* A fault in the ids of a whole profile goes into its reason, which is compared. */
+static void judge_ids(const struct pprof_ids *ids, struct pprof_summary *summary)
+{
+    if (summary->verdict == PPROF_OK && !pprof_ids_are_right(ids, summary->reason))
+        must(summary->reason[0] != '\0', "expected a reason for a fault in ids");
+}
+
 static struct pprof_summary check_body(const uint8_t *bytes, size_t len, size_t step)
 {
     struct pprof_check *check = NULL;
+    struct pprof_ids ids;
     struct pprof_summary summary;
     must(pprof_check_new(RAW_MAX, &check) == 0, "expected memory for a check");
+    pprof_ids_init(&ids);
+    pprof_check_ids(check, &ids);
     for (size_t at = 0; at < len; at += step) {
         if (pprof_check_feed(check, bytes + at, len - at < step ? len - at : step) < 0)
             break;
@@ -47,6 +57,8 @@ static struct pprof_summary check_body(const uint8_t *bytes, size_t len, size_t 
     must(memchr(summary.reason, '\0', sizeof(summary.reason)) != NULL, "expected a reason with an end");
     bool has_reason = summary.reason[0] != '\0';
     must(has_reason == (summary.verdict != PPROF_OK), "expected a reason exactly when it is not ok");
+    judge_ids(&ids, &summary);
+    pprof_ids_done(&ids);
     return summary;
 }
 

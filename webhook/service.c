@@ -319,6 +319,7 @@ static int start_mutate(struct service *service, struct err *err)
         .body_max = SERVICE_BODY_MAX,
         .bodies_max = SERVICE_BODIES_MAX,
         .response_max = REVIEW_REPLY_MAX,
+        .replies_max = SERVICE_REPLIES_MAX,
         .connections_max = SERVICE_CONNECTIONS_MAX,
         .connections_peer_max = SERVICE_CONNECTIONS_PEER_MAX,
         .idle_timeout_s = SERVICE_IDLE_S,

@@ -11,6 +11,7 @@ enum {
      * little to them. */
     SERVICE_BODY_MAX = 4 * 1024 * 1024,
     SERVICE_BODIES_MAX = 8 * 1024 * 1024, /* all bodies under way together: what bounds our memory */
+    SERVICE_REPLIES_MAX = 8 * 1024 * 1024, /* the same for replies that clients are taking; of 6 KB usually */
     SERVICE_CONNECTIONS_MAX = 256,        /* an API server keeps one or a few open; there may be several of them */
     SERVICE_CONNECTIONS_PEER_MAX = SERVICE_CONNECTIONS_MAX / 2, /* for one address: nobody fills all of them alone */
     SERVICE_IDLE_S = 120,                 /* longer than an API server's own idle time of 90 s */

@@ -16,6 +16,8 @@
  * Whoever sends request upon request and does not read the replies is closed after the one that makes
  * LISTENER_SEND_BUFFER bytes of them.
  *
+ * When the replies that clients are taking are too large together, whoever has been taking his for longest is cut.
+ *
  * Every connection has an inactivity timeout AND a whole-request deadline (the TLS handshake and the reading of
  * the reply included), so that neither a silent nor a one-byte-a-second client holds a slot.
  */
@@ -72,6 +74,7 @@ struct httpd_options {
     size_t body_max;                  /* bytes of one request body */
     size_t bodies_max;                /* bytes of all bodies being received together; 0 = 4 * body_max */
     size_t response_max;              /* bytes */
+    size_t replies_max;               /* bytes of all replies that clients are taking together; 0 = no bound */
     unsigned connections_max;         /* at least 1 */
     unsigned connections_peer_max;    /* of these for one address; 0 = all */
     unsigned idle_timeout_s;          /* no byte for so long: closed; at least 1 */

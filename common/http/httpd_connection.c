@@ -148,6 +148,12 @@ void httpd_connection_drop_body(struct httpd_connection *conn)
     buf_done(&conn->body);
 }
 
+void httpd_connection_count_reply(struct httpd_connection *conn, size_t bytes)
+{
+    conn->httpd->replies += bytes - conn->reply;
+    conn->reply = bytes;
+}
+
 void httpd_connection_begin(struct httpd_connection *conn)
 {
     conn->stage = HTTPD_ROOM_HEADERS;
@@ -166,6 +172,7 @@ void httpd_connection_end(struct httpd_connection *conn)
 void httpd_connection_free(struct httpd_connection *conn)
 {
     httpd_connection_drop_body(conn);
+    httpd_connection_count_reply(conn, 0);
     httpd_connection_end(conn);
     if (conn->tls != NULL)
         conn->httpd->options.tls->session_free(conn->tls);

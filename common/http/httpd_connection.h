@@ -45,6 +45,7 @@ struct httpd_connection {
     unsigned refused; /* HTTP status, 0 = not refused */
     unsigned status;  /* of the reply, once there is one */
     bool chunked;
+    size_t reply;       /* bytes of the handler's reply that libmicrohttpd holds */
     uint64_t body_seen; /* bytes, kept and thrown away */
     struct buf body;
 };
@@ -74,6 +75,7 @@ struct httpd {
     struct httpd_queue queue;
     struct loop_timer admission; /* when those in the queue try again */
     struct httpd_room_bodies bodies;
+    size_t replies; /* the sum of what the connections hold */
     struct httpd_room_guest *guests; /* for questions to httpd_room */
     size_t guests_max;               /* as many as there may be connections */
     struct httpd_options options;
@@ -100,6 +102,9 @@ void httpd_connection_begin(struct httpd_connection *conn);
 void httpd_connection_end(struct httpd_connection *conn);
 
 void httpd_connection_drop_body(struct httpd_connection *conn);
+
+/* Counts a reply of so many bytes as the one under way; 0 = none is any more. */
+void httpd_connection_count_reply(struct httpd_connection *conn, size_t bytes);
 
 /* Bytes of its replies that lie in the socket: the client's kernel has not taken them. */
 size_t httpd_connection_untaken(const struct httpd_connection *conn);

@@ -107,6 +107,30 @@ static enum MHD_Result reply_refusal(struct httpd_connection *conn, struct MHD_C
     }
 }
 
+/* A client that reads takes its reply within milliseconds, so that the oldest one is the least wanted. */
+static struct httpd_connection *oldest_reply_before(const struct httpd_connection *newest)
+{
+    struct httpd_connection *oldest = NULL;
+    for (struct httpd_connection *conn = newest->httpd->connections; conn != NULL; conn = conn->next) {
+        if (conn != newest && conn->reply > 0 && (oldest == NULL || conn->deadline_ms < oldest->deadline_ms))
+            oldest = conn;
+    }
+    return oldest;
+}
+
+/* Whoever is cut counts no more: libmicrohttpd frees his reply in its next run. */
+static void make_room_for_reply(const struct httpd_connection *newest)
+{
+    struct httpd *httpd = newest->httpd;
+    struct httpd_connection *oldest;
+    while (httpd->options.replies_max > 0 && httpd->replies > httpd->options.replies_max &&
+           (oldest = oldest_reply_before(newest)) != NULL) {
+        httpd->stats.cut[HTTPD_CUT_SLOW]++;
+        httpd_connection_count_reply(oldest, 0);
+        httpd_connection_cut(oldest);
+    }
+}
+
 static enum MHD_Result reply_by_handler(struct httpd_connection *conn, struct MHD_Connection *mhd, const char *method)
 {
     const struct httpd_options *options = &conn->httpd->options;
@@ -138,7 +162,12 @@ static enum MHD_Result reply_by_handler(struct httpd_connection *conn, struct MH
     struct MHD_Response *reply = MHD_create_response_from_buffer(len, bytes, MHD_RESPMEM_MUST_FREE);
     if (reply == NULL)
         free(bytes);
-    return queue_reply(conn, mhd, response.status, response.content_type, NULL, reply);
+    enum MHD_Result result = queue_reply(conn, mhd, response.status, response.content_type, NULL, reply);
+    if (result == MHD_YES) {
+        httpd_connection_count_reply(conn, len);
+        make_room_for_reply(conn);
+    }
+    return result;
 }
 
 /* Requests */
@@ -333,6 +362,7 @@ void httpd_request_end(void *cls, struct MHD_Connection *mhd, void **request, en
         httpd->stats.refused[HTTPD_REFUSED_INCOMPLETE]++;
     conn->good = conn->good || (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && conn->status == MHD_HTTP_OK);
     httpd_connection_drop_body(conn);
+    httpd_connection_count_reply(conn, 0);
     httpd_connection_end(conn);
     conn->route = NULL;
     conn->refused = 0;

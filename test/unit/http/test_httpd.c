@@ -512,6 +512,30 @@ static void client_that_does_not_take_its_answer_is_cut(void **state)
     close(asking.fd);
 }
 
+/* Two replies are too much together: who has been taking his for longer goes, and no other. */
+static void oldest_reply_makes_room(void **state)
+{
+    (void)state;
+    struct httpd_options options = served_default_options();
+    options.response_max = 1024 * 1024; /* more than both socket buffers */
+    options.replies_max = options.response_max + options.response_max / 2;
+    served_start_with(&options);
+    struct asking clients[3];
+    for (unsigned i = 0; i < 3; i++) {
+        clients[i] = (struct asking){"GET /full HTTP/1.1\r\nHost: x\r\n\r\n", 1, -1};
+        assert_true(peer_play(served_loop, play_asking_only, &clients[i]));
+        served_run_for(50);
+        assert_int_equal(served_seen.calls, i + 1);
+        assert_int_equal(cut(HTTPD_CUT_SLOW), i);
+        assert_int_equal(httpd_get_stats(served_httpd)->connections, 1);
+    }
+    served_assert_starts(served_ask("GET /hello HTTP/1.1\r\n" SERVED_HEAD_CLOSE "\r\n"), "HTTP/1.1 200 ");
+    for (unsigned i = 0; i < 3; i++)
+        close(clients[i].fd);
+    served_run_until_empty();
+    assert_int_equal(cut(HTTPD_CUT_SLOW), 2);
+}
+
 static void client_that_asks_on_and_does_not_read_gets_no_more(void **state)
 {
     (void)state;
@@ -1027,6 +1051,7 @@ int main(void)
         TEST(kept_connection_cannot_be_held_by_trickling),
         TEST(idle_connection_is_closed),
         TEST(client_that_does_not_take_its_answer_is_cut),
+        TEST(oldest_reply_makes_room),
         TEST(client_that_asks_on_and_does_not_read_gets_no_more),
         TEST(endless_chunk_extension_is_cut_without_burning_the_cpu),
         TEST(idle_connections_make_room),

@@ -11,7 +11,10 @@
  * - a socket callback that returns -1 makes the multi handle fail all its transfers;
  * - 8.16 and later keep the answer "no such name" as well (learn_about_dns);
  * - connections in use count against MAXCONNECTS: with fewer than transfers none would be kept beside them;
- * - a connection that is over HTTPC_IDLE_MAX_S is closed with the next transfer, not by itself.
+ * - a connection that is over HTTPC_IDLE_MAX_S is closed with the next transfer, not by itself;
+ * - 8.14.1 holds a closed TLS connection until the server says goodbye or 2 s are over, and looks only when a transfer
+ *   runs: only MAX_TOTAL_CONNECTIONS bounds their number. It counts kept ones as well, and a transfer over it would
+ *   wait, hence twice as many as transfers (set_up_multi).
  */
 #include "common/http/httpc.h"
 
@@ -189,6 +192,8 @@ static CURLMcode set_up_multi(struct httpc *httpc, CURLM *multi)
         code = curl_multi_setopt(multi, CURLMOPT_TIMERDATA, httpc);
     if (code == CURLM_OK)
         code = curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)httpc->options.transfers_max);
+    if (code == CURLM_OK)
+        code = curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, 2L * (long)httpc->options.transfers_max);
     return code;
 }
 

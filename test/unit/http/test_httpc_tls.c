@@ -213,12 +213,20 @@ static void stop_server(void)
 
 /* ---- kept connections ---- */
 
-static void wait_until_open(unsigned connections)
+/* libcurl from 8.10 on waits for the server's goodbye before it closes a connection, and may come to look for it only
+ * with the next transfer. */
+static unsigned open_max(void)
+{
+    bool waits = __real_curl_version_info(CURLVERSION_NOW)->version_num >= 0x080a00;
+    return waits ? 2 * client_options.transfers_max : client_options.transfers_max;
+}
+
+static void wait_until_open_at_most(unsigned connections)
 {
     int64_t end_ms = peer_now_ms() + LONG_MS;
-    while (server->open != connections && peer_now_ms() < end_ms)
+    while (server->open > connections && peer_now_ms() < end_ms)
         peer_sleep_ms(2);
-    assert_int_equal(server->open, connections);
+    assert_true(server->open <= connections);
 }
 
 static void kept_connection_is_used_again(void **state)
@@ -249,7 +257,7 @@ static void other_spelling_of_the_files_has_its_own_connection(void **state)
             expect_ok("get", &result);
         }
     }
-    wait_until_open(KEPT);
+    wait_until_open_at_most(open_max());
     for (unsigned n = 20 - KEPT; n < 20; n++) { /* the last ones are still there */
         tls.ca_file = spelled(n);
         struct httpc_result result = get("127.0.0.1", &tls);
@@ -331,6 +339,30 @@ static void connection_that_the_server_closed_is_opened_anew(void **state)
     }
     stop_server();
     assert_int_equal(server->handshakes, 4);
+}
+
+/* Ends the reply, not the connection: it waits for the client's end of it, and never says goodbye. */
+static void talk_and_linger(struct tls_peer *peer, gnutls_session_t session, int fd)
+{
+    static const char reply[] = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    if (tls_peer_read(peer, session) && gnutls_record_send(session, reply, sizeof(reply) - 1) > 0)
+        peer_drain(fd);
+}
+
+static void servers_without_goodbye_take_no_room(void **state)
+{
+    (void)state;
+    enum { TRANSFERS = 40 };
+    const struct httpc_tls tls = {.ca_file = ca_file};
+    server->talk = talk_and_linger;
+    tls_peer_start(server);
+    for (unsigned i = 0; i < TRANSFERS; i++) {
+        struct httpc_result result = get("127.0.0.1", &tls);
+        expect_ok("get", &result);
+    }
+    wait_until_open_at_most(open_max());
+    stop_server();
+    assert_int_equal(server->handshakes, TRANSFERS);
 }
 
 /* ---- whom the client believes ---- */
@@ -981,6 +1013,7 @@ int main(void)
         TEST(other_spelling_of_the_files_has_its_own_connection),
         TEST(transfer_under_way_goes_on_beside_one_with_other_files),
         TEST(connection_that_the_server_closed_is_opened_anew),
+        TEST(servers_without_goodbye_take_no_room),
         TEST(server_must_be_who_it_says),
         TEST(without_verification_any_certificate_is_good),
         TEST(bad_ca_files_are_named),

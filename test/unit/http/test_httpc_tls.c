@@ -124,6 +124,8 @@ static int teardown(void **state)
     (void)state;
     httpc = httpc_free(httpc);
     loop = loop_free(loop);
+    if (server->listen_fd > 0) /* the test has failed before it stopped it */
+        tls_peer_stop(server);
     free(server);
     return unit_delete(dir);
 }

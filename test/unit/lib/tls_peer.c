@@ -205,4 +205,5 @@ void tls_peer_stop(struct tls_peer *peer)
     shutdown(peer->listen_fd, SHUT_RDWR);
     peer_join(&peer->peer);
     close(peer->listen_fd);
+    peer->listen_fd = -1;
 }

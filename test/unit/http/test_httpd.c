@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <microhttpd.h>
 #include <sys/resource.h>
 
 /* Plain requests */
@@ -204,14 +205,37 @@ static void chunked_body_arrives_byte_by_byte_with_trailers(void **state)
     assert_int_equal(served_seen.body_len, 20);
 }
 
+static char first_answer[PEER_TEXT_MAX];
+
+static void play_waiting_for_100(void *ctx)
+{
+    int fd = peer_connect(httpd_port(served_httpd));
+    peer_send(fd, ctx);
+    peer_read_until(fd, "\r\n\r\n", first_answer);
+    peer_send(fd, "abc");
+    peer_read_until(fd, NULL, served_client.reply);
+    close(fd);
+}
+
 static void expect_100_is_answered_first(void **state)
+{
+    static const char head[] =
+        "POST /any HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n" SERVED_HEAD_CLOSE "\r\n";
+    (void)state;
+    served_start();
+    assert_true(peer_play(served_loop, play_waiting_for_100, (void *)(uintptr_t)head));
+    assert_string_equal(first_answer, "HTTP/1.1 100 Continue\r\n\r\n");
+    served_assert_starts(served_client.reply, "HTTP/1.1 201 ");
+}
+
+/* libmicrohttpd 1.0 leaves the 100 away, 0.9 does not. */
+static void body_that_does_not_wait_for_100_is_taken(void **state)
 {
     (void)state;
     served_start();
     served_assert_contains(served_ask("POST /any HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"
                                       SERVED_HEAD_CLOSE "\r\nabc"),
                     "HTTP/1.1 201 ");
-    served_assert_starts(served_client.reply, "HTTP/1.1 100 Continue\r\n");
 }
 
 static void announced_body_over_the_limit_is_413_and_the_connection_goes_on(void **state)
@@ -348,6 +372,13 @@ static void query_of_too_many_arguments_ends_at_once(void **state)
 
 /* Broken clients */
 
+/* What libmicrohttpd says to a Content-Length over 64 bits: 1.0 finds no number in it. */
+#if MHD_VERSION >= 0x01000000
+#define NOT_64_BITS "HTTP/1.1 400 "
+#else
+#define NOT_64_BITS "HTTP/1.1 413 "
+#endif
+
 static void malformed_requests_are_counted_and_end_the_connection(void **state)
 {
     (void)state;
@@ -358,7 +389,7 @@ static void malformed_requests_are_counted_and_end_the_connection(void **state)
     } cases[] = {
         {"GET /hello HTTP/1.1\r\n\r\n", 0, "HTTP/1.1 400 "},                                /* no Host */
         {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n", 0, "HTTP/1.1 400 "},
-        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n", 0, "HTTP/1.1 413 "},
+        {"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n", 0, NOT_64_BITS},
         {"POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 0, "HTTP/1.1 400 "},
         {"POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 0, "HTTP/1.1 400 "},
         {"GET /hello HTTP/1.1\r\nHost: x\r\nX-Long: ", 64 * 1024, "HTTP/1.1 431 "},
@@ -1036,6 +1067,7 @@ int main(void)
         TEST(body_of_many_pieces_arrives_whole),
         TEST(chunked_body_arrives_byte_by_byte_with_trailers),
         TEST(expect_100_is_answered_first),
+        TEST(body_that_does_not_wait_for_100_is_taken),
         TEST(announced_body_over_the_limit_is_413_and_the_connection_goes_on),
         TEST(body_too_long_to_drain_is_413_at_once),
         TEST(client_that_waits_for_100_gets_its_refusal_at_once),

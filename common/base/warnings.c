@@ -3,6 +3,7 @@
 #include "common/base/utf8.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -68,6 +69,28 @@ void warnings_add_kind(struct warnings *warnings, enum warning_kind kind, const 
     if (warnings->count > WARNINGS_MAX)
         snprintf(warnings->text[WARNINGS_MAX - 1], WARNING_MAX + 1, "and %u more warnings",
                  warnings->count - (WARNINGS_MAX - 1));
+}
+
+static bool is_kept(const struct warnings *warnings, unsigned number)
+{
+    return number > 0 && number <= warnings->count &&
+           (number < WARNINGS_MAX || (number == WARNINGS_MAX && warnings->count == WARNINGS_MAX));
+}
+
+void warnings_continue(struct warnings *warnings, unsigned number, const char *fmt, ...)
+{
+    char raw[RAW_MAX];
+    va_list ap;
+    if (warnings == NULL || !is_kept(warnings, number))
+        return;
+    char *text = warnings->text[number - 1];
+    size_t len = strlen(text);
+    memcpy(raw, text, len);
+    va_start(ap, fmt);
+    if (vsnprintf(raw + len, sizeof(raw) - len, fmt, ap) < 0)
+        raw[len] = '\0';
+    va_end(ap);
+    escape_and_cut(text, raw); /* what is escaped already stays as it is */
 }
 
 unsigned warnings_shown(const struct warnings *warnings)

@@ -38,6 +38,11 @@ void warnings_clear(struct warnings *warnings);
 /* NULL warnings is allowed: nobody wants them. Control bytes and invalid UTF-8 are escaped, the end is cut with "…". */
 void warnings_add_kind(struct warnings *warnings, enum warning_kind kind, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+
+/* Goes on with a warning where what it ends in is only known later. `number`: the count right after it was added; 0,
+ * or one that is no longer kept, is allowed and does nothing. What does not fit is cut as above. */
+void warnings_continue(struct warnings *warnings, unsigned number, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
 #define warnings_add(warnings, ...) warnings_add_kind(warnings, WARNING_OTHER, __VA_ARGS__)
 
 /* How many lines there are to show, and the i-th: the last of a full list reads "and N more warnings". */

@@ -23,10 +23,16 @@ static void warn_unknown(const char *key, const cJSON *value, struct warnings *w
         warnings_add_kind(warnings, WARNING_UNKNOWN_KEY, "%s: unknown annotation (%s), ignored", key, q.text);
 }
 
+static bool is_resource(enum setting_id id)
+{
+    return id == SETTING_CPU_REQUEST || id == SETTING_CPU_LIMIT || id == SETTING_MEMORY_REQUEST ||
+           id == SETTING_MEMORY_LIMIT;
+}
+
 /* What a value that cannot count leads to; a strict pod is refused for it. */
 static const char *consequence(enum setting_id id, bool strict, bool all)
 {
-    if (strict)
+    if (strict || is_resource(id))
         return "";
     if (id != SETTING_ENABLE)
         return "; the default is used";
@@ -104,11 +110,13 @@ static int read_one(const cJSON *item, bool all, struct annotations *annotations
     int rc = read_value(annotations, (enum setting_id)id, item, &text, &kind, &err);
     if (rc == -ENOMEM)
         return rc;
-    if (rc == 0)
+    if (rc == 0) {
         annotations->given[id] = text;
-    else
-        warnings_add_kind(warnings, kind, "%s: %s%s", item->string, err.text,
-                          consequence((enum setting_id)id, annotations->strict, all));
+        return 0;
+    }
+    warnings_add_kind(warnings, kind, "%s: %s%s", item->string, err.text,
+                      consequence((enum setting_id)id, annotations->strict, all));
+    annotations->refused[id] = warnings != NULL ? warnings->count : 0;
     return 0;
 }
 

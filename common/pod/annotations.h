@@ -1,7 +1,8 @@
 /* What a pod asks for: its profefe.com/ annotations over the webhook's defaults over the built-in ones.
  *
  * An unknown key, a value that is no string, a bad value, one that the configuration does not permit: a warning each,
- * with key, value and what was expected, and the default counts. The kind of the warning says which it was.
+ * with key, value and what was expected, and the default counts. The kind of the warning says which it was. What is
+ * used in place of a request or a limit depends on the pod, so that those warnings are left for resources to end.
  */
 #ifndef PROFEFE_ANNOTATIONS_H
 #define PROFEFE_ANNOTATIONS_H
@@ -18,6 +19,7 @@ struct annotations {
     const struct settings *settings;   /* borrowed: what counts where the pod says nothing */
     const struct limits *limits;       /* borrowed: what it may say; NULL = anything */
     struct span given[SETTING_COUNT];  /* borrowed from the pod, trimmed and checked; ptr NULL = not given */
+    unsigned refused[SETTING_COUNT];   /* the number of the last warning about its value; 0 = none */
     unsigned count;                    /* keys with our prefix, good or bad, but for `status` */
     bool strict;                       /* the value of `strict` that counts; the warnings tell no consequence then */
 };

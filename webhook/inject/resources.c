@@ -158,6 +158,15 @@ static void tell_below_floor(const struct fit *fit, const struct pair *pair)
                      SETTINGS_ANNOTATION_PREFIX, pair->name, (int)limit.len, limit.ptr, pair->floor);
 }
 
+/* The annotation's own warning goes on with the number that stands in for its value. */
+static void tell_in_place_of_refused(const struct fit *fit, const struct amount *amount)
+{
+    struct span used = amount->used.ptr != NULL ? amount->used : span_of("none");
+    if (!fit->annotations->strict)
+        warnings_continue(fit->warnings, fit->annotations->refused[amount->id], "; %.*s is used", (int)used.len,
+                          used.ptr);
+}
+
 /* ---- any pod ---- */
 
 static void tell_changed(const struct fit *fit, const struct pair *pair)
@@ -361,6 +370,8 @@ static void fit_pair(const struct fit *fit, struct pair *pair)
             fit_into_pod(fit, pair);
     }
     tell_below_floor(fit, pair);
+    tell_in_place_of_refused(fit, &pair->request);
+    tell_in_place_of_refused(fit, &pair->limit);
 }
 
 void resources_resolve(const struct pod *pod, const struct annotations *annotations, uint64_t spool_mib,

@@ -46,6 +46,39 @@ static void the_last_line_of_a_full_list_counts_the_rest(void **state)
     assert_string_equal("", warnings_text(&warnings, 10));
 }
 
+static void one_that_is_kept_goes_on(void **state)
+{
+    (void)state;
+    struct warnings warnings = {0};
+    warnings_continue(NULL, 1, "x");
+    for (unsigned i = 1; i <= WARNINGS_MAX; i++) {
+        warnings_continue(&warnings, i, "too early");
+        warnings_add(&warnings, "number\n%u", i);
+    }
+    warnings_continue(&warnings, 0, "x");
+    for (unsigned i = 1; i <= WARNINGS_MAX + 1; i++)
+        warnings_continue(&warnings, i, "; %s", "it\t");
+    assert_int_equal(WARNINGS_MAX, warnings.count);
+    assert_string_equal("number\\x0a1; it\\x09", warnings_text(&warnings, 0));
+    assert_string_equal("number\\x0a10; it\\x09", warnings_text(&warnings, 9));
+    warnings_add(&warnings, "one more");
+    for (unsigned i = WARNINGS_MAX; i <= WARNINGS_MAX + 2; i++)
+        warnings_continue(&warnings, i, "x");
+    assert_string_equal("and 2 more warnings", warnings_text(&warnings, 9));
+}
+
+static void one_that_goes_on_is_cut_as_well(void **state)
+{
+    (void)state;
+    struct warnings warnings = {0};
+    warnings_add(&warnings, "%0238d", 0);
+    warnings_continue(&warnings, 1, "abc");
+    assert_int_equal(WARNING_MAX, strlen(warnings_text(&warnings, 0)));
+    assert_string_equal("0…", warnings_text(&warnings, 0) + 236);
+    warnings_continue(&warnings, 1, "abc");
+    assert_string_equal("0…", warnings_text(&warnings, 0) + 236);
+}
+
 static void control_bytes_and_bad_utf8_are_escaped(void **state)
 {
     (void)state;
@@ -111,6 +144,8 @@ int main(void)
         cmocka_unit_test(lists_what_was_added),
         cmocka_unit_test(null_means_nobody_wants_them),
         cmocka_unit_test(the_last_line_of_a_full_list_counts_the_rest),
+        cmocka_unit_test(one_that_is_kept_goes_on),
+        cmocka_unit_test(one_that_goes_on_is_cut_as_well),
         cmocka_unit_test(control_bytes_and_bad_utf8_are_escaped),
         cmocka_unit_test(long_ones_are_cut_between_characters),
         cmocka_unit_test(what_fits_is_not_cut),

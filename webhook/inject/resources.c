@@ -319,12 +319,15 @@ static void leave_sum_alone(const struct fit *fit, struct pair *pair)
 {
     if (find_of_pod(fit, "limits", pair->name) != NULL || !pod_resources_all_limit(fit->pod, pair->name))
         return;
-    if (pair->limit.high.ptr == NULL)
+    if (pair->limit.high.ptr == NULL) {
         pair->limit.used = span_of("0");
-    else
+        if (is_zero(annotations_get(fit->annotations, pair->limit.id)))
+            pair->limit.asked = pair->limit.used; /* so nothing is changed */
+    } else {
         warnings_add(fit->warnings,
                      "[limits] permit no %s-limit of 0: that of the pod, the sum of its containers', may grow by it",
                      pair->name);
+    }
 }
 
 /* No container may have a higher limit than the pod. */

@@ -11,7 +11,6 @@
 enum {
     LOGS_MIB = 64,              /* the kubelet keeps five log files of 10 MiB a container by default */
     MIB_TEXT_MAX = 24,          /* bytes of a 64-bit number with its unit */
-    NUMBER_TEXT_MAX = 32,       /* bytes of a double with 15 digits, which all come back */
     NANOS_OF_A_MILLI = 1000000, /* a quantity is counted in billionths, cpu in thousandths */
 };
 
@@ -32,6 +31,7 @@ struct pair {
     const char *name;
     const char *floor; /* a limit below it slows or breaks the start */
     bool shares;       /* the default in a Guaranteed pod is a share of the pod's own */
+    char *text;        /* where a value is written that stands nowhere as text: RESOURCES_TEXT_MAX bytes */
     struct amount request, limit;
 };
 
@@ -57,7 +57,6 @@ struct fit {
     struct warnings *warnings;
     const cJSON *of_pod; /* spec.resources; NULL = not set */
     bool guaranteed;     /* all of its containers are */
-    char *cpu_text;      /* where a share is written */
 };
 
 static const struct span none = {NULL, 0};
@@ -200,9 +199,9 @@ static struct span choose_default(const struct fit *fit, const struct pair *pair
         return span_of(pair->floor);
     unsigned __int128 milli = pod_resources_cpu(fit->pod).nano / RESOURCES_CPU_SHARE / NANOS_OF_A_MILLI;
     unsigned least = RESOURCES_CPU_LEAST_M, most = RESOURCES_CPU_MOST_M;
-    snprintf(fit->cpu_text, RESOURCES_CPU_TEXT_MAX, "%um",
+    snprintf(pair->text, RESOURCES_TEXT_MAX, "%um",
              milli < least ? least : milli > most ? most : (unsigned)milli);
-    return span_of(fit->cpu_text);
+    return span_of(pair->text);
 }
 
 /* The one that was asked for more firmly says what both become; its asked.ptr is NULL when both are `none`. */
@@ -330,6 +329,12 @@ static void leave_sum_alone(const struct fit *fit, struct pair *pair)
     }
 }
 
+static const char *number_text(const cJSON *number, char text[static RESOURCES_TEXT_MAX])
+{
+    snprintf(text, RESOURCES_TEXT_MAX, "%.15g", number->valuedouble);
+    return text;
+}
+
 /* No container may have a higher limit than the pod. */
 static void keep_below_limit_of_pod(const struct fit *fit, struct pair *pair)
 {
@@ -338,7 +343,7 @@ static void keep_below_limit_of_pod(const struct fit *fit, struct pair *pair)
     if (pair->limit.used.ptr == NULL || !pod_resources_read(item, &most) ||
         quantity_parse(pair->limit.used, &limit, NULL) < 0 || quantity_compare(&limit, &most) <= 0)
         return;
-    pair->limit.used = span_of(cJSON_IsString(item) ? item->valuestring : NULL); /* a number has no text to borrow */
+    pair->limit.used = span_of(cJSON_IsString(item) ? item->valuestring : number_text(item, pair->text));
 }
 
 /* Both `none`: a LimitRange's matter. */
@@ -381,13 +386,14 @@ void resources_resolve(const struct pod *pod, const struct annotations *annotati
                        struct resources *ret, struct warnings *warnings)
 {
     struct pair cpu = cpu_pair, memory = memory_pair;
+    cpu.text = ret->cpu_text;
+    memory.text = ret->memory_text;
     const struct fit fit = {
         .pod = pod,
         .annotations = annotations,
         .warnings = warnings,
         .of_pod = pod_resources_of_pod(pod),
         .guaranteed = pod_resources_are_guaranteed(pod),
-        .cpu_text = ret->cpu_text,
     };
     fit_pair(&fit, &cpu);
     fit_pair(&fit, &memory);
@@ -463,12 +469,11 @@ void resources_write(struct json_text *json, const char *key, const struct resou
 /* A quantity as it was written, also a bare number. */
 static void write_item(struct json_text *json, const char *key, const cJSON *item)
 {
-    char number[NUMBER_TEXT_MAX];
+    char number[RESOURCES_TEXT_MAX];
     if (cJSON_IsString(item)) {
         json_text_string(json, key, item->valuestring);
     } else if (cJSON_IsNumber(item)) {
-        snprintf(number, sizeof(number), "%.15g", item->valuedouble);
-        json_text_raw(json, key, number);
+        json_text_raw(json, key, number_text(item, number));
     }
 }
 

@@ -39,7 +39,7 @@ enum {
     RESOURCES_CPU_LEAST_M = 10, /* of a Guaranteed pod's agent, in thousandths of a CPU, when nobody says less */
     RESOURCES_CPU_MOST_M = 50,  /* RESOURCES_CPU_MIN: more is not needed */
     RESOURCES_CPU_SHARE = 20,   /* the 20th part of the pod's own cpu, 5 %, between them */
-    RESOURCES_CPU_TEXT_MAX = sizeof("4294967295m"),
+    RESOURCES_TEXT_MAX = 32,    /* bytes of a double with 15 digits, which all come back */
 };
 
 /* Borrows from the pod, the configuration and itself: it stays where it was made. */
@@ -47,7 +47,7 @@ struct resources {
     struct span cpu_request, cpu_limit, memory_request, memory_limit; /* ptr NULL = left out */
     uint64_t storage_limit_mib;                                       /* of ephemeral-storage; 0 = left out */
     const cJSON *pod_cpu_request, *pod_memory_request; /* to be added to spec.resources.requests; NULL = nothing */
-    char cpu_text[RESOURCES_CPU_TEXT_MAX];
+    char cpu_text[RESOURCES_TEXT_MAX], memory_text[RESOURCES_TEXT_MAX]; /* where a value stands nowhere else */
 };
 
 /* `spool_mib`: sizeLimit of the agent's emptyDir, 0 = none. */

@@ -3,8 +3,8 @@
 #include <string.h>
 
 const struct cloud_identity_list cloud_identity_lists[CLOUD_IDENTITY_COUNT] = {
-    [CLOUD_IDENTITY_EKS] = {"eks", "eks.amazonaws.com/skip-containers", ','},
-    [CLOUD_IDENTITY_AZURE] = {"azure", "azure.workload.identity/skip-containers", ';'},
+    [CLOUD_IDENTITY_EKS] = {"eks", "eks.amazonaws.com/skip-containers", ',', false},
+    [CLOUD_IDENTITY_AZURE] = {"azure", "azure.workload.identity/skip-containers", ';', true},
 };
 
 /* The volumes that they add together with variables and mounts. */

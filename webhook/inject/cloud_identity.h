@@ -7,6 +7,8 @@
 #include "common/base/span.h"
 #include "common/pod/pod.h"
 
+#include <stdbool.h>
+
 enum cloud_identity {
     CLOUD_IDENTITY_EKS,   /* aws/amazon-eks-pod-identity-webhook: IRSA and EKS Pod Identity */
     CLOUD_IDENTITY_AZURE, /* Azure/azure-workload-identity */
@@ -18,6 +20,7 @@ extern const struct cloud_identity_list {
     const char *name; /* in the setting skip-containers */
     const char *key;
     char separator;
+    bool trims; /* takes off the space around a name; else the name may not count, so ours is added */
 } cloud_identity_lists[CLOUD_IDENTITY_COUNT];
 
 /* `always`: a checked value of skip-containers. */

@@ -247,13 +247,14 @@ static void note_default_container(struct injection_plan *plan)
         pod_notes_add(&plan->notes, INJECT_DEFAULT_CONTAINER_KEY, span_of(name), &plan->warnings);
 }
 
-/* Exactly: the autoscaler splits at commas and trims nothing. */
-static bool list_has(const char *list, char separator, const char *name)
+/* As its reader sees it: the autoscaler splits at commas and trims nothing. */
+static bool list_has(const char *list, char separator, bool trims, const char *name)
 {
     const char separators[] = {separator, '\0'};
     for (;;) {
         size_t len = strcspn(list, separators);
-        if (span_equal((struct span){list, len}, name))
+        const struct span item = {list, len};
+        if (span_equal(trims ? span_trim(item) : item, name))
             return true;
         if (list[len] == '\0')
             return false;
@@ -293,9 +294,10 @@ static int note_in_list(struct injection_plan *plan, enum inject_list which, con
     const char *key = list_key(which);
     struct buf *text = &plan->lists[which];
     char separator = inject_list_separator(key);
+    bool trims = which != INJECT_LIST_EVICTABLE && cloud_identity_lists[which - INJECT_LIST_CLOUD].trims;
     const cJSON *item = json_get(plan->pod.annotations, key);
     const char *list = cJSON_IsString(item) ? item->valuestring : "";
-    if ((item != NULL && !cJSON_IsString(item)) || list_has(list, separator, name))
+    if ((item != NULL && !cJSON_IsString(item)) || list_has(list, separator, trims, name))
         return 0;
     if (strlen(list) + POD_LABEL_MAX + 2 > LIST_MAX || !is_utf8(list)) {
         warnings_add(&plan->warnings, "%s: expected UTF-8 text of at most %d bytes; %s is not added, so %s", key,

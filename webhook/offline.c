@@ -68,5 +68,8 @@ int offline_answer(const struct policy *policy, const struct offline_question *q
     int rc = json_read(&json, question->body.ptr, question->body.len, err);
     if (rc < 0)
         return rc;
+    rc = workload_check_version(json.root, err);
+    if (rc < 0)
+        return rc;
     return workload_is(json.root) ? answer_items(&answers, json.root, err) : answer_document(&answers, err);
 }

@@ -2,6 +2,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/json_text.h"
+#include "common/base/quote.h"
 #include "common/pod/pod.h"
 #include "webhook/review.h"
 
@@ -61,6 +62,30 @@ static bool has_pod(const cJSON *item)
 bool workload_is(const cJSON *root)
 {
     return is_list(root) || find_kind(root) != NULL;
+}
+
+/* The one that is known of a kind; NULL = none. */
+static const char *find_version_of(const char *name)
+{
+    if (strcmp(name, "List") == 0)
+        return "v1";
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(name, kinds[i].name) == 0)
+            return kinds[i].api_version;
+    }
+    return NULL;
+}
+
+int workload_check_version(const cJSON *root, struct err *err)
+{
+    struct quoted q = {"none"};
+    const char *name = json_get_text(root, "kind"), *got = json_get_text(root, "apiVersion");
+    const char *version = name != NULL ? find_version_of(name) : NULL;
+    if (version == NULL || (got != NULL && strcmp(got, version) == 0))
+        return 0;
+    if (got != NULL)
+        quote_text(&q, got);
+    return err_set(err, EINVAL, "apiVersion: expected %s of a %s, got %s", version, name, q.text);
 }
 
 /* A List holds more than workloads: Services, ConfigMaps. */

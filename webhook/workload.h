@@ -24,6 +24,9 @@ enum {
 /* A Deployment, ReplicaSet, StatefulSet or DaemonSet of apps/v1, a Job or CronJob of batch/v1, or a v1 List. */
 bool workload_is(const cJSON *root);
 
+/* -EINVAL for one of these kinds in another apiVersion, such as the older extensions/v1beta1; 0 for anything else. */
+MUST_CHECK int workload_check_version(const cJSON *root, struct err *err);
+
 /* Walks over the pods of one document: a workload has one, a List one for each workload and each Pod in it. Zero all
  * but `root`. */
 struct workload_iter {

@@ -153,6 +153,30 @@ static void other_groups_and_kinds_are_no_workloads(void **state)
     }
 }
 
+static void workload_of_another_version_is_told_by_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"{'kind':'Deployment','apiVersion':'extensions/v1beta1'}",
+         "apiVersion: expected apps/v1 of a Deployment, got \"extensions/v1beta1\""},
+        {"{'kind':'CronJob','apiVersion':'batch/v1beta1'}",
+         "apiVersion: expected batch/v1 of a CronJob, got \"batch/v1beta1\""},
+        {"{'kind':'List','apiVersion':'v2\\n','items':[]}", "apiVersion: expected v1 of a List, got \"v2\\x0a\""},
+        {"{'kind':'Job'}", "apiVersion: expected batch/v1 of a Job, got none"},
+        {"{'kind':'DeploymentConfig','apiVersion':'apps.openshift.io/v1'}",
+         "kind: expected AdmissionReview, Pod, List or a workload such as Deployment, got \"DeploymentConfig\""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct told told = {.text = ""};
+        struct err err = {0};
+        assert_int_equal(ask(rows[i].text, false, &told, &err), -EINVAL);
+        assert_string_equal(err.text, rows[i].want);
+        assert_string_equal(told.text, "");
+    }
+}
+
 static void walk_ends_when_nobody_takes_a_reply(void **state)
 {
     (void)state;
@@ -231,6 +255,7 @@ int main(void)
         cmocka_unit_test(list_without_pods_is_told),
         cmocka_unit_test(odd_workloads_are_skipped),
         cmocka_unit_test(other_groups_and_kinds_are_no_workloads),
+        cmocka_unit_test(workload_of_another_version_is_told_by_it),
         cmocka_unit_test(walk_ends_when_nobody_takes_a_reply),
         cmocka_unit_test(long_and_odd_names_make_a_review),
         cmocka_unit_test(review_that_does_not_fit_is_told),

@@ -12,9 +12,9 @@
  * - 8.16 and later keep the answer "no such name" as well (learn_about_dns);
  * - connections in use count against MAXCONNECTS: with fewer than transfers none would be kept beside them;
  * - a connection that is over HTTPC_IDLE_MAX_S is closed with the next transfer, not by itself;
- * - 8.14.1 holds a closed TLS connection until the server says goodbye or 2 s are over, and looks only when a transfer
- *   runs: only MAX_TOTAL_CONNECTIONS bounds their number. It counts kept ones as well, and a transfer over it would
- *   wait, hence twice as many as transfers (set_up_multi).
+ * - 8.14.1 holds a closed TLS connection until the server says goodbye or 2 s are over. Such ones take places among the
+ *   watched sockets until a transfer finds none, and only MAX_TOTAL_CONNECTIONS bounds their number. It counts kept
+ *   ones as well, and a transfer over it would wait, hence twice as many as transfers (set_up_multi).
  */
 #include "common/http/httpc.h"
 

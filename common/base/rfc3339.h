@@ -7,7 +7,8 @@
 
 enum { RFC3339_SIZE = 32 }; /* bytes, with the NUL */
 
-/* 9999-12-31T23:59:59: later years have more than the four digits that the RFC knows, and are written so. */
+/* 9999-12-31T23:59:59: later years have more than the four digits that the RFC knows, and are written
+ * as the C library does it: musl puts a "+" before them. */
 #define RFC3339_SECONDS_MAX INT64_C(253402300799)
 
 /* seconds: Unix time. False, and "": so far off that a year does not fit an int. */

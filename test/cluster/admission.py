@@ -50,7 +50,7 @@ class Monitoring(Case):
 
 def words_of_the_settings(name):
     """A list of words from common/base/boolean.c, where the webhook takes its booleans from."""
-    with open(os.path.join(ROOT, "common", "parse.c"), encoding="utf-8") as file:
+    with open(os.path.join(ROOT, "common", "base", "boolean.c"), encoding="utf-8") as file:
         found = re.search(rf"\b{name}\[\] = \{{([^}}]*)NULL\}}", file.read())
     return re.findall(r'"(\w+)"', found[1])
 
@@ -78,7 +78,7 @@ class Policy(Case):
 
     def test_its_words_are_those_of_the_webhook(self):
         """A pod on the host network: the webhook says `skipped` where it was asked, and the policy exactly there."""
-        true, false = (words_of_the_settings(f"parse_{kind}_words") for kind in ("true", "false"))
+        true, false = (words_of_the_settings(f"boolean_{kind}_words") for kind in ("true", "false"))
         forms = [form(word) for word in true + false for form in (str, str.upper, str.title, lambda w: f"\t{w} \n")]
         cases = [(name, label, word) for name, label in self.NAMESPACES.items()
                  for word in [None, "", "maybe", "tru", "truee", "2", *forms]]

@@ -231,12 +231,12 @@ def troubled():
 
 def agent_env_names():
     """Every variable that the settings table gives the agent, identity included."""
-    with open(os.path.join(ROOT, "common", "settings.c"), encoding="utf-8") as file:
+    with open(os.path.join(ROOT, "common", "settings", "settings_table.c"), encoding="utf-8") as file:
         table = file.read()
     names = re.findall(r'"(PROFEFE_AGENT_[A-Z_]+)"', table)
     identity = re.findall(r'"(POD_[A-Z]+|NODE_NAME)"', table)
     if len(names) < 10 or len(identity) < 3:
-        raise AssertionError(f"common/settings/settings.c names only {names + identity}: its form has changed")
+        raise AssertionError(f"common/settings/settings_table.c names only {names + identity}: its form has changed")
     return sorted(set(names)), sorted(set(identity))
 
 

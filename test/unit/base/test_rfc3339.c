@@ -15,7 +15,6 @@ static void seconds_are_written_in_utc(void **state)
         {951782400, "2000-02-29T00:00:00"},
         {1764324592, "2025-11-28T10:09:52"},
         {RFC3339_SECONDS_MAX, "9999-12-31T23:59:59"},
-        {RFC3339_SECONDS_MAX + 1, "10000-01-01T00:00:00"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char text[RFC3339_SIZE];

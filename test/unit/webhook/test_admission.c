@@ -575,8 +575,9 @@ static unsigned for_each_case(check_case *check)
         check(&f);
         close_fixture(&f);
     }
+    unsigned count = (unsigned)found.gl_pathc; /* musl's globfree() sets it to 0 */
     globfree(&found);
-    return (unsigned)found.gl_pathc;
+    return count;
 }
 
 static void check_case_as_expected(const struct fixture *f)

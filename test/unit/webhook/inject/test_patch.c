@@ -3,6 +3,7 @@
 
 #include "review_fixtures.h"
 
+#include "common/base/cleanup.h"
 #include "webhook/inject/patch.h"
 #include "webhook/patch_verify.h"
 
@@ -143,6 +144,10 @@ static void verify_finds_what_was_lost(void **state)
         {"{'a':null}", "{}", NULL},
         {"{'profefe.com/status':'x'}", "{'profefe.com/status':'y'}", NULL},
         {"{'a':1,'a':2}", "{'a':2}", NULL},
+        {"{'a':1,'a':null}", "{}", NULL},
+        {"{'b':1,'a':2,'c':3}", "{'d':4,'c':3,'b':1,'a':2}", NULL},
+        {"{'b':1,'a':2,'c':3}", "{'c':3,'a':2}", "b: lost"},
+        {"{'a':1,'a':2}", "{'a':2,'a':1}", "a: changed"},
         {"{'a':1}", "{'b':1}", "a: lost"},
         {"{'a':1}", "{'a':2}", "a: changed"},
         {"{'a':1}", "{'a':'1'}", "a: changed"},
@@ -164,6 +169,23 @@ static void verify_finds_what_was_lost(void **state)
         json_done(&before);
         json_done(&after);
     }
+}
+
+/* Member by member that was a minute. */
+static void many_members_are_compared_in_one_walk(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf text;
+    CLEANUP(json_done) struct json before = {0}, after = {0};
+    struct err err = {0};
+    buf_init(&text, 2 * 1024 * 1024);
+    for (unsigned i = 0; i < 100 * 1000; i++)
+        buf_printf(&text, "%s\"k%u\":0", i == 0 ? "{" : ",", i);
+    buf_puts(&text, "}");
+    assert_int_equal(buf_error(&text), 0);
+    assert_int_equal(json_read(&before, text.data, text.len, &err), 0);
+    assert_int_equal(json_read(&after, text.data, text.len, &err), 0);
+    assert_int_equal(patch_verify_nothing_lost(before.root, after.root, &err), 0);
 }
 
 static void verify_refuses_a_wrong_patch(void **state)
@@ -199,6 +221,7 @@ int main(void)
         cmocka_unit_test(patch_is_bounded),
         cmocka_unit_test(patch_applies_as_the_api_server_does),
         cmocka_unit_test(verify_finds_what_was_lost),
+        cmocka_unit_test(many_members_are_compared_in_one_walk),
         cmocka_unit_test(verify_refuses_a_wrong_patch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

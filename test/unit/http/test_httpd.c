@@ -1045,10 +1045,9 @@ static void failed_allocation_costs_one_request_at_most(void **state)
     assert_true(failed_starts >= 3);   /* the server, its watch, its listener */
     assert_true(failed_requests >= 3); /* the connection, the body, the answer */
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, served_setup, served_teardown)
 #endif
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, served_setup, served_teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {

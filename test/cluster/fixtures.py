@@ -34,6 +34,9 @@ WORKERS = 8  # creates at a time
 LEARNED_SECONDS = 30  # until the API server follows a new registration
 # Fewer pods than this would mean that the fixtures have changed their form, not that so many pods are invalid.
 LEAST = 120
+SKIP_CONTAINERS = ("eks.amazonaws.com/skip-containers", "azure.workload.identity/skip-containers")
+# What a real API server never lets the webhook see: it fills in fields and writes quantities as strings.
+OFFLINE_ALONE = {"mode/restart-policy-dropped-with-the-annotations", "resources/pod-level-bare-numbers-capped"}
 # Annotations that may come with an agent where the pod has none of that name.
 SAFE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 COMPANIONS = {"profefe.com/status", "kubectl.kubernetes.io/default-container", SAFE}
@@ -202,6 +205,8 @@ class Fixtures(Case):
                 # The API server's own have a path of the pod in them, and stand before or after.
                 got = [text for text in ours.warnings if not re.match(r"(metadata|spec)[.\[]", text)]
                 patterns = fixture.expect.get("warnings", [])
+                if fixture.name in OFFLINE_ALONE:
+                    continue
                 if fixture.expect["decision"] == "denied":  # no warnings then: the message has them all
                     for pattern in patterns:
                         if not re.match(r"and \d+ more", pattern):
@@ -243,7 +248,8 @@ class Fixtures(Case):
             before, after = (reply.body["status"]["qosClass"] for reply in (bare, ours))
             # BestEffort means no requests at all: an agent that has one ends it. And who says `none` leaves it to
             # others.
-            loose = before == "BestEffort" or says_none(fixture)
+            told = any("Guaranteed" in text or "Burstable" in text for text in ours.warnings)
+            loose = before == "BestEffort" or says_none(fixture) or told
             with self.subTest(fixture.name):
                 self.assertIn(after, {before, "Burstable"} if loose else {before})
             seen[before] += is_injected(ours.body)
@@ -268,9 +274,29 @@ def says_none(fixture):
                for key in keys)
 
 
+def less_companions(pod, bare):
+    """Takes out what the webhook adds beside the agent: behind the pod's own in a list, or what its agent had lost."""
+    spec, meta = pod["spec"], pod["metadata"]
+    own = bare["spec"].get("imagePullSecrets") or []
+    secrets = spec.get("imagePullSecrets") or []
+    if secrets[:len(own)] == own:
+        spec["imagePullSecrets"] = own
+    for key in SKIP_CONTAINERS:
+        text = (meta.get("annotations") or {}).get(key)
+        before = (bare["metadata"].get("annotations") or {}).get(key, "")
+        if text is not None and text.startswith(before) and text[len(before):].lstrip(",;") in ("", AGENT):
+            del meta["annotations"][key]
+    for container in spec.get("initContainers") or []:
+        if container["name"] == AGENT:
+            container.pop("restartPolicy", None)
+    if not spec.get("imagePullSecrets"):
+        spec.pop("imagePullSecrets", None)
+
+
 def without_agent(pod, bare):
     """A stored pod less an agent that `bare` has not, and less what differs from one create to the next."""
     pod = copy.deepcopy(pod)
+    less_companions(pod, copy.deepcopy(bare))
     spec, meta = pod["spec"], pod["metadata"]
     if is_injected(pod) and not is_injected(bare):
         mounted = {mount["name"] for mount in containers(pod)[AGENT].get("volumeMounts", [])}

@@ -3,8 +3,8 @@
 #define PROFEFE_AGENT_COMMAND_H
 
 #include "common/base/buf.h"
-#include "common/settings/settings.h"
 #include "common/base/warnings.h"
+#include "common/settings/settings.h"
 
 #include <stdbool.h>
 #include <stdint.h>

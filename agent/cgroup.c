@@ -1,9 +1,9 @@
 #include "agent/cgroup.h"
 
 #include "common/base/cleanup.h"
-#include "common/os/file.h"
 #include "common/base/number.h"
 #include "common/base/span.h"
+#include "common/os/file.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* profefe-agent: see README.md. main only wires: command line, options, log, run. */
 #include "agent/agent.h"
-#include "agent/cgroup.h"
 #include "agent/agent_command.h"
+#include "agent/cgroup.h"
 #include "common/base/cleanup.h"
+#include "common/base/version.h"
 #include "common/os/log.h"
 #include "common/os/std_fds.h"
-#include "common/base/version.h"
 
 #include <curl/curl.h>
 #include <limits.h>

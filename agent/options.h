@@ -4,9 +4,9 @@
 
 #include "common/base/err.h"
 #include "common/base/marks.h"
+#include "common/base/warnings.h"
 #include "common/gather/gather_options.h"
 #include "common/settings/settings.h"
-#include "common/base/warnings.h"
 
 #include <stdint.h>
 

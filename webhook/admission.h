@@ -13,10 +13,10 @@
 #define PROFEFE_ADMISSION_H
 
 #include "common/base/marks.h"
+#include "common/base/span.h"
 #include "common/pod/policy.h"
 #include "webhook/inject/inject.h"
 #include "webhook/review.h"
-#include "common/base/span.h"
 
 enum {
     ADMISSION_TEXT_MAX = 253, /* bytes kept of each text below: the longest Kubernetes name; longer ones are cut */

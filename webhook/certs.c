@@ -3,8 +3,8 @@
 #include "common/base/cleanup.h"
 #include "common/http/tls_pair.h"
 #include "common/os/file.h"
-#include "common/os/log.h"
 #include "common/os/file_stamp.h"
+#include "common/os/log.h"
 #include "common/os/secret.h"
 
 #include <gnutls/gnutls.h>

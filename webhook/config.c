@@ -2,8 +2,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
-#include "common/os/log.h"
 #include "common/os/file_stamp.h"
+#include "common/os/log.h"
 #include "webhook/inject/inject.h"
 
 #include <string.h>

@@ -1,15 +1,15 @@
 /* profefe-webhook: see README.md. main only wires: command line, log, then serve, check or review. */
 #include "common/base/cleanup.h"
+#include "common/base/version.h"
 #include "common/os/file.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
 #include "common/os/std_fds.h"
-#include "common/base/version.h"
 #include "webhook/certs.h"
 #include "webhook/config.h"
 #include "webhook/offline.h"
-#include "webhook/webhook_command.h"
 #include "webhook/service.h"
+#include "webhook/webhook_command.h"
 
 #include <cjson/cJSON.h>
 #include <gnutls/gnutls.h>

@@ -2,8 +2,8 @@
 
 #include "common/base/cleanup.h"
 #include "webhook/inject/patch_write.h"
-#include "webhook/review.h"
 #include "webhook/inject/status_note.h"
+#include "webhook/review.h"
 
 #include <stdlib.h>
 #include <string.h>

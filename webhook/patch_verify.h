@@ -6,9 +6,9 @@
 #define PROFEFE_PATCH_VERIFY_H
 
 #include "common/base/marks.h"
-#include "common/pod/policy.h"
-#include "common/pod/json.h"
 #include "common/base/span.h"
+#include "common/pod/json.h"
+#include "common/pod/policy.h"
 
 /* `body` is what was asked (an AdmissionReview or a Pod) and `patch` the finished patch for it, maybe empty. Holds when
  * the patch applies, the pod has lost nothing by it, and deciding again, on the patched pod, adds nothing.

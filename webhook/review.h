@@ -8,8 +8,8 @@
 
 #include "common/base/buf.h"
 #include "common/base/marks.h"
-#include "common/base/warnings.h"
 #include "common/base/span.h"
+#include "common/base/warnings.h"
 #include "common/pod/json.h"
 
 #define REVIEW_OFFLINE_UID "00000000-0000-0000-0000-000000000000" /* of what never met an API server */

@@ -6,8 +6,8 @@
 
 #include "common/base/program.h"
 #include "common/values/labels.h"
-#include "common/values/targets.h"
 #include "common/values/profile_types.h"
+#include "common/values/targets.h"
 
 #include <stdbool.h>
 #include <stdint.h>

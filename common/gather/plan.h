@@ -13,8 +13,8 @@
 #ifndef PROFEFE_PLAN_H
 #define PROFEFE_PLAN_H
 
-#include "common/values/targets.h"
 #include "common/values/profile_types.h"
+#include "common/values/targets.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,10 +6,10 @@
 #include "common/base/marks.h"
 #include "common/gather/gather_options.h"
 #include "common/gather/plan.h"
+#include "common/gather/scrape.h"
 #include "common/http/httpc.h"
 #include "common/os/log.h"
 #include "common/os/loop.h"
-#include "common/gather/scrape.h"
 #include "common/spool/spool.h"
 
 #include <stdbool.h>

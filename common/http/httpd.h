@@ -28,8 +28,8 @@
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/base/marks.h"
-#include "common/os/loop.h"
 #include "common/base/span.h"
+#include "common/os/loop.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 #include "common/http/listener.h"
 
-#include "common/values/address.h"
 #include "common/base/cleanup.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
+#include "common/values/address.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -3,8 +3,8 @@
 #include "common/base/boolean.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
-#include "common/values/image.h"
 #include "common/settings/settings_check.h"
+#include "common/values/image.h"
 
 #include <string.h>
 

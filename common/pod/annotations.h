@@ -8,12 +8,12 @@
 #define PROFEFE_ANNOTATIONS_H
 
 #include "common/base/marks.h"
+#include "common/base/span.h"
+#include "common/base/warnings.h"
 #include "common/pod/limits.h"
+#include "common/pod/pod.h"
 #include "common/pod/policy.h"
 #include "common/settings/settings.h"
-#include "common/base/warnings.h"
-#include "common/base/span.h"
-#include "common/pod/pod.h"
 
 struct annotations {
     const struct settings *settings;   /* borrowed: what counts where the pod says nothing */

@@ -5,12 +5,12 @@
 #include "common/base/number.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
-#include "common/values/quantity.h"
+#include "common/settings/settings_check.h"
 #include "common/values/image.h"
 #include "common/values/prefix.h"
 #include "common/values/profile_types.h"
+#include "common/values/quantity.h"
 #include "common/values/url.h"
-#include "common/settings/settings_check.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,10 +8,10 @@
 #define PROFEFE_PORTS_H
 
 #include "common/base/marks.h"
-#include "common/values/targets.h"
-#include "common/base/warnings.h"
 #include "common/base/span.h"
+#include "common/base/warnings.h"
 #include "common/pod/pod.h"
+#include "common/values/targets.h"
 
 #define PORTS_DEFAULT_NAME "pprof" /* a port of this name of an app's container is profiled without further ado */
 

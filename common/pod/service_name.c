@@ -1,9 +1,9 @@
 #include "common/pod/service_name.h"
 
 #include "common/base/ascii.h"
+#include "common/pod/json.h"
 #include "common/settings/settings.h"
 #include "common/settings/settings_check.h"
-#include "common/pod/json.h"
 
 #include <string.h>
 

@@ -9,8 +9,8 @@
 #ifndef PROFEFE_SERVICE_NAME_H
 #define PROFEFE_SERVICE_NAME_H
 
-#include "common/pod/pod.h"
 #include "common/base/span.h"
+#include "common/pod/pod.h"
 
 #define SERVICE_NAME_UNKNOWN "unknown" /* a pod without any of them: the API server refuses it after us */
 

@@ -1,11 +1,11 @@
 #include "common/pprof/pprof.h"
 
-#include "common/pprof/gz.h"
-#include "common/pprof/pprof_foreign.h"
-#include "common/pprof/pprof_walk.h"
 #include "common/base/ascii.h"
 #include "common/base/quote.h"
 #include "common/base/utf8.h"
+#include "common/pprof/gz.h"
+#include "common/pprof/pprof_foreign.h"
+#include "common/pprof/pprof_walk.h"
 
 #include <assert.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 #include "common/pprof/relabel.h"
 
+#include "common/base/utf8.h"
 #include "common/pprof/gz.h"
 #include "common/pprof/pprof.h"
 #include "common/pprof/proto.h"
-#include "common/base/utf8.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 #include "common/push/deliver_http.h"
 
+#include "common/base/quote.h"
 #include "common/http/credentials.h"
+#include "common/http/retry.h"
 #include "common/profefe/profefe.h"
 #include "common/profefe/profefe_list.h"
-#include "common/http/retry.h"
-#include "common/base/quote.h"
 
 #include <errno.h>
 #include <stdio.h>

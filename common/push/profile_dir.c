@@ -1,12 +1,12 @@
 #include "common/push/profile_dir.h"
 
 #include "common/base/cleanup.h"
-#include "common/os/directory.h"
 #include "common/base/hash.h"
 #include "common/base/percent.h"
 #include "common/base/quote.h"
 #include "common/base/rfc3339.h"
 #include "common/base/span.h"
+#include "common/os/directory.h"
 #include "common/values/profile_types.h"
 
 #include <dirent.h>

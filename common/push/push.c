@@ -1,8 +1,8 @@
 #include "common/push/push.h"
 
 #include "common/base/hash.h"
-#include "common/os/log.h"
 #include "common/http/retry.h"
+#include "common/os/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>

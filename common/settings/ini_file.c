@@ -1,10 +1,10 @@
 #include "common/settings/ini_file.h"
 
+#include "common/base/ascii.h"
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
-#include "common/os/file.h"
-#include "common/base/ascii.h"
 #include "common/base/utf8.h"
+#include "common/os/file.h"
 
 #include <ini.h>
 #include <stdbool.h>

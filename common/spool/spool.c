@@ -1,7 +1,7 @@
 #include "common/spool/spool.h"
 
-#include "common/spool/spool_store.h"
 #include "common/base/quote.h"
+#include "common/spool/spool_store.h"
 
 #include <assert.h>
 #include <stdlib.h>

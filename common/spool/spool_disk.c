@@ -14,11 +14,11 @@
  * none has to be kept.
  */
 #include "common/base/cleanup.h"
-#include "common/os/directory.h"
 #include "common/base/number.h"
 #include "common/base/percent.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
+#include "common/os/directory.h"
 #include "common/spool/spool_store.h"
 
 #include <assert.h>

@@ -4,10 +4,10 @@
  * All pods start within the first STARTED_WITHIN_MS, each with a uid of its own, and each takes its profiles one after
  * the other. Prints a line `MILLISECOND TYPE POD` a push between FROM and TO, pod after pod. A push follows at once on
  * its profile. Nothing is random: the same arguments give the same lines. */
-#include "common/gather/plan.h"
-#include "common/base/hash.h"
 #include "common/base/duration.h"
+#include "common/base/hash.h"
 #include "common/base/span.h"
+#include "common/gather/plan.h"
 #include "common/settings/settings.h"
 
 #include <errno.h>

@@ -7,9 +7,9 @@
 #define PROFEFE_AGENT_CONTAINER_H
 
 #include "common/base/json_text.h"
+#include "common/base/span.h"
 #include "webhook/inject/resources.h"
 #include "webhook/inject/volumes.h"
-#include "common/base/span.h"
 
 #define AGENT_CONTAINER_PORT_NAME "profefe-agent" /* `metrics` would catch other people's Services (seen) */
 

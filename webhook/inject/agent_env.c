@@ -1,11 +1,11 @@
 #include "webhook/inject/agent_env.h"
 
 #include "common/base/cleanup.h"
-#include "common/values/labels.h"
 #include "common/base/duration.h"
 #include "common/base/number.h"
 #include "common/base/quote.h"
 #include "common/base/span.h"
+#include "common/values/labels.h"
 #include "common/values/profile_types.h"
 
 #include <stdio.h>

@@ -7,9 +7,9 @@
 #define PROFEFE_AGENT_ENV_H
 
 #include "common/pod/annotations.h"
-#include "webhook/inject/agent_container.h"
-#include "common/pod/service_name.h"
 #include "common/pod/ports.h"
+#include "common/pod/service_name.h"
+#include "webhook/inject/agent_container.h"
 
 enum {
     AGENT_ENV_NUMBER_MAX = 24, /* a 64-bit number with its sign */

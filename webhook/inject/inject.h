@@ -11,10 +11,10 @@
 #define PROFEFE_INJECT_H
 
 #include "common/base/marks.h"
-#include "common/pod/policy.h"
-#include "common/settings/settings.h"
 #include "common/base/warnings.h"
+#include "common/pod/policy.h"
 #include "common/pod/service_name.h"
+#include "common/settings/settings.h"
 #include "webhook/inject/agent_container.h"
 #include "webhook/inject/agent_env.h"
 #include "webhook/inject/cloud_identity.h"

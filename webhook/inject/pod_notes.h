@@ -6,10 +6,10 @@
 #ifndef PROFEFE_POD_NOTES_H
 #define PROFEFE_POD_NOTES_H
 
-#include "common/base/warnings.h"
 #include "common/base/span.h"
-#include "webhook/inject/patch.h"
+#include "common/base/warnings.h"
 #include "common/pod/pod.h"
+#include "webhook/inject/patch.h"
 
 enum {
     POD_NOTES_MAX = 5, /* status, default-container, safe-to-evict-local-volumes, skip-containers of two clouds */

@@ -27,8 +27,8 @@
 
 #include "common/base/json_text.h"
 #include "common/base/marks.h"
-#include "common/pod/annotations.h"
 #include "common/base/span.h"
+#include "common/pod/annotations.h"
 #include "webhook/inject/patch.h"
 
 #define RESOURCES_CPU_MIN "50m"     /* below it runc's own start is throttled and the app waits */

@@ -8,8 +8,8 @@
 #define PROFEFE_STATUS_NOTE_H
 
 #include "common/base/buf.h"
-#include "common/settings/settings.h"
 #include "common/base/warnings.h"
+#include "common/settings/settings.h"
 
 #define STATUS_NOTE_KEY SETTINGS_ANNOTATION_PREFIX "status"
 

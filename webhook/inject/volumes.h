@@ -11,9 +11,9 @@
 #define PROFEFE_VOLUMES_H
 
 #include "common/base/json_text.h"
+#include "common/base/span.h"
 #include "common/pod/annotations.h"
 #include "common/pod/pod.h"
-#include "common/base/span.h"
 
 #define VOLUMES_TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount" /* exact, no slash at the end */
 #define VOLUMES_SPOOL_PATH "/var/spool/profefe-agent"

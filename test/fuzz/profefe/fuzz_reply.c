@@ -4,9 +4,9 @@
 
 #include "fuzz.h"
 
-#include "common/profefe/profefe.h"
-#include "common/http/retry.h"
 #include "common/base/utf8.h"
+#include "common/http/retry.h"
+#include "common/profefe/profefe.h"
 
 static bool is_utf8(const char *text, size_t len)
 {

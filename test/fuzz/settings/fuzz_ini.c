@@ -4,12 +4,12 @@
 
 #include "fuzz.h"
 
+#include "common/base/utf8.h"
+#include "common/pod/limits.h"
 #include "common/settings/ini_file.h"
+#include "common/settings/settings.h"
 #include "common/settings/settings_check.h"
 #include "common/settings/settings_ini.h"
-#include "common/settings/settings.h"
-#include "common/pod/limits.h"
-#include "common/base/utf8.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -3,9 +3,9 @@
  * labels and as a name. */
 #include "fuzz.h"
 
-#include "common/values/labels.h"
 #include "common/settings/settings.h"
 #include "common/settings/settings_check.h"
+#include "common/values/labels.h"
 
 static void read_typed(const struct settings *settings, enum setting_id id)
 {

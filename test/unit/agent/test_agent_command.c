@@ -2,9 +2,9 @@
  * it. */
 #include "unit.h"
 
+#include "agent/agent_command.h"
 #include "alloc_fail.h"
 #include "ini_file.h"
-#include "agent/agent_command.h"
 
 #include <unistd.h>
 

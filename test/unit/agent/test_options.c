@@ -2,8 +2,8 @@
 #include "unit.h"
 
 #include "agent/options.h"
-#include "common/spool/spool.h"
 #include "common/settings/settings_env.h"
+#include "common/spool/spool.h"
 
 enum { MIB = 1024 * 1024 };
 

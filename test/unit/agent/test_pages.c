@@ -8,9 +8,9 @@
 #include "agent/status_json.h"
 #include "agent/status_page.h"
 #include "alloc_fail.h"
+#include "common/base/version.h"
 #include "common/gather/account.h"
 #include "common/settings/settings.h"
-#include "common/base/version.h"
 
 /* ---- the state ---- */
 

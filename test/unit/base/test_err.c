@@ -1,6 +1,6 @@
 /* err: code and text of a failure, cut but never broken. */
-#include "unit.h"
 #include "common/base/utf8.h"
+#include "unit.h"
 
 static void set_returns_the_negative_code_and_keeps_both(void **state)
 {

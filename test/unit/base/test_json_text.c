@@ -1,10 +1,10 @@
 /* json_text: commas, escapes, and text that is no UTF-8; what comes out is read by a JSON parser. */
 #include "unit.h"
 
+#include "alloc_fail.h"
 #include "common/base/cleanup.h"
 #include "common/base/json_text.h"
 #include "common/base/utf8.h"
-#include "alloc_fail.h"
 
 #include <cjson/cJSON.h>
 

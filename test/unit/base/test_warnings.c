@@ -1,8 +1,8 @@
 /* warnings: what passes the API server: printable, short, few. */
 #include "unit.h"
 
-#include "common/base/warnings.h"
 #include "common/base/utf8.h"
+#include "common/base/warnings.h"
 
 static void lists_what_was_added(void **state)
 {

@@ -2,8 +2,8 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
-#include "common/os/file.h"
 #include "common/gather/scrape.h"
+#include "common/os/file.h"
 #include "common/values/targets.h"
 #include "peer.h"
 #include "pprof_fixtures.h"

@@ -2,8 +2,8 @@
  * apps are test_scrape's. */
 #include "unit.h"
 
-#include "common/gather/taker.h"
 #include "alloc_fail.h"
+#include "common/gather/taker.h"
 #include "peer.h"
 
 enum { NEVER_FINISHED_S = 20 };

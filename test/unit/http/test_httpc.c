@@ -1,11 +1,11 @@
 /* wrap: malloc calloc realloc strdup */
 #include "common/http/httpc.h"
 
+#include "alloc_fail_thread.h"
 #include "common/base/buf.h"
 #include "common/http/httpd.h"
 #include "common/http/httpd_tls.h"
 #include "common/http/tls_pair.h"
-#include "alloc_fail_thread.h"
 #include "peer.h"
 #include "peer_pem.h"
 

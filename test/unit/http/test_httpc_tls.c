@@ -2,8 +2,8 @@
 /* The HTTPS half of the client: who is believed, what is shown, which connections are used again. */
 #include "common/http/httpc.h"
 
-#include "common/http/credentials.h"
 #include "alloc_fail_thread.h"
+#include "common/http/credentials.h"
 #include "tls_peer.h"
 #include "unit.h"
 

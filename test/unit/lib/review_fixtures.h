@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/span.h"
+#include "common/pod/json.h"
 #include "common/settings/settings.h"
 #include "webhook/admission.h"
-#include "common/pod/json.h"
-#include "common/base/span.h"
 
 /* As in an INI file; fails the test when the value is bad. */
 void set_setting(struct settings *settings, enum setting_id id, const char *text);

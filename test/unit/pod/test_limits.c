@@ -2,13 +2,13 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
-#include "ini_file.h"
 #include "common/base/cleanup.h"
 #include "common/os/file.h"
 #include "common/pod/limits.h"
 #include "common/pod/policy.h"
 #include "common/settings/settings_check.h"
 #include "common/settings/settings_ini.h"
+#include "ini_file.h"
 
 #include <unistd.h>
 

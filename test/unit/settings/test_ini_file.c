@@ -5,8 +5,8 @@
 
 #include "alloc_fail.h"
 #include "common/base/buf.h"
-#include "common/settings/ini_file.h"
 #include "common/os/file.h"
+#include "common/settings/ini_file.h"
 
 #include <glob.h>
 

@@ -1,8 +1,8 @@
 /* settings_check: what each type of setting takes, and what is told of what it does not take. */
 #include "unit.h"
 
-#include "common/settings/settings_check.h"
 #include "common/settings/settings.h"
+#include "common/settings/settings_check.h"
 
 struct check_row {
     enum setting_id id;

@@ -2,8 +2,8 @@
 #include "unit.h"
 
 #include "alloc_fail.h"
-#include "ini_file.h"
 #include "common/settings/settings_ini.h"
+#include "ini_file.h"
 
 static int set(struct settings *settings, enum setting_id id, const char *text, enum setting_origin origin)
 {

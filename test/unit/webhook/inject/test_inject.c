@@ -5,8 +5,8 @@
 
 #include "review_fixtures.h"
 
-#include "common/values/quantity.h"
 #include "common/pod/annotations.h"
+#include "common/values/quantity.h"
 #include "webhook/inject/agent_container.h"
 #include "webhook/inject/inject.h"
 #include "webhook/inject/patch_write.h"

@@ -2,11 +2,11 @@
 /* resources: random pods under random configurations never leave the bounds. What each rule gives show the fixtures. */
 #include "review_fixtures.h"
 
-#include "ini_file.h"
 #include "common/base/cleanup.h"
 #include "common/pod/annotations.h"
 #include "common/pod/limits.h"
 #include "common/values/quantity.h"
+#include "ini_file.h"
 #include "webhook/inject/pod_resources.h"
 #include "webhook/inject/resources.h"
 
